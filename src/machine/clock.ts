@@ -61,7 +61,8 @@ export class Clock {
     while (this.#next <= this.#now()) {
       let due: Entry | undefined;
       for (const timer of this.#timers) {
-        if (timer.deadline <= this.#now() && (due === undefined || timer.deadline < due.deadline)) due = timer;
+        if (timer.deadline <= this.#now() && (due === undefined || timer.deadline < due.deadline))
+          due = timer;
       }
       if (due === undefined) return;
       due.deadline = Number.POSITIVE_INFINITY;
