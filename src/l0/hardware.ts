@@ -1,0 +1,208 @@
+/**
+ * What L0 may touch of the processor: exactly what software can. Physical memory, registers that VMRUN does not
+ * switch, MSRs, and instructions. No member looks into the TLB, and none translates a guest address.
+ *
+ * The processor (src/cpu) implements `Hardware` and `InstructionEmulator`; the MMU test bench implements them too,
+ * with a plain software walk in place of the processor.
+ */
+import type { Gva, Hpa } from '../arch/address.ts';
+
+/**
+ * Host physical memory, RAM from address 0 upwards. The three views show the same little-endian bytes; `u8[hpa]`,
+ * `u16[hpa >>> 1]` and `u32[hpa >>> 2]` is the cell at a host-physical address. They never move while the machine lives.
+ *
+ * Stores through the views are ordinary stores: the page walker of the processor sees them at its next walk, its TLB
+ * does not (SDM vol. 3A 4.10.2.3, APM vol. 2 5.5.2).
+ */
+export interface HostMemory {
+  /** Bytes of RAM, a multiple of 4096. */
+  readonly size: number;
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  /**
+   * Tells that `bytes` bytes from `address` were stored through the views in a page which a guest may execute, so that
+   * the processor sees modified code (SDM vol. 3A 12.6). Pages that only L0 uses (shadow pages, VMCBs, permission
+   * maps) need no call.
+   */
+  written(address: Hpa, bytes: number): void;
+}
+
+/** A run of host-physical pages. `base` and `size` are multiples of 4096, in bytes. */
+export interface HostRange {
+  readonly base: Hpa;
+  readonly size: number;
+}
+
+/** The two halves of a 64-bit register, each unsigned (EAX and EDX of RDMSR). */
+export interface Halves {
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/** Answer of CPUID; every field unsigned 32 bits. */
+export interface CpuidAnswer {
+  readonly eax: number;
+  readonly ebx: number;
+  readonly ecx: number;
+  readonly edx: number;
+}
+
+/** A processor on which L0 runs at CPL 0, in the state that the host kernel's boot code left. */
+export interface Hardware {
+  readonly memory: HostMemory;
+
+  /**
+   * The general registers as 16 pairs of unsigned halves in encoding order: `gpr[2 * n]` is the low half of register n
+   * (0 RAX, 1 RCX, 2 RDX, 3 RBX, 4 RSP, 5 RBP, 6 RSI, 7 RDI, 8..15 R8..R15). A live view. VMRUN takes RAX and RSP
+   * from the VMCB and #VMEXIT puts them there; all others are the guest's when VMRUN starts and when it returns
+   * (APM vol. 2 15.5.1), so software saves and restores them around it. After VMRUN, RAX and RSP here are the host's and mean
+   * nothing to L0. x87, MMX, SSE state and XCR0 are likewise left in the processor and shared.
+   */
+  readonly gpr: Uint32Array;
+
+  /** MOV from CRn: 0, 2, 3, 4 (low 32 bits, unsigned). CR2 is switched by VMRUN through the VMCB. */
+  readCr(index: 0 | 2 | 3 | 4): number;
+  /** MOV to CRn, with its TLB effects and its checks; L0 writes only values that are legal. */
+  writeCr(index: 0 | 2 | 3 | 4, value: number): void;
+  /** DR0..DR3, DR6, DR7 (low 32 bits). VMRUN switches DR6 and DR7 only (APM vol. 2 15.5.1). */
+  readDr(index: 0 | 1 | 2 | 3 | 6 | 7): number;
+  writeDr(index: 0 | 1 | 2 | 3 | 6 | 7, value: number): void;
+  /** RDMSR. Throws HostFault where the instruction would raise #GP. */
+  rdmsr(index: number): Halves;
+  /** WRMSR. Throws HostFault where the instruction would raise #GP. */
+  wrmsr(index: number, lo: number, hi: number): void;
+  /** CPUID of this processor. */
+  cpuid(leaf: number, subleaf: number): CpuidAnswer;
+
+  /**
+   * VMRUN with rAX = `vmcb`: saves the host state to VM_HSAVE_PA, loads the guest's, runs it, and returns after the
+   * next #VMEXIT, with the exit's fields in the VMCB, the host state back and GIF = 0 (APM vol. 2 15.5, 15.6). An
+   * illegal VMCB returns at once with VMEXIT_INVALID. It always returns: a pending host interrupt or a due deadline of
+   * the machine's clock is #VMEXIT(INTR) where INTR is intercepted, which L0 always does.
+   */
+  vmrun(vmcb: Hpa): void;
+  /** VMLOAD with rAX = `vmcb` (APM vol. 2 15.5.2): FS, GS, TR, LDTR with hidden parts, KernelGSBase, STAR, LSTAR, CSTAR, SFMASK, SYSENTER_*. */
+  vmload(vmcb: Hpa): void;
+  /** VMSAVE with rAX = `vmcb`: the counterpart of VMLOAD. */
+  vmsave(vmcb: Hpa): void;
+  /** INVLPGA: drops the translation of the page of `linear` (global ones too) under `asid` (APM vol. 2 15.16.2). */
+  invlpga(linear: Gva, asid: number): void;
+  /**
+   * STGI with RFLAGS.IF = 1: every host interrupt that is pending is taken now, by the host kernel's handler, before the
+   * call returns. That handler runs the clock's due timers (`Clock.advance`), which may raise lines of a VM's devices.
+   */
+  stgi(): void;
+  /** CLGI: holds interrupts back until STGI or VMRUN. */
+  clgi(): void;
+  /**
+   * HLT in the host with interrupts open: virtual time moves to the clock's next deadline and the interrupt is taken as
+   * in `stgi`. Returns false, at once, when no timer is armed, so that nothing could ever end the wait.
+   */
+  hlt(): boolean;
+  /** Virtual time: retired instructions plus halted time, in ticks (see src/machine/clock.ts). The unscaled TSC. */
+  rdtsc(): Halves;
+
+  readonly emulator: InstructionEmulator;
+}
+
+/** An instruction of L0 itself faulted: L0 asked for what this processor does not have. Never a guest's doing. */
+export class HostFault extends Error {
+  override readonly name = 'HostFault';
+}
+
+/** What a data access does. A write that follows a read of the same operand (ADD, XCHG, BTS...) is checked as `write` first. */
+export const EmulatedAccess = {
+  read: 0,
+  write: 1,
+} as const;
+export type EmulatedAccess = (typeof EmulatedAccess)[keyof typeof EmulatedAccess];
+
+/**
+ * Memory and ports as the emulated instruction sees them; L0 implements it. All addresses are linear: segmentation
+ * (limits, types, alignment checks) is the instruction's business and done before.
+ *
+ * Order per operand: `check` for every operand the instruction will touch, and only if all of them pass, `read` and
+ * `write`. So an instruction that faults has changed nothing and touched no device. `read` and `write` cannot fault.
+ */
+export interface EmulatorBus {
+  /**
+   * One byte of the instruction, 0..255. Called in order of the bytes, for no byte behind the last one. Returns -1 when
+   * the fetch faults: the instruction ends with the exception in `fault`.
+   */
+  fetch(linear: Gva): number;
+  /**
+   * Asks whether `size` bytes (1..16; may cross a page) from `linear` may be accessed. `supervisor` is true for accesses
+   * at CPL < 3 and for implicit ones (descriptor tables, TSS), which are supervisor accesses at any CPL (SDM vol. 3A 4.6).
+   * `implicit` tells the latter apart, because EFLAGS.AC does not open SMAP for them. False: the instruction
+   * ends with the exception in `fault`.
+   */
+  check(linear: Gva, size: number, access: EmulatedAccess, supervisor: boolean, implicit: boolean): boolean;
+  /**
+   * Reads `size` = 1, 2, 4 or 8 bytes, unsigned: the low 32 bits are returned, the upper ones are in `high`.
+   * Larger operands (10, 16 bytes) take several calls, lowest address first. `supervisor` and `implicit` as in `check`.
+   */
+  read(linear: Gva, size: number, supervisor: boolean, implicit: boolean): number;
+  readonly high: number;
+  /** Writes `size` = 1, 2, 4 or 8 bytes; `hi` matters for 8 only. One call per operand of up to 8 bytes, so that L0 sees a CMPXCHG8B whole. */
+  write(linear: Gva, size: number, lo: number, hi: number, supervisor: boolean, implicit: boolean): void;
+  /** Port input of 1, 2 or 4 bytes, after IOPL and the TSS bitmap allowed it. */
+  portIn(port: number, size: 1 | 2 | 4): number;
+  portOut(port: number, size: 1 | 2 | 4, value: number): void;
+  /** The page fault behind the last -1 or false. */
+  readonly fault: EmulatedException;
+}
+
+/** An exception as hardware would raise it. `errorCode` is -1 for vectors without one; `address` is CR2 for #PF, else 0. */
+export interface EmulatedException {
+  readonly vector: number;
+  readonly errorCode: number;
+  readonly address: number;
+}
+
+/**
+ * The guest's state for one emulated instruction. Segments, GDTR, IDTR, LDTR, TR, CPL, RFLAGS, RIP, DR6, DR7 and the
+ * SYSENTER MSRs are those of the save area of the VMCB at `vmcb` (complete: L0 has executed VMSAVE). RAX, RSP, CR0, CR2,
+ * CR3, CR4 and EFER of that save area are *not* used, because under shadow paging they hold L0's values: the guest's own
+ * are here.
+ */
+export interface EmulatedState {
+  readonly vmcb: Hpa;
+  /** 16 pairs as in Hardware.gpr, RAX and RSP included. Updated in place when the instruction completes. */
+  readonly gpr: Uint32Array;
+  readonly cr0: number;
+  readonly cr2: number;
+  readonly cr3: number;
+  readonly cr4: number;
+  /** Low half of EFER. */
+  readonly efer: number;
+}
+
+/** How the one instruction ended. */
+export const Emulated = {
+  /** Completed: `gpr` and the VMCB's save area (RIP, RFLAGS, segments...) hold the new state. */
+  done: 0,
+  /** It raised a fault, in `exception`; no state changed. */
+  exception: 1,
+  /**
+   * The emulator does not run this one: it changes control registers, MSRs, privilege through a gate or task, or is an SVM
+   * instruction. No state changed.
+   */
+  unsupported: 2,
+} as const;
+export type Emulated = (typeof Emulated)[keyof typeof Emulated];
+
+/** Runs one instruction of a guest on the same semantics as the processor, with memory and ports supplied by L0. */
+export interface InstructionEmulator {
+  /**
+   * Runs exactly one instruction, or one iteration of a repeated string instruction (RIP then stays until the count is
+   * used up, as after an interrupted one). Breakpoints, intercepts, TF and pending events are not looked at. x87, MMX and SSE state are
+   * the processor's own. The interrupt shadow that the instruction leaves (STI, MOV SS, POP SS) is in
+   * `interruptShadow`.
+   */
+  step(state: EmulatedState, bus: EmulatorBus): Emulated;
+  /** Valid after `Emulated.exception`. */
+  readonly exception: EmulatedException;
+  /** Valid after `Emulated.done`: the next instruction is under an interrupt shadow. */
+  readonly interruptShadow: boolean;
+}
