@@ -78,7 +78,8 @@ export interface Hardware {
   /**
    * VMRUN with rAX = `vmcb`: saves the host state to VM_HSAVE_PA, loads the guest's, runs it, and returns after the
    * next #VMEXIT, with the exit's fields in the VMCB, the host state back and GIF = 0 (APM vol. 2 15.5, 15.6). An
-   * illegal VMCB returns at once with VMEXIT_INVALID. It always returns: a pending host interrupt or a due deadline of
+   * illegal VMCB returns at once with VMEXIT_INVALID. CR0.PG = 1 with CR0.PE = 0 is legal here and only here: paged real
+   * mode (APM vol. 2 15.19), in which L0 shadows a guest's real mode. It always returns: a pending host interrupt or a due deadline of
    * the machine's clock is #VMEXIT(INTR) where INTR is intercepted, which L0 always does.
    */
   vmrun(vmcb: Hpa): void;
@@ -149,7 +150,12 @@ export interface EmulatorBus {
   /** Port input of 1, 2 or 4 bytes, after IOPL and the TSS bitmap allowed it. */
   portIn(port: number, size: 1 | 2 | 4): number;
   portOut(port: number, size: 1 | 2 | 4, value: number): void;
-  /** The page fault behind the last -1 or false. */
+  /**
+   * The CR3 load of a task switch: from here on `fetch`, `check`, `read` and `write` use the new tables. False when the
+   * value is refused (PAE page-directory pointers with reserved bits): the exception is in `fault`.
+   */
+  loadCr3(value: number): boolean;
+  /** The exception behind the last -1 or false: a #PF, or what `loadCr3` refused with. */
   readonly fault: EmulatedException;
 }
 
@@ -192,6 +198,18 @@ export const Emulated = {
 } as const;
 export type Emulated = (typeof Emulated)[keyof typeof Emulated];
 
+/** What a task-switch intercept reported (EXITINFO1, EXITINFO2). */
+export interface TaskSwitchRequest {
+  /** Selector of the new task's TSS. */
+  readonly selector: number;
+  /** Far JMP, IRET with NT, or CALL, exception and interrupt through a task gate (those three nest the tasks). */
+  readonly source: 'jump' | 'iret' | 'call';
+  /** Error code to push on the new task's stack, -1 for none. */
+  readonly errorCode: number;
+  /** RIP to save in the old TSS: behind the instruction for JMP, CALL, IRET and software interrupts, at it for faults. */
+  readonly savedRip: number;
+}
+
 /** Runs one instruction of a guest on the same semantics as the processor, with memory and ports supplied by L0. */
 export interface InstructionEmulator {
   /**
@@ -201,6 +219,13 @@ export interface InstructionEmulator {
    * `interruptShadow`.
    */
   step(state: EmulatedState, bus: EmulatorBus): Emulated;
+  /**
+   * Performs the task switch that was intercepted (APM vol. 2 15.14.1), because its CR3 load is L0's business. On
+   * `done` the new task's state is in `gpr` and the VMCB's save area, CR0.TS is set by the caller. On `exception` the fault is
+   * to be delivered in the context that the VMCB and `gpr` then hold: the old task before the commit point, the new one behind
+   * it (SDM vol. 3A 8.3).
+   */
+  taskSwitch(state: EmulatedState, bus: EmulatorBus, request: TaskSwitchRequest): Emulated;
   /** Valid after `Emulated.exception`. */
   readonly exception: EmulatedException;
   /** Valid after `Emulated.done`: the next instruction is under an interrupt shadow. */
