@@ -1,6 +1,6 @@
 /**
- * Segment descriptors as {lo, hi} halves of the 8 bytes in a descriptor table (SDM vol. 3A 3.4.5, APM vol. 2 4.7),
- * and the 12-bit attribute form in which a processor and a VMCB keep them (APM vol. 2 15.5.1).
+ * Segment descriptors as {lo, hi} halves of the 8 bytes in a descriptor table (SDM vol. 3A 3.4.5, APM vol. 2
+ * 4.7), and the 12-bit attribute form in which a processor and a VMCB keep them (APM vol. 2 15.5.1).
  */
 
 // biome-ignore format: table
@@ -59,7 +59,9 @@ export function limitOfDescriptor(lo: number, hi: number): number {
   return (hi & 0x0080_0000) !== 0 ? ((raw << 12) | 0xfff) >>> 0 : raw;
 }
 
-/** Low half of the descriptor with this base and byte limit; `attributes` says whether the limit counts pages. */
+/**
+ * Low half of the descriptor with this base and byte limit; `attributes` says whether the limit counts pages.
+ */
 export function descriptorLo(base: number, limit: number, attributes: number): number {
   const raw = (attributes & ATTRIBUTE.G) !== 0 ? limit >>> 12 : limit;
   return ((base << 16) | (raw & 0xffff)) >>> 0;

@@ -26,7 +26,9 @@ export interface ExceptionDescription {
   readonly vector: number;
   /** The manuals' mnemonic with its number sign, as `#GP`. */
   readonly mnemonic: string;
-  /** #DB is a fault for instruction breakpoints and general detect, otherwise a trap; it is listed as a trap. */
+  /**
+   * #DB is a fault for instruction breakpoints and general detect, otherwise a trap; it is listed as a trap.
+   */
   readonly kind: ExceptionKind;
   readonly pushesErrorCode: boolean;
   readonly class: ExceptionClass;
@@ -84,8 +86,8 @@ export const COMBINATION = { SERIAL: 0, DOUBLE_FAULT: 1, SHUTDOWN: 2 } as const;
 export type Combination = (typeof COMBINATION)[keyof typeof COMBINATION];
 
 /**
- * The double-fault rule (SDM vol. 3A table 6-5 and 6.15 "Interrupt 8"; APM vol. 2 table 8-5).
- * `first` is the vector in delivery: pass it only if it is an exception; external interrupts, NMI and INT n are benign.
+ * The double-fault rule (SDM vol. 3A table 6-5 and 6.15 "Interrupt 8"; APM vol. 2 table 8-5). `first` is the
+ * vector in delivery: pass it only if it is an exception; external interrupts, NMI and INT n are benign.
  * SERIAL: deliver the second on its own. SHUTDOWN: a fault while delivering #DF is a triple fault.
  */
 export function combineExceptions(first: number, second: number): Combination {

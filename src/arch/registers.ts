@@ -1,8 +1,8 @@
 /**
  * Registers: names in encoding order and the bits of the control registers.
  *
- * Bit values are unsigned numbers. JavaScript's `&` gives a signed 32-bit result, so for bit 31 test
- * `(x & CR0.PG) !== 0` and compare masks only after `>>> 0`. Registers that are 64 bits wide in the manuals are
+ * Bit values are unsigned numbers. JavaScript's `&` gives a signed 32-bit result, so for bit 31 test `(x &
+ * CR0.PG) !== 0` and compare masks only after `>>> 0`. Registers that are 64 bits wide in the manuals are
  * described by their low half unless a name ends in `_HI`.
  */
 

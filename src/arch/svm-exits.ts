@@ -1,8 +1,8 @@
 /**
  * VMEXIT codes (APM vol. 2 appendix C), by the manual's names without their `VMEXIT_` prefix.
  *
- * EXITCODE is 64 bits wide; the failure codes are small negative numbers. A code here is the low half as a *signed*
- * number, so INVALID is -1 and its high half in the VMCB is FFFF_FFFFh.
+ * EXITCODE is 64 bits wide; the failure codes are small negative numbers. A code here is the low half as a
+ * *signed* number, so INVALID is -1 and its high half in the VMCB is FFFF_FFFFh.
  */
 
 // biome-ignore format: table
@@ -154,7 +154,9 @@ for (let vector = 0; vector < EXCEPTION_COUNT; vector += 1) {
 
 const unknownName = (code: number): string => `VMEXIT_${(code >>> 0).toString(16).toUpperCase()}h`;
 
-/** The manual's name, `VMEXIT_CR0_READ`; exceptions as `VMEXIT_EXCP14`. `code` is the low half of EXITCODE. */
+/**
+ * The manual's name, `VMEXIT_CR0_READ`; exceptions as `VMEXIT_EXCP14`. `code` is the low half of EXITCODE.
+ */
 export const vmexitName = (code: number): string => MANUAL_NAMES.get(code | 0) ?? unknownName(code);
 
 /** The name KVM prints in its trace, `read_cr0`, `PF excp`, `npf`. `code` is the low half of EXITCODE. */

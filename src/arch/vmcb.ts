@@ -91,8 +91,9 @@ export const VMCB_SAVE = {
 } as const;
 
 /**
- * One segment register in the save area (APM vol. 2 table B-2): offsets from its start. ATTRIBUTES holds the 12-bit
- * form (see descriptors.ts), LIMIT the byte limit. GDTR and IDTR use BASE and the low 16 bits of LIMIT only.
+ * One segment register in the save area (APM vol. 2 table B-2): offsets from its start. ATTRIBUTES holds the
+ * 12-bit form (see descriptors.ts), LIMIT the byte limit. GDTR and IDTR use BASE and the low 16 bits of LIMIT
+ * only.
  */
 export const VMCB_SEGMENT = { SELECTOR: 0, ATTRIBUTES: 2, LIMIT: 4, BASE: 8 } as const;
 /** Segment registers of the save area in encoding order (ES CS SS DS FS GS). */
