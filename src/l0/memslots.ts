@@ -1,0 +1,137 @@
+/** Memory slots: which guest frames are RAM, and which host frames back them. */
+import { type Gfn, type Gpa, gfn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../arch/address.ts';
+import type { HostRange } from './hardware.ts';
+
+/** 4 KiB frames in a 2 MiB page. */
+export const FRAMES_PER_LARGE_PAGE = 512;
+
+/** A run of guest frames and what the shadow MMU knows about each of them. */
+export class MemorySlot {
+  readonly baseGfn: Gfn;
+  readonly pages: number;
+  /** Host frame of the first page. */
+  readonly basePfn: number;
+  /** Guest stores do not reach the memory: they go to the device behind it, as to a ROM. */
+  readonly readOnly: boolean;
+
+  /** Head of the list of 4 KiB leaf SPTEs that map each frame, -1 when empty (rmap.ts). */
+  readonly rmap: Int32Array;
+  /** The same for 2 MiB leaf SPTEs, by 2 MiB block of guest frames. */
+  readonly largeRmap: Int32Array;
+  /** How many shadow pages translate the guest table in each frame. */
+  readonly shadowed: Uint16Array;
+  /** How many of those forbid every direct write: the upper levels, which never go unsync. */
+  readonly writeTracked: Uint16Array;
+  /** Reasons why each 2 MiB block cannot be mapped as a large page: a shadowed frame in it, or its shape. */
+  readonly disallowLarge: Uint32Array;
+  readonly #firstBlock: number;
+
+  constructor(baseGfn: Gfn, host: HostRange, readOnly: boolean) {
+    this.baseGfn = baseGfn;
+    this.pages = host.size / PAGE_SIZE;
+    this.basePfn = host.base / PAGE_SIZE;
+    this.readOnly = readOnly;
+    this.#firstBlock = Math.floor(baseGfn / FRAMES_PER_LARGE_PAGE);
+    const lastBlock = Math.floor((baseGfn + this.pages - 1) / FRAMES_PER_LARGE_PAGE);
+    const blocks = lastBlock - this.#firstBlock + 1;
+    this.rmap = new Int32Array(this.pages).fill(-1);
+    this.largeRmap = new Int32Array(blocks).fill(-1);
+    this.shadowed = new Uint16Array(this.pages);
+    this.writeTracked = new Uint16Array(this.pages);
+    this.disallowLarge = new Uint32Array(blocks);
+    this.#disallowRaggedBlocks(blocks);
+  }
+
+  /** A large page needs the whole block in the slot, and guest and host addresses that agree below 2 MiB. */
+  #disallowRaggedBlocks(blocks: number): void {
+    const offset = (this.baseGfn - this.basePfn) % FRAMES_PER_LARGE_PAGE;
+    if (offset !== 0) this.disallowLarge.fill(1);
+    else {
+      if (this.baseGfn % FRAMES_PER_LARGE_PAGE !== 0) this.disallowLarge[0] = 1;
+      if ((this.baseGfn + this.pages) % FRAMES_PER_LARGE_PAGE !== 0) this.disallowLarge[blocks - 1] = 1;
+    }
+  }
+
+  contains(frame: number): boolean {
+    return frame >= this.baseGfn && frame < this.baseGfn + this.pages;
+  }
+
+  /** Index into the per-frame arrays. */
+  index(frame: number): number {
+    return frame - this.baseGfn;
+  }
+
+  /** Index into the per-block arrays. */
+  block(frame: number): number {
+    return Math.floor(frame / FRAMES_PER_LARGE_PAGE) - this.#firstBlock;
+  }
+
+  pfn(frame: number): number {
+    return this.basePfn + (frame - this.baseGfn);
+  }
+}
+
+/** The slots of a VM. Frames in no slot are devices or nothing at all. */
+export class MemorySlots {
+  readonly #slots: MemorySlot[] = [];
+  #last: MemorySlot | undefined;
+
+  [Symbol.iterator](): IterableIterator<MemorySlot> {
+    return this.#slots.values();
+  }
+
+  /** Slot of a guest frame. The last one found is tried first: accesses cluster. */
+  find(frame: number): MemorySlot | undefined {
+    const last = this.#last;
+    if (last?.contains(frame)) return last;
+    for (const slot of this.#slots) {
+      if (slot.contains(frame)) {
+        this.#last = slot;
+        return slot;
+      }
+    }
+    return undefined;
+  }
+
+  /** Host-physical address of a guest byte, -1 if it is in no slot. */
+  hostAddress(address: number): number {
+    const frame = Math.floor(address / PAGE_SIZE);
+    const slot = this.find(frame);
+    if (slot === undefined) return -1;
+    return slot.pfn(frame) * PAGE_SIZE + (address & PAGE_OFFSET_MASK);
+  }
+
+  /** Throws RangeError where the new slot is ragged or overlaps another. */
+  add(base: Gpa, host: HostRange, readOnly: boolean): MemorySlot {
+    if (
+      base % PAGE_SIZE !== 0 ||
+      host.base % PAGE_SIZE !== 0 ||
+      host.size % PAGE_SIZE !== 0 ||
+      host.size <= 0
+    ) {
+      throw new RangeError(
+        `A memory slot must start on a 4 KiB boundary in guest and host and hold whole pages; got guest ${base}, ` +
+          `host ${host.base}, ${host.size} bytes.`,
+      );
+    }
+    const first = gfn(base / PAGE_SIZE);
+    const pages = host.size / PAGE_SIZE;
+    for (const slot of this.#slots) {
+      if (first < slot.baseGfn + slot.pages && slot.baseGfn < first + pages) {
+        throw new RangeError(
+          `Guest frames ${first}..${first + pages - 1} overlap the slot at ${slot.baseGfn} of ${slot.pages} pages.`,
+        );
+      }
+    }
+    const slot = new MemorySlot(first, host, readOnly);
+    this.#slots.push(slot);
+    return slot;
+  }
+
+  remove(slot: MemorySlot): void {
+    const at = this.#slots.indexOf(slot);
+    if (at < 0) throw new RangeError('The memory slot is not one of this VM, or was removed before.');
+    this.#slots.splice(at, 1);
+    if (this.#last === slot) this.#last = undefined;
+  }
+}

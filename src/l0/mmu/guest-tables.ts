@@ -1,0 +1,67 @@
+/** Guest page tables as the walker and the sync read them: guest-physical memory through the slots. */
+import type { Hpa } from '../../arch/address.ts';
+import { ENTRY, type PagingFormat } from '../../arch/paging/format.ts';
+import { type EntryMemory, UPDATE, type Update } from '../../arch/paging/walker.ts';
+import type { HostMemory } from '../hardware.ts';
+import type { MemorySlots } from '../memslots.ts';
+
+const FLOATING = 0xffff_ffff;
+const PAGE = 4096;
+
+/** EntryMemory over a VM's slots. */
+export class GuestTables implements EntryMemory {
+  lo = 0;
+  hi = 0;
+  /**
+   * An entry read since this was cleared lies in no slot. Such reads find the bus floating, all ones, as on the bare
+   * machine, but a table there can be neither protected nor shadowed.
+   */
+  unbacked = false;
+  readonly #memory: HostMemory;
+  readonly #slots: MemorySlots;
+
+  constructor(memory: HostMemory, slots: MemorySlots) {
+    this.#memory = memory;
+    this.#slots = slots;
+  }
+
+  readEntry(address: number, size: 4 | 8): boolean {
+    const at = this.#slots.hostAddress(address);
+    if (at < 0) {
+      this.unbacked = true;
+      this.lo = FLOATING;
+      this.hi = size === 8 ? FLOATING : 0;
+      return true;
+    }
+    const word = at >>> 2;
+    this.lo = this.#memory.u32[word];
+    this.hi = size === 8 ? this.#memory.u32[word + 1] : 0;
+    return true;
+  }
+
+  updateEntry(address: number, _size: 4 | 8, _lo: number, _hi: number, newLo: number): Update {
+    const slot = this.#slots.find(Math.floor(address / PAGE));
+    // The guest does not run while L0 walks, so the entry is what the walk read.
+    if (slot === undefined || slot.readOnly) return UPDATE.READ_ONLY;
+    const at = this.#slots.hostAddress(address);
+    this.#memory.u32[at >>> 2] = newLo;
+    this.#memory.written(at as Hpa, 4);
+    return UPDATE.DONE;
+  }
+}
+
+/** Rights that a level-1 entry of the guest grants by itself. */
+export const gpteRights = (format: PagingFormat, lo: number, hi: number): number =>
+  format.levels[1].rights[(lo & 7) | ((hi >>> 31) << 3)];
+
+/** Frame that a level-1 entry of the guest maps. */
+export const gpteFrame = (lo: number, hi: number): number => (hi & 0x000f_ffff) * 0x10_0000 + (lo >>> 12);
+
+/**
+ * Whether a level-1 entry may be turned into an SPTE ahead of an access: present, no reserved bit, and accessed already,
+ * since an SPTE hides the next access from the walk that would set A.
+ */
+export const gpteUsable = (format: PagingFormat, lo: number, hi: number): boolean =>
+  (lo & ENTRY.P) !== 0 &&
+  (lo & ENTRY.A) !== 0 &&
+  ((lo & format.levels[1].reservedLo) | (hi & format.levels[1].reservedHi)) === 0;

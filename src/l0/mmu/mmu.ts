@@ -1,0 +1,118 @@
+/**
+ * The MMU of a vCPU: one instance, whoever runs on the vCPU. L1 and L2 are told apart by the role alone. It has the guest's
+ * paging mode (context), the roots, and the fault handler; shadow pages belong to the VM and are shared by its vCPUs.
+ *
+ * When what changes: `reconfigure` after any change of CR0, CR4, EFER, guest mode; `load` before every VMRUN, which picks
+ * the root for the present CR3, PDPTEs and role; `flush` where the guest invalidates everything; `invalidatePage` for
+ * INVLPG; `handleFault` at #PF; `trackWrite` (write-track.ts) after L0 wrote to guest memory.
+ */
+import type { HostPages } from '../pages.ts';
+import type { MmuStatistics } from '../statistics.ts';
+import { type GuestFormats, type GuestPagingRegisters, MmuContext } from './context.ts';
+import { FaultHandler, type FaultOutcome } from './fault.ts';
+import { type PaeRoot, Roots } from './roots.ts';
+import { NONE, TABLE_ENTRIES } from './shadow-page.ts';
+import type { ShadowTables } from './shadow-tables.ts';
+import { guestTableWords, syncEntry } from './sync.ts';
+
+/** Looks at the state of the MMU after an operation; throws when an invariant is broken (check.ts). */
+export interface MmuChecker {
+  check(mmu: Mmu, operation: string): void;
+}
+
+export class Mmu {
+  readonly tables: ShadowTables;
+  readonly context: MmuContext;
+  readonly roots: Roots;
+  checker: MmuChecker | null = null;
+  readonly #faults: FaultHandler;
+  readonly #statistics: MmuStatistics;
+  #syncWanted = false;
+
+  constructor(
+    tables: ShadowTables,
+    hostPages: HostPages,
+    formats: GuestFormats,
+    registers: GuestPagingRegisters,
+  ) {
+    this.tables = tables;
+    this.#statistics = tables.statistics;
+    this.context = new MmuContext(formats, registers);
+    this.roots = new Roots(tables, this.context, hostPages);
+    this.#faults = new FaultHandler(tables, this.context, this.roots);
+    this.context.update();
+  }
+
+  /**
+   * Takes note of the guest's registers. Costs nothing while the roles stay the same; otherwise the next `load` finds or builds
+   * roots for the new ones. Roots and shadow pages of other roles need not be dropped: they cannot be found.
+   */
+  reconfigure(): void {
+    if (!this.context.update()) return;
+    this.#statistics.roleChanges += 1;
+    const { trace } = this.tables;
+    if (trace !== null) {
+      trace.roleChange(this.context.cpuBase, this.context.cpuExtended, this.context.rootRole);
+    }
+  }
+
+  /** The root to run the guest with. */
+  load(): PaeRoot {
+    const root = this.roots.load();
+    if (this.#syncWanted) {
+      this.#syncWanted = false;
+      this.roots.sync();
+      if (this.checker !== null) this.checker.check(this, 'sync');
+    }
+    return root;
+  }
+
+  /**
+   * The guest invalidates all its translations: a CR3 load, a change of CR4.PGE, a nested transition. Takes effect with the
+   * next `load`. The processor's TLB is the caller's business.
+   */
+  flush(): void {
+    this.#syncWanted = true;
+  }
+
+  /**
+   * INVLPG. Only an entry of an unsync page can differ from the guest's; previous roots need no look, because they are
+   * synchronised as a whole before they are used again. The processor's TLB is the caller's business.
+   */
+  invalidatePage(address: number): void {
+    const { format } = this.context;
+    const { pool } = this.tables;
+    const reference = format === null ? NONE : this.#faults.leafReference(address);
+    if (format === null || reference === NONE) return;
+    const page = pool.owner(reference);
+    const at = pool.wordOf(reference);
+    const { u32 } = this.tables.memory;
+    if (!page.unsync || (u32[at] | u32[at + 1]) === 0) return;
+    const guest = guestTableWords(this.tables, page);
+    // Other linear addresses may be cached through this entry, so that one page's invalidation would not do.
+    if (syncEntry(this.tables, format, page, reference % TABLE_ENTRIES, guest)) this.tables.requestFlush();
+    if (this.checker !== null) this.checker.check(this, 'invlpg');
+  }
+
+  /** A #PF exit; see FaultHandler.handle. */
+  handleFault(address: number, errorCode: number, cpl: number, alignmentCheck: boolean): FaultOutcome {
+    const outcome = this.#faults.handle(address, errorCode, cpl, alignmentCheck);
+    if (this.checker !== null) this.checker.check(this, 'fault');
+    return outcome;
+  }
+
+  /** Guest-physical address behind a linear one; -1 if the access faults, with `errorCode`. See FaultHandler.translate. */
+  translate(address: number, access: number, alignmentCheck: boolean): number {
+    return this.#faults.translate(address, access, alignmentCheck);
+  }
+
+  /** Whether the access would fault, without setting A or D. As `translate` otherwise. */
+  probe(address: number, access: number, alignmentCheck: boolean): number {
+    return this.#faults.probe(address, access, alignmentCheck);
+  }
+
+  /** Page-fault error code behind the last INJECT or -1. */
+  get errorCode(): number {
+    return this.#faults.errorCode;
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * Roots: what the hardware CR3 points to. A 32-bit guest's root is a page of four PDPTEs, each for one page directory;
+ * it has no shadow page of its own. The current root and three previous ones are kept, so that a switch between address
+ * spaces, or between L1 and L2, finds its tables ready.
+ *
+ * A root is known by its role, the guest's CR3 and, under PAE paging, the PDPTE registers: memory changes behind those have
+ * no effect before the guest reloads them (SDM vol. 3A 4.4.1), so they are the key and not the table in memory.
+ */
+import { type Gfn, gfn, type Hpa } from '../../arch/address.ts';
+import { PDPTE_COUNT } from '../../arch/paging/pae.ts';
+import { CR3 } from '../../arch/registers.ts';
+import type { HostPages } from '../pages.ts';
+import type { GuestPagingRegisters, MmuContext } from './context.ts';
+import { getShadowPage } from './lookup.ts';
+import { has4ByteGpte, type PageRole, paeDirectoryRole } from './role.ts';
+import type { ShadowPage } from './shadow-page.ts';
+import type { ShadowTables } from './shadow-tables.ts';
+import { syncChildren } from './sync.ts';
+
+/** The current root and three more. */
+const ROOTS = 4;
+const PDPTE_P = 1;
+/** Frames in 1 GiB. */
+const FRAMES_PER_DIRECTORY = 0x40000;
+
+/** A root with four page directories (APM vol. 2 5.2.3). */
+export class PaeRoot {
+  /**
+   * Page of the PDPTEs: below 4 GiB, since CR3 has 32 bits outside long mode. The entries hold P and an address only: W and U
+   * are reserved in PDPTEs.
+   */
+  readonly address: Hpa;
+  readonly directories: (ShadowPage | null)[] = [null, null, null, null];
+  built = false;
+  /** Generation of the memory slots when it was built: a later one may have put memory where a directory was absent. */
+  generation = 0;
+  role: PageRole = 0 as PageRole;
+  /** The guest's CR3 without bits that do not locate tables; 0 with paging off. */
+  pgd = 0;
+  /** The guest's PDPTEs under PAE paging, else zero. */
+  readonly pdptes = new Uint32Array(2 * PDPTE_COUNT);
+
+  constructor(address: Hpa) {
+    this.address = address;
+  }
+}
+
+export class Roots {
+  readonly #tables: ShadowTables;
+  readonly #context: MmuContext;
+  readonly #registers: GuestPagingRegisters;
+  /** Most recently used first; the first is current. */
+  readonly #roots: PaeRoot[] = [];
+  #rootEpoch = 0;
+
+  constructor(tables: ShadowTables, context: MmuContext, hostPages: HostPages) {
+    this.#tables = tables;
+    this.#context = context;
+    this.#registers = context.registers;
+    for (let i = 0; i < ROOTS; i += 1) this.#roots.push(new PaeRoot(hostPages.allocate(1)));
+  }
+
+  get current(): PaeRoot {
+    return this.#roots[0];
+  }
+
+  /** All roots kept, current first. For checks and dumps. */
+  get all(): readonly PaeRoot[] {
+    return this.#roots;
+  }
+
+  /**
+   * Makes the root for the guest's registers and role current and builds it if need be. Unsync pages below a root that is taken
+   * up again, or built of pages found in the hash, are synchronised: other roots do not see the guest's invalidations.
+   */
+  load(): PaeRoot {
+    this.#dropObsolete();
+    const at = this.#find();
+    if (at > 0 || !this.#roots[0].built || !this.#matches(this.#roots[0])) this.#makeCurrent(at);
+    return this.#roots[0];
+  }
+
+  /** Brings all unsync pages below the current root up to date. */
+  sync(): void {
+    const root = this.#roots[0];
+    if (root.built) this.#syncRoot(root);
+  }
+
+  /** Frees every root. Their shadow pages stay, to be found again. */
+  free(): void {
+    for (const root of this.#roots) this.#free(root);
+  }
+
+  #makeCurrent(at: number): void {
+    const found = at >= 0;
+    const [root] = this.#roots.splice(found ? at : ROOTS - 1, 1);
+    this.#roots.unshift(root);
+    if (found) this.#tables.statistics.rootHits += 1;
+    else {
+      this.#free(root);
+      this.#build(root);
+    }
+    this.#syncRoot(root);
+  }
+
+  #syncRoot(root: PaeRoot): void {
+    for (let i = 0; i < PDPTE_COUNT; i += 1) {
+      const directory = root.directories[i];
+      if (directory !== null) syncChildren(this.#tables, this.#context, directory);
+    }
+  }
+
+  #find(): number {
+    for (let i = 0; i < ROOTS; i += 1) if (this.#roots[i].built && this.#matches(this.#roots[i])) return i;
+    return -1;
+  }
+
+  #matches(root: PaeRoot): boolean {
+    if (root.role !== this.#context.rootRole) return false;
+    if (this.#context.direct) return true;
+    if (has4ByteGpte(root.role)) return root.pgd === (this.#registers.cr3 & CR3.BASE) >>> 0;
+    const { pdptes } = this.#registers;
+    for (let i = 0; i < pdptes.length; i += 1) if (root.pdptes[i] !== pdptes[i]) return false;
+    return true;
+  }
+
+  #build(root: PaeRoot): void {
+    const context = this.#context;
+    this.#tables.makeRoom(PDPTE_COUNT);
+    this.#tables.statistics.roots += 1;
+    root.role = context.rootRole;
+    root.generation = this.#tables.generation;
+    root.pgd = 0;
+    root.pdptes.fill(0);
+    if (!context.direct) {
+      root.pgd = (this.#registers.cr3 & CR3.BASE) >>> 0;
+      if (!has4ByteGpte(root.role)) root.pdptes.set(this.#registers.pdptes);
+    }
+    root.built = true;
+    for (let i = 0; i < PDPTE_COUNT; i += 1) this.#buildDirectory(root, i);
+  }
+
+  /** A directory that the guest does not have, or has outside its memory, stays absent: accesses fault and are looked at. */
+  #buildDirectory(root: PaeRoot, index: number): void {
+    const frame = this.#directoryFrame(root, index);
+    const at = (root.address >>> 2) + index * 2;
+    const words = this.#tables.memory.u32;
+    let directory: ShadowPage | null = null;
+    if (frame >= 0 && (this.#context.direct || this.#tables.slots.find(frame) !== undefined)) {
+      directory = getShadowPage(
+        this.#tables,
+        this.#context,
+        frame as Gfn,
+        paeDirectoryRole(root.role, index),
+      );
+      directory.rootCount += 1;
+    }
+    root.directories[index] = directory;
+    words[at] = directory === null ? 0 : directory.address | PDPTE_P;
+    words[at + 1] = 0;
+  }
+
+  /** Guest frame of a page directory, -1 if there is none. With paging off: the first frame it maps. */
+  #directoryFrame(root: PaeRoot, index: number): number {
+    if (this.#context.direct) return gfn(index * FRAMES_PER_DIRECTORY);
+    if (has4ByteGpte(root.role)) return root.pgd / 4096;
+    const lo = root.pdptes[index * 2];
+    if ((lo & PDPTE_P) === 0) return -1;
+    return (root.pdptes[index * 2 + 1] & 0x000f_ffff) * 0x10_0000 + (lo >>> 12);
+  }
+
+  #free(root: PaeRoot): void {
+    if (!root.built) return;
+    for (let i = 0; i < PDPTE_COUNT; i += 1) {
+      const directory = root.directories[i];
+      root.directories[i] = null;
+      if (directory !== null) this.#tables.releaseRoot(directory);
+    }
+    root.built = false;
+    this.#tables.memory.u32.fill(0, root.address >>> 2, (root.address >>> 2) + 2 * PDPTE_COUNT);
+  }
+
+  /** Frees roots that lost a page to zapping, or were built over other memory slots. */
+  #dropObsolete(): void {
+    if (this.#rootEpoch === this.#tables.rootEpoch) return;
+    this.#rootEpoch = this.#tables.rootEpoch;
+    for (const root of this.#roots) {
+      const obsolete = root.generation !== this.#tables.generation;
+      if (obsolete || root.directories.some((page) => page?.invalid === true)) this.#free(root);
+    }
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * Shadow pages: tables of SPTEs in host memory, each with what L0 must remember about it. They live in a pool of fixed
+ * size, so that an SPTE has a small number, its *reference*: slot in the pool times 512 plus index in the table. Lists of
+ * SPTEs and everything kept per SPTE are typed arrays over that number; nothing is allocated while guests run.
+ */
+import { type Gfn, gfn, type Hpa, hpa, PAGE_SIZE } from '../../arch/address.ts';
+import type { HostMemory } from '../hardware.ts';
+import type { HostPages } from '../pages.ts';
+import { isDirect, isInvalid, type PageRole } from './role.ts';
+
+/** SPTEs in a table. */
+export const TABLE_ENTRIES = 512;
+/** End of a list, and no reference. */
+export const NONE = -1;
+
+/** One shadow page. The object stays with its slot in the pool; gfn and role change with each use. */
+export class ShadowPage {
+  /** Slot in the pool. */
+  readonly index: number;
+  readonly address: Hpa;
+  /** Index of the low half of entry 0 in HostMemory.u32. */
+  readonly words: number;
+
+  /** The guest table translated here; for a direct page the first frame that it maps. */
+  gfn: Gfn = gfn(0);
+  role: PageRole = 0 as PageRole;
+  inUse = false;
+  /** The guest may have written to its table since this translation of it (level 1 only). */
+  unsync = false;
+  /** Entries whose child is unsync or has unsync children, as a bitmap and as a count of its bits. */
+  readonly unsyncChildren = new Uint32Array(TABLE_ENTRIES / 32);
+  unsyncChildCount = 0;
+  /** Roots that use it; it is not reused before they let go. */
+  rootCount = 0;
+  /** Writes to the guest table seen since the shadow page was last used in a fault. */
+  writeFlooding = 0;
+  /** Generation of the memory slots under which it was made. */
+  generation = 0;
+
+  hashNext: ShadowPage | null = null;
+  /** Neighbours in the list of used pages, youngest first. */
+  younger: ShadowPage | null = null;
+  older: ShadowPage | null = null;
+
+  constructor(index: number, address: Hpa) {
+    this.index = index;
+    this.address = address;
+    this.words = address >>> 2;
+  }
+
+  reference(entry: number): number {
+    return this.index * TABLE_ENTRIES + entry;
+  }
+
+  get direct(): boolean {
+    return isDirect(this.role);
+  }
+
+  get invalid(): boolean {
+    return isInvalid(this.role);
+  }
+}
+
+/** The pool: pages, and per SPTE its list links, the guest frame it maps and the rights the guest's entries give. */
+export class ShadowPagePool {
+  readonly memory: HostMemory;
+  readonly pages: readonly ShadowPage[];
+  /** Links of the list each present SPTE is in: the rmap of its frame, or its child's list of parents. */
+  readonly next: Int32Array;
+  readonly previous: Int32Array;
+  /** Guest frame that a leaf or MMIO entry translates to. */
+  readonly frames: Float64Array;
+  /** RIGHTS that a leaf or MMIO entry was made from. */
+  readonly rights: Uint8Array;
+  /** First SPTE that refers to each shadow page. */
+  readonly parents: Int32Array;
+  readonly #base: number;
+  readonly #free: ShadowPage[] = [];
+  #youngest: ShadowPage | null = null;
+  #oldest: ShadowPage | null = null;
+
+  /** Takes `limit` pages from L0's own. */
+  constructor(memory: HostMemory, hostPages: HostPages, limit: number) {
+    this.memory = memory;
+    this.#base = hostPages.allocate(limit);
+    const pages: ShadowPage[] = [];
+    for (let i = 0; i < limit; i += 1) pages.push(new ShadowPage(i, hpa(this.#base + i * PAGE_SIZE)));
+    this.pages = pages;
+    for (let i = limit - 1; i >= 0; i -= 1) this.#free.push(pages[i]);
+    this.next = new Int32Array(limit * TABLE_ENTRIES);
+    this.previous = new Int32Array(limit * TABLE_ENTRIES);
+    this.frames = new Float64Array(limit * TABLE_ENTRIES);
+    this.rights = new Uint8Array(limit * TABLE_ENTRIES);
+    this.parents = new Int32Array(limit).fill(NONE);
+  }
+
+  get available(): number {
+    return this.#free.length;
+  }
+
+  get used(): number {
+    return this.pages.length - this.#free.length;
+  }
+
+  /** The page used longest, where eviction starts. */
+  get oldest(): ShadowPage | null {
+    return this.#oldest;
+  }
+
+  get youngest(): ShadowPage | null {
+    return this.#youngest;
+  }
+
+  /** A cleared page. The caller has made sure that there is one. */
+  take(frame: Gfn, role: PageRole, generation: number): ShadowPage {
+    const page = this.#free.pop();
+    if (page === undefined)
+      throw new Error('The shadow page pool is empty: room was not made before the fault.');
+    this.memory.u32.fill(0, page.words, page.words + 2 * TABLE_ENTRIES);
+    page.gfn = frame;
+    page.role = role;
+    page.generation = generation;
+    page.inUse = true;
+    page.unsync = false;
+    page.unsyncChildren.fill(0);
+    page.unsyncChildCount = 0;
+    page.rootCount = 0;
+    page.writeFlooding = 0;
+    page.hashNext = null;
+    page.younger = null;
+    page.older = this.#youngest;
+    if (this.#youngest !== null) this.#youngest.younger = page;
+    else this.#oldest = page;
+    this.#youngest = page;
+    return page;
+  }
+
+  /** Takes back a page that nothing refers to any more. */
+  give(page: ShadowPage): void {
+    if (page.younger !== null) page.younger.older = page.older;
+    else this.#youngest = page.older;
+    if (page.older !== null) page.older.younger = page.younger;
+    else this.#oldest = page.younger;
+    page.younger = null;
+    page.older = null;
+    page.inUse = false;
+    this.#free.push(page);
+  }
+
+  /** Shadow page at a host-physical address taken from a non-leaf SPTE. */
+  at(address: number): ShadowPage {
+    return this.pages[(address - this.#base) / PAGE_SIZE];
+  }
+
+  /** Shadow page that holds an SPTE. */
+  owner(reference: number): ShadowPage {
+    return this.pages[Math.floor(reference / TABLE_ENTRIES)];
+  }
+
+  /** Index of the low half of an SPTE in HostMemory.u32. */
+  wordOf(reference: number): number {
+    return (this.#base >>> 2) + reference * 2;
+  }
+
+  /** Puts an SPTE at the head of a list. */
+  insert(heads: Int32Array, at: number, reference: number): void {
+    const head = heads[at];
+    this.next[reference] = head;
+    this.previous[reference] = NONE;
+    if (head !== NONE) this.previous[head] = reference;
+    heads[at] = reference;
+  }
+
+  /** Takes an SPTE out of the list it is in. */
+  remove(heads: Int32Array, at: number, reference: number): void {
+    const next = this.next[reference];
+    const previous = this.previous[reference];
+    if (next !== NONE) this.previous[next] = previous;
+    if (previous !== NONE) this.next[previous] = next;
+    else heads[at] = next;
+  }
+}
