@@ -1,5 +1,6 @@
 /**
- * `MODEL[,+feature,-feature...]` as on the command line -> CpuModel.
+ * `MODEL[,+feature,-feature...]` as on the command line -> CpuModel. A feature that is removed takes along
+ * those of the model that need it, so `opteron,-svm` is enough; one that is added must have what it needs.
  */
 import { FEATURES, type FeatureName, featureNamed } from './cpu-features.ts';
 import { CPU_MODEL_NAMES, type CpuModel, cpuModelNamed, withFeatures } from './cpu-models.ts';
@@ -19,12 +20,18 @@ export function parseCpuModel(text: string): CpuModel {
   }
   if (changes.length === 0) return model;
   const features = new Set(model.features);
-  for (const change of changes) applyChange(model, features, change.trim());
-  checkFeatures(model, features);
+  const added = new Set<FeatureName>();
+  for (const change of changes) applyChange(model, features, added, change.trim());
+  settleDependencies(model, features, added);
   return withFeatures(model, [name, ...changes.map((change) => change.trim())].join(','), features);
 }
 
-function applyChange(model: CpuModel, features: Set<FeatureName>, change: string): void {
+function applyChange(
+  model: CpuModel,
+  features: Set<FeatureName>,
+  added: Set<FeatureName>,
+  change: string,
+): void {
   const sign = change[0];
   const name = change.slice(1);
   if ((sign !== '+' && sign !== '-') || name === '') {
@@ -43,6 +50,7 @@ function applyChange(model: CpuModel, features: Set<FeatureName>, change: string
     if (name === 'fpu')
       throw new InputError('The feature fpu cannot be removed: every CPU model here has one.');
     features.delete(feature.name);
+    added.delete(feature.name);
     return;
   }
   if (!feature.implemented) {
@@ -54,22 +62,42 @@ function applyChange(model: CpuModel, features: Set<FeatureName>, change: string
     );
   }
   features.add(feature.name);
+  added.add(feature.name);
 }
 
-function checkFeatures(model: CpuModel, features: ReadonlySet<FeatureName>): void {
-  for (const name of features) {
-    const missing = (featureNamed(name)?.needs ?? []).filter((needed) => !features.has(needed));
+function settleDependencies(
+  model: CpuModel,
+  features: Set<FeatureName>,
+  added: ReadonlySet<FeatureName>,
+): void {
+  for (const name of added) {
+    const missing = missingOf(name, features);
     if (missing.length === 0) continue;
     const add = missing.map((needed) => `+${needed}`).join(',');
     throw new InputError(
-      `The CPU feature ${name} needs ${missing.join(' and ')}, which ${model.name} would not have; add ${add} or -${name}.`,
+      `The CPU feature ${name} needs ${missing.join(' and ')}, which ${model.name} would not have here; use ${add} as well.`,
     );
   }
+  // What was added has all it needs, so this removes features of the model only.
+  for (const name of features) if (missingOf(name, features).length > 0) features.delete(name);
   if (features.has('svm') && model.vendor !== 'AuthenticAMD') {
     throw new InputError(
       `The CPU feature svm is AMD's, but ${model.name} is an Intel model; use athlon64, opteron or current-amd.`,
     );
   }
+}
+
+/** All that the feature needs, directly or not, and that the set lacks. */
+function missingOf(name: FeatureName, features: ReadonlySet<FeatureName>): FeatureName[] {
+  const missing = new Set<FeatureName>();
+  const visit = (feature: FeatureName): void => {
+    for (const needed of featureNamed(feature)?.needs ?? []) {
+      if (!features.has(needed)) missing.add(needed);
+      visit(needed);
+    }
+  };
+  visit(name);
+  return [...missing];
 }
 
 /** ` Did you mean a or b?` for the known names that are near, else nothing. */
@@ -84,16 +112,18 @@ function didYouMean(name: string, known: readonly string[]): string {
   return near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`;
 }
 
-/** Levenshtein distance. */
+/** Edit distance that counts a swap of neighbours as one edit (optimal string alignment). */
 function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i += 1) {
-    const current = [i];
+    const row = [i];
     for (let j = 1; j <= b.length; j += 1) {
-      const replaced = previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current[j] = Math.min(previous[j] + 1, current[j - 1] + 1, replaced);
+      const replaced = rows[i - 1][j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row[j] = Math.min(rows[i - 1][j] + 1, row[j - 1] + 1, replaced);
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) row[j] = Math.min(row[j], rows[i - 2][j - 2] + 1);
     }
-    previous = current;
+    rows.push(row);
   }
-  return previous[b.length];
+  return rows[a.length][b.length];
 }

@@ -174,11 +174,11 @@ export const INTERCEPT3 = {
   IDLE_HLT:        0x0000_0040,
 } as const;
 
-/** TLB_CONTROL (APM vol. 2 15.16.2); the last two need CPUID Fn8000_000A_EDX[FlushByAsid]. */
+/** TLB_CONTROL (APM vol. 2 15.16.1); the last two need CPUID Fn8000_000A_EDX[FlushByAsid]. */
 export const TLB_CONTROL = { NOTHING: 0, FLUSH_ALL: 1, FLUSH_ASID: 3, FLUSH_ASID_NON_GLOBAL: 7 } as const;
 
 // biome-ignore format: table
-/** Virtual interrupt control at 060h (APM vol. 2 15.21.1, 15.21.4, 15.33.1). */
+/** Virtual interrupt control at 060h (APM vol. 2 15.21.1, 15.21.4, 15.33.2). */
 export const V_INTR = {
   TPR:             0x0000_00ff,
   IRQ:             0x0000_0100,
@@ -245,7 +245,7 @@ export const IOIO = {
 export const IOIO_SEG_SHIFT = 10;
 export const IOIO_PORT_SHIFT = 16;
 
-/** EXITINFO1 of MOV CRx and DRx exits with decode assists: bit 63 and bits 3:0 (APM vol. 2 15.33.1). */
+/** EXITINFO1 of MOV CRx and DRx exits with decode assists: bit 63 and bits 3:0 (APM vol. 2 15.8.1). */
 export const CR_ACCESS = { GPR: 0x0000_000f, HI_MOV: 0x8000_0000 } as const;
 
 /** EXITINFO2 of VMEXIT_TASK_SWITCH, high half: bits 36, 38, 44 and 48 (APM vol. 2 15.14.1). */
