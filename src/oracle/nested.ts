@@ -1,0 +1,162 @@
+import { bits, ENTRY, PFERR, VECTOR } from './bits.ts';
+import { type OracleCpu, pagingMode } from './cpu.ts';
+import { type EntryWrite, WalkMemory } from './entry-writes.ts';
+import { ALL_RIGHTS, bothRights, type EntryPlace, type Page, type Rights } from './formats/entry.ts';
+import { firstEntry, readEntry } from './formats/formats.ts';
+import type { PhysicalMemory } from './memory.ts';
+import { type Access, pageFaultErrorCode, protectionKeyForbids, rightsPermit } from './rights.ts';
+import { type Faulted, linearAddress, nonCanonical } from './translate.ts';
+
+/** The second stage of a translation: nCR3 and the host's paging registers as VMRUN found them (APM vol. 2 15.25.4). */
+export interface NestedPaging {
+  /** The host at VMRUN, with nCR3 in place of its CR3. */
+  readonly host: OracleCpu;
+}
+
+export interface NestedTranslated {
+  readonly outcome: 'ok';
+  /** System physical address. */
+  readonly address: bigint;
+  /** Guest physical address. */
+  readonly guestAddress: bigint;
+  /** Flags set in guest and nested tables; addresses are system physical. */
+  readonly writes: readonly EntryWrite[];
+}
+
+/** #VMEXIT(NPF), APM vol. 2 15.25.6. */
+export interface NestedFault {
+  readonly outcome: 'nested fault';
+  /**
+   * EXITINFO1: each value that the manual permits. More than one where a code read faults and the host has neither
+   * EFER.NXE nor CR4.SMEP: 15.25.6 sets bit 4 for every code read, the error code it is likened to does not.
+   */
+  readonly exitInfo1: readonly bigint[];
+  /** EXITINFO2: the guest physical address that has no translation. */
+  readonly exitInfo2: bigint;
+  /** Flags that may be set already, in guest and nested tables. */
+  readonly mayWrite: readonly EntryWrite[];
+}
+
+/** The manual is silent; `why` names the case. */
+export interface Unspecified {
+  readonly outcome: 'unspecified';
+  readonly why: string;
+}
+
+export type NestedOutcome = NestedTranslated | Faulted | NestedFault | Unspecified;
+
+const FINAL = 1n << 32n;
+const TABLE = 1n << 33n;
+
+type Stage =
+  | { readonly kind: 'ok'; readonly address: bigint }
+  | { readonly kind: 'stop'; readonly outcome: NestedFault | Unspecified };
+
+/**
+ * Two-stage translation (APM vol. 2 15.25.5 to 15.25.7, 15.25.10), with no cache in between.
+ *
+ * @param guest  the guest; PAE paging reads its PDPTEs from memory whatever `pdptesInMemory` says
+ * @param memory system physical memory; it is only read
+ */
+export function translateNested(
+  guest: OracleCpu,
+  { host }: NestedPaging,
+  memory: PhysicalMemory,
+  linear: bigint,
+  access: Access,
+): NestedOutcome {
+  const cpu = { ...guest, pdptesInMemory: true };
+  const gva = linearAddress(cpu, linear);
+  const walk = new WalkMemory(memory);
+  const pageFault = (present: boolean, reserved: boolean, protectionKey: boolean): Faulted => ({
+    outcome: 'fault',
+    vector: VECTOR.PF,
+    errorCode: pageFaultErrorCode(cpu, access, { present, reserved, protectionKey }),
+    cr2: gva,
+    mayWrite: walk.writes,
+  });
+  const last = (guestAddress: bigint): NestedOutcome => {
+    const stage = nestedStage(host, walk, guestAddress, access.kind, FINAL);
+    if (stage.kind === 'stop') return stage.outcome;
+    return { outcome: 'ok', address: stage.address, guestAddress, writes: walk.writes };
+  };
+
+  const start = firstEntry(cpu, gva);
+  if (start.kind === 'identity') return last(gva);
+  if (start.kind === 'noncanonical') return nonCanonical();
+  if (start.kind === 'absent') return pageFault(false, false, false);
+  let place = start.place;
+  let rights: Rights = ALL_RIGHTS;
+  for (;;) {
+    // Table accesses are user writes at the nested level, whatever they do (APM vol. 2 15.25.5).
+    const stage = nestedStage(host, walk, place.address, 'write', TABLE);
+    if (stage.kind === 'stop') return stage.outcome;
+    const entry: EntryPlace = { ...place, address: stage.address };
+    const meaning = readEntry(cpu, place, walk.read(entry.address, entry.width), gva);
+    if (meaning.kind === 'absent') return pageFault(false, false, false);
+    if (meaning.kind === 'reserved') return pageFault(true, true, false);
+    rights = bothRights(rights, meaning.rights);
+    if (meaning.kind === 'table') {
+      if (meaning.hasAccessed) walk.setFlags(entry, ENTRY.A);
+      place = meaning.next;
+      continue;
+    }
+    walk.setFlags(entry, ENTRY.A);
+    const keyForbids = protectionKeyForbids(cpu, meaning.page, rights, access);
+    if (keyForbids || !rightsPermit(cpu, rights, access)) return pageFault(true, false, keyForbids);
+    if (access.kind === 'write') walk.setFlags(entry, ENTRY.D);
+    return last(meaning.page.address);
+  }
+}
+
+/** One nested walk, for a guest table entry or for the final address: always a user access (APM vol. 2 15.25.5). */
+function nestedStage(
+  host: OracleCpu,
+  walk: WalkMemory,
+  guestAddress: bigint,
+  kind: Access['kind'],
+  which: bigint,
+): Stage {
+  // hCR0.WP does not matter to user accesses, nor SMEP and SMAP; hCR4.PKE would, and is not for nested tables.
+  const cpu: OracleCpu = { ...host, cpl: 3, pdptesInMemory: true, pkru: 0 };
+  const mode = pagingMode(cpu);
+  if (mode === 'off')
+    return unspecified('nested paging with host paging off: VMRUN refuses it (APM vol. 2 15.25.3)');
+  if ((mode === '2-level' || mode === 'pae') && guestAddress >= bits(31, 0) + 1n) {
+    return unspecified('a guest physical address above 4 GBytes under a 32-bit host');
+  }
+  const stop = (present: boolean, reserved: boolean): Stage => {
+    const code = BigInt(pageFaultErrorCode(cpu, { kind }, { present, reserved, protectionKey: false }));
+    const codes = kind === 'fetch' ? [...new Set([code, code | BigInt(PFERR.ID)])] : [code];
+    const exitInfo1 = codes.map((value) => value | which);
+    return {
+      kind: 'stop',
+      outcome: { outcome: 'nested fault', exitInfo1, exitInfo2: guestAddress, mayWrite: walk.writes },
+    };
+  };
+
+  const start = firstEntry(cpu, guestAddress);
+  if (start.kind !== 'entry')
+    return unspecified('a guest physical address that the nested format cannot hold');
+  let place = start.place;
+  let rights: Rights = ALL_RIGHTS;
+  let page: Page | undefined;
+  while (page === undefined) {
+    const meaning = readEntry(cpu, place, walk.read(place.address, place.width), guestAddress);
+    if (meaning.kind === 'absent') return stop(false, false);
+    if (meaning.kind === 'reserved') return stop(true, true);
+    rights = bothRights(rights, meaning.rights);
+    if (meaning.kind === 'page') {
+      walk.setFlags(place, ENTRY.A);
+      page = meaning.page;
+    } else {
+      if (meaning.hasAccessed) walk.setFlags(place, ENTRY.A);
+      place = meaning.next;
+    }
+  }
+  if (!rightsPermit(cpu, rights, { kind })) return stop(true, false);
+  if (kind === 'write') walk.setFlags(place, ENTRY.D);
+  return { kind: 'ok', address: page.address };
+}
+
+const unspecified = (why: string): Stage => ({ kind: 'stop', outcome: { outcome: 'unspecified', why } });

@@ -1,0 +1,249 @@
+import { bits, CR0, CR4, EFER, has } from './bits.ts';
+import type { OracleCpu } from './cpu.ts';
+import type { PhysicalMemory, Width } from './memory.ts';
+
+/** What 4 bytes of memory held from step `from` on. */
+interface Version {
+  readonly from: number;
+  readonly value: bigint;
+  /** Bits that may be either way: flags which a processor may or may not have set. They are 0 in `value`. */
+  readonly unknown: bigint;
+}
+
+/** A way of walking, and the first and last step at which the processor had it. */
+export interface Context {
+  readonly from: number;
+  readonly last: number;
+  readonly cpu: OracleCpu;
+}
+
+/** What the processor was from step `from` on. `walker` is one object for all states that walk alike. */
+interface Period {
+  readonly from: number;
+  readonly asid: number;
+  readonly walker: OracleCpu;
+  cpu: OracleCpu;
+}
+
+/** One invalidation, taking effect before step `step`: what was cached at `step - 1` or earlier is gone. */
+export interface Flush {
+  readonly step: number;
+  /** Null: every ASID. */
+  readonly asid: number | null;
+  /** Null: every PCID. */
+  readonly pcid: number | null;
+  readonly what:
+    | { readonly kind: 'all' }
+    | { readonly kind: 'non-global' }
+    /** One page. `upperLevels`: all cached upper-level entries too, not only those on the way to the page. */
+    | { readonly kind: 'page'; readonly linear: bigint; readonly upperLevels: boolean };
+}
+
+/** The value of an entry during some steps. */
+export interface EntryVersion {
+  readonly from: number;
+  readonly last: number;
+  readonly value: bigint;
+  readonly unknown: bigint;
+}
+
+/**
+ * All that happened to memory, registers and caches, in steps. A step begins with each change; `now` is the last one.
+ * Memory is recorded in aligned 4-byte units, so entries of 4 and 8 bytes may share a table.
+ */
+export class Timeline {
+  readonly #memory: PhysicalMemory;
+  readonly #versions = new Map<bigint, Version[]>();
+  #periods: Period[];
+  #flushes: Flush[] = [];
+  #now = 0;
+
+  constructor(memory: PhysicalMemory, cpu: OracleCpu, asid: number) {
+    this.#memory = memory;
+    this.#periods = [{ from: 0, asid, walker: cpu, cpu }];
+  }
+
+  get now(): number {
+    return this.#now;
+  }
+
+  get cpu(): OracleCpu {
+    return this.#current.cpu;
+  }
+
+  get asid(): number {
+    return this.#current.asid;
+  }
+
+  get #current(): Period {
+    return this.#periods.at(-1)!;
+  }
+
+  /** The processor becomes `cpu` under `asid`; `flushes` happen with it. */
+  become(cpu: OracleCpu, asid: number, flushes: readonly Omit<Flush, 'step'>[] = []): void {
+    const current = this.#current;
+    if (flushes.length === 0 && current.asid === asid && walksAlike(current.cpu, cpu)) {
+      // Privilege, WP and the like count at the access, not when a translation is cached.
+      current.cpu = cpu;
+      return;
+    }
+    const step = ++this.#now;
+    const walker = this.#periods.find((period) => walksAlike(period.walker, cpu))?.walker ?? cpu;
+    this.#periods.push({ from: step, asid, walker, cpu });
+    for (const flush of flushes) this.#flushes.push({ ...flush, step });
+  }
+
+  /** An invalidation without a change of registers. */
+  flush(flush: Omit<Flush, 'step'>): void {
+    this.#flushes.push({ ...flush, step: ++this.#now });
+  }
+
+  /** A store of `width` bytes, by software or by the walker. `unknown`: bits of `value` that may be either way. */
+  store(address: bigint, width: Width, value: bigint, unknown = 0n): void {
+    const units = unitsOf(address, width);
+    const before = units.map((unit) => this.#versionsOf(unit).at(-1)!);
+    this.#memory.write(address, width, value & ~unknown);
+    this.#now++;
+    units.forEach((unit, i) => {
+      const stored = partOf(unit, address, width, bits(8 * width - 1, 0));
+      const nowUnknown = (before[i]!.unknown & ~stored) | partOf(unit, address, width, unknown);
+      this.#versionsOf(unit).push({
+        from: this.#now,
+        value: this.#memory.read(unit, 4),
+        unknown: nowUnknown,
+      });
+    });
+  }
+
+  /** What an entry held at each step since `from`, oldest first. */
+  versions(address: bigint, width: 4 | 8, from: number): EntryVersion[] {
+    const low = this.#versionsOf(address);
+    const high = width === 8 ? this.#versionsOf(address + 4n) : [];
+    const starts = [...low, ...high].map((version) => version.from).filter((step) => step > from);
+    const steps = [from, ...[...new Set(starts)].sort((a, b) => a - b)];
+    return steps.map((step, i) => {
+      const lowAt = versionAt(low, step);
+      const highAt = width === 8 ? versionAt(high, step) : undefined;
+      return {
+        from: step,
+        last: i + 1 < steps.length ? steps[i + 1]! - 1 : this.#now,
+        value: lowAt.value | ((highAt?.value ?? 0n) << 32n),
+        unknown: lowAt.unknown | ((highAt?.unknown ?? 0n) << 32n),
+      };
+    });
+  }
+
+  /** Bits of memory that may be either way (see `store`). */
+  unknown(address: bigint, width: Width): bigint {
+    let unknown = 0n;
+    for (const unit of unitsOf(address, width)) {
+      const shift = (unit - address) * 8n;
+      const part = this.#versions.get(unit)?.at(-1)?.unknown ?? 0n;
+      unknown |= shift >= 0n ? part << shift : part >> -shift;
+    }
+    return BigInt.asUintN(8 * width, unknown);
+  }
+
+  /**
+   * The distinct ways of walking that the processor had under an ASID between two steps: for each, the first and the
+   * last step in that range at which it was so.
+   */
+  contexts(asid: number, from: number, last: number): Context[] {
+    const found = new Map<OracleCpu, { from: number; last: number; cpu: OracleCpu }>();
+    for (let i = this.#periods.length - 1; i >= 0; i--) {
+      const period = this.#periods[i]!;
+      if (period.from > last) continue;
+      const end = (this.#periods[i + 1]?.from ?? this.#now + 1) - 1;
+      if (end < from) break;
+      if (period.asid !== asid) continue;
+      const start = Math.max(period.from, from);
+      const known = found.get(period.walker);
+      if (known === undefined) {
+        found.set(period.walker, { from: start, last: Math.min(end, last), cpu: period.walker });
+      } else {
+        known.from = start;
+      }
+    }
+    return [...found.values()].reverse();
+  }
+
+  /** Invalidations that reach an ASID and a PCID, oldest first. */
+  flushes(asid: number, pcid: number): Flush[] {
+    return this.#flushes.filter(
+      (flush) => (flush.asid === null || flush.asid === asid) && (flush.pcid === null || flush.pcid === pcid),
+    );
+  }
+
+  /**
+   * Forgets what no cache can still hold: everything before the last complete flush of each ASID that ever ran.
+   * Answers stay the same; long runs stay small.
+   */
+  prune(): void {
+    const asids = new Set(this.#periods.map((period) => period.asid));
+    let horizon = this.#now;
+    for (const asid of asids) {
+      const complete = this.#flushes.filter(
+        (flush) =>
+          flush.what.kind === 'all' && flush.pcid === null && (flush.asid === null || flush.asid === asid),
+      );
+      horizon = Math.min(horizon, complete.at(-1)?.step ?? 0);
+    }
+    this.#periods = lastBefore(this.#periods, horizon);
+    this.#flushes = this.#flushes.filter((flush) => flush.step >= horizon);
+    for (const [unit, versions] of this.#versions) this.#versions.set(unit, lastBefore(versions, horizon));
+  }
+
+  /** Number of recorded changes, for tests of `prune`. */
+  get size(): number {
+    let size = this.#periods.length + this.#flushes.length;
+    for (const versions of this.#versions.values()) size += versions.length;
+    return size;
+  }
+
+  #versionsOf(unit: bigint): Version[] {
+    let versions = this.#versions.get(unit);
+    if (versions === undefined) {
+      versions = [{ from: 0, value: this.#memory.read(unit, 4), unknown: 0n }];
+      this.#versions.set(unit, versions);
+    }
+    return versions;
+  }
+}
+
+const WALK_CR4 = CR4.PSE | CR4.PAE | CR4.PGE | CR4.LA57 | CR4.PCIDE;
+const WALK_EFER = EFER.LME | EFER.NXE;
+
+/** Whether two processor states walk tables, and tag what they cache, in the same way. */
+const walksAlike = (a: OracleCpu, b: OracleCpu): boolean =>
+  !has(a.cr0 ^ b.cr0, CR0.PG) &&
+  a.cr3 === b.cr3 &&
+  !has(a.cr4 ^ b.cr4, WALK_CR4) &&
+  !has(a.efer ^ b.efer, WALK_EFER) &&
+  a.pdptes.every((pdpte, i) => pdpte === b.pdptes[i]) &&
+  a.pdptesInMemory === b.pdptesInMemory &&
+  a.maxPhyAddr === b.maxPhyAddr &&
+  a.features === b.features;
+
+/** Aligned 4-byte units that an access touches. */
+function unitsOf(address: bigint, width: Width): bigint[] {
+  const first = address & ~3n;
+  const units: bigint[] = [];
+  for (let unit = first; unit < address + BigInt(width); unit += 4n) units.push(unit);
+  return units;
+}
+
+/** The part of `width` bytes at `address` that falls into a 4-byte unit, at its place there. */
+function partOf(unit: bigint, address: bigint, width: Width, value: bigint): bigint {
+  const whole = BigInt.asUintN(8 * width, value);
+  const shift = (address - unit) * 8n;
+  return BigInt.asUintN(32, shift >= 0n ? whole << shift : whole >> -shift);
+}
+
+const versionAt = (versions: readonly Version[], step: number): Version =>
+  versions.findLast((version) => version.from <= step) ?? versions[0]!;
+
+/** Drops what was over before `horizon`, keeping the state at `horizon` itself. */
+function lastBefore<T extends { readonly from: number }>(list: readonly T[], horizon: number): T[] {
+  const first = list.findLastIndex((item) => item.from <= horizon);
+  return list.slice(Math.max(first, 0));
+}
