@@ -1,0 +1,162 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { parseCpuModel } from '../arch/cpu-model-text.ts';
+import { InputError } from '../arch/input-error.ts';
+import { Failure } from './failure.ts';
+import { type GridOptions, grid } from './grid.ts';
+import type { Host } from './host.ts';
+import { type RunOptions, runImage } from './run/run.ts';
+import type { Services } from './services.ts';
+import { parseCount, parseMemory, parsePattern, parseRaw, parseSeconds } from './values.ts';
+
+const FAILURE_STATUS = 1;
+const USAGE_STATUS = 2;
+
+/**
+ * Runs the command line.
+ * @param args    without the program's name
+ * @param version what --version prints
+ * @returns the exit status; whatever there is to say has been said on the host's streams
+ */
+export async function umbra(
+  args: readonly string[],
+  version: string,
+  host: Host,
+  services: Services,
+): Promise<number> {
+  let status = 0;
+  const program = makeProgram(version, host, services, (result) => {
+    status = result;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return status;
+  } catch (error) {
+    // Commander has said what is wrong; its help and version come here too, with code 0.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_STATUS;
+    if (error instanceof InputError) {
+      host.stderr.write(`umbra: ${error.message}\n`);
+      return USAGE_STATUS;
+    }
+    if (error instanceof Failure) {
+      host.stderr.write(`umbra: ${error.message}\n`);
+      return FAILURE_STATUS;
+    }
+    throw error;
+  }
+}
+
+function makeProgram(
+  version: string,
+  host: Host,
+  services: Services,
+  end: (status: number) => void,
+): Command {
+  const program = new Command('umbra')
+    .description(
+      'A software x86 machine with a KVM-like hypervisor on it: shadow paging and nested virtualization.',
+    )
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => host.stdout.write(text),
+      writeErr: (text) => host.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'umbra: ')),
+    })
+    .showHelpAfterError('Add --help for what is possible.')
+    .helpCommand(false);
+  addRun(program, host, services, end);
+  addGrid(program, host, services, end);
+  addKernels(program, host, services);
+  return program;
+}
+
+function addRun(program: Command, host: Host, services: Services, end: (status: number) => void): void {
+  program
+    .command('run')
+    .description('Boot an image: Linux bzImage, multiboot, ELF or raw. Its kind is recognised.')
+    .argument('<image>', 'the file to boot')
+    .addOption(
+      new Option('--l0 <kind>', 'run it bare, or on L0 with shadow paging')
+        .choices(['none', 'shadow'])
+        .default('none'),
+    )
+    .addOption(
+      option(
+        '--cpu <model>',
+        'CPU model and changes to it: MODEL[,+feature,-feature]',
+        parseCpuModel,
+        'current-amd',
+      ),
+    )
+    .addOption(option('--memory <size>', 'RAM, 1M to 2G', parseMemory, '256M'))
+    .option('--initrd <file>', 'initial RAM disk (Linux)')
+    .option('--append <text>', 'command line of the kernel')
+    .option('--module <file>', 'multiboot module; "FILE ARGUMENTS" with its string; may be repeated', collect)
+    .addOption(
+      option('--raw <address>', 'load as a raw image at ADDRESS[,real|protected] and start there', parseRaw),
+    )
+    .addOption(option('--until <regex>', 'stop with success when the serial output matches', parsePattern))
+    .addOption(option('--timeout <seconds>', 'stop after so much time', parseSeconds))
+    .addOption(option('--max-instructions <n>', 'stop after so many instructions (K, M, G, T)', parseCount))
+    .option('--stats <file>', 'write counts and speed as JSON')
+    .option('--check', "check L0's invariants after every MMU operation (slow; needs --l0 shadow)")
+    .option('--trace <file>', 'write one line per exit, walk, fault and role change')
+    .addHelpText('after', RUN_HELP)
+    .action(async (image: string, options: RunOptions) => {
+      if (options.check && options.l0 === 'none') {
+        throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
+      }
+      end(await runImage(image, options, host, services.createMachine));
+    });
+}
+
+const RUN_HELP = `
+The guest's serial port is on standard input and output. Ctrl-A x leaves, Ctrl-A Ctrl-A sends one Ctrl-A.
+
+Exit status:
+  0            --until matched, the guest powered off, or you left
+  (v << 1) | 1 the guest wrote v to the debug-exit port 0xf4
+  124          --timeout or --max-instructions was reached, or the guest halted for good
+  125          triple fault
+  2            wrong usage or an image that cannot be booted
+
+Example:
+  umbra run kernels/vmlinuz-686 --initrd kernels/initramfs.cpio.gz --append "console=ttyS0 cryptomgr.notests"`;
+
+function addGrid(program: Command, host: Host, services: Services, end: (status: number) => void): void {
+  program
+    .command('grid')
+    .description('Switch L1 and L2 between paging modes and let the oracle judge every probe.')
+    .option('--json <file>', 'write the cells and the time as JSON')
+    .addHelpText('after', '\nExit status: 0 if every probe is as the oracle says, 1 if any is not.')
+    .action(async (options: GridOptions) => end(await grid(options, host, services.runGrid)));
+}
+
+function addKernels(program: Command, host: Host, services: Services): void {
+  program
+    .command('kernels')
+    .description(
+      "Fetch Debian's 32-bit kernels and make an initramfs, through this machine's apt; nothing is installed.",
+    )
+    .argument('[dir]', 'where vmlinuz-686, vmlinuz-686-pae and initramfs.cpio.gz go', 'kernels')
+    .action((dir: string) => services.fetchKernels(dir, (line) => host.stderr.write(`${line}\n`)));
+}
+
+/** An option whose text `parse` turns into a value; its InputError becomes Commander's message about that option. */
+function option<Value>(
+  flags: string,
+  description: string,
+  parse: (text: string) => Value,
+  standard?: string,
+): Option {
+  const made = new Option(flags, description).argParser((text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw error instanceof InputError ? new InvalidArgumentError(error.message) : error;
+    }
+  });
+  return standard === undefined ? made : made.default(parse(standard), standard);
+}
+
+const collect = (text: string, list: readonly string[] = []): string[] => [...list, text];

@@ -1,0 +1,68 @@
+/** Option values: text from the command line to checked values. Each throws InputError with a sentence. */
+import { InputError } from '../arch/input-error.ts';
+import { e820Map } from '../machine/e820.ts';
+import type { RawOptions } from '../machine/loaders/raw.ts';
+
+const BINARY_UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+const DECIMAL_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
+
+/** Bytes of RAM: a number with K, M or G (binary) behind it, within what a machine can have. */
+export function parseMemory(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([kmg]?)(?:i?b)?$/i.exec(text.trim());
+  if (!match) throw new InputError(`"${text}" is no memory size; write it like 256M or 1G.`);
+  const bytes = Number(match[1]) * (BINARY_UNITS[(match[2] as string).toLowerCase()] as number);
+  e820Map(bytes);
+  return bytes;
+}
+
+/** A number of instructions: a whole number, with K, M, G or T (decimal) behind it where wanted. */
+export function parseCount(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([kmgt]?)$/i.exec(text.trim());
+  const count = match ? Number(match[1]) * (DECIMAL_UNITS[(match[2] as string).toLowerCase()] as number) : 0;
+  if (Number.isSafeInteger(count) && count > 0) return count;
+  throw new InputError(
+    `"${text}" is no number of instructions; write a whole number from 1 up, like 5000000 or 3G.`,
+  );
+}
+
+/** Seconds: a positive number. */
+export function parseSeconds(text: string): number {
+  const seconds = /^\d+(?:\.\d+)?$/.test(text.trim()) ? Number(text) : 0;
+  if (seconds > 0 && Number.isFinite(seconds)) return seconds;
+  throw new InputError(`"${text}" is no time; write seconds as a positive number, like 60 or 0.5.`);
+}
+
+/** A regular expression over the serial output; ^ and $ match at line ends. */
+export function parsePattern(text: string): RegExp {
+  if (text === '')
+    throw new InputError('An empty pattern matches before anything is printed; write the text to wait for.');
+  try {
+    return new RegExp(text, 'm');
+  } catch (error) {
+    throw new InputError(`"${text}" is no JavaScript regular expression: ${(error as Error).message}.`);
+  }
+}
+
+/** `ADDRESS[,real|protected]`: where a raw image goes and how it is entered. */
+export function parseRaw(text: string): RawOptions {
+  const match = /^(0x[0-9a-f]{1,8}|\d{1,10})(?:,(real|protected))?$/i.exec(text.trim());
+  if (!match)
+    throw new InputError(
+      `"${text}" is no place for a raw image; write it like 0x7c00 or 0x100000,protected.`,
+    );
+  return { address: Number(match[1]), mode: match[2] === 'protected' ? 'protected' : 'real' };
+}
+
+/** `FILE [ARGUMENTS]` of a multiboot module: the file, and the whole text as the module's string. */
+export function parseModule(
+  text: string,
+  exists: (path: string) => boolean,
+): { path: string; commandLine: string } {
+  const space = text.indexOf(' ');
+  const path = space < 0 || exists(text) ? text : text.slice(0, space);
+  if (path === '')
+    throw new InputError(
+      `The module "${text}" names no file; write it like initrd.bin or "initrd.bin arguments".`,
+    );
+  return { path, commandLine: text };
+}

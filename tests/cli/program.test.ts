@@ -1,0 +1,259 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { InputError } from '../../src/arch/input-error.ts';
+import { Failure } from '../../src/cli/failure.ts';
+import type { GridCell, GridProgress } from '../../src/cli/grid.ts';
+import { umbra } from '../../src/cli/program.ts';
+import type { MachineConfig } from '../../src/cli/run/session.ts';
+import type { Services } from '../../src/cli/services.ts';
+import { ActedMachine, type Step, TestHost } from './host.ts';
+
+let folder: string;
+const file = (name: string): string => join(folder, name);
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'umbra-test-'));
+  for (const name of ['image', 'initrd', 'module']) writeFileSync(file(name), name);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const POWER_OFF: Step[] = [{ send: 'bye\n' }, { stop: { kind: 'power-off' } }];
+
+async function call(args: string[], services: Partial<Services> = {}, steps: Step[] = POWER_OFF) {
+  const host = new TestHost();
+  const configs: MachineConfig[] = [];
+  const status = await umbra(args, '1.2.3', host, {
+    createMachine: (config) => {
+      configs.push(config);
+      return new ActedMachine(config, steps);
+    },
+    runGrid: () => cells([]),
+    fetchKernels: async () => {},
+    ...services,
+  });
+  return { status, host, configs, out: host.out, error: host.error };
+}
+
+function* cells(result: GridCell[]): Generator<GridProgress, GridCell[]> {
+  yield { done: 0, total: 2 };
+  yield { done: 1, total: 2 };
+  return result;
+}
+
+describe('umbra', () => {
+  it('tells its version', async () => {
+    expect(await call(['--version'])).toMatchObject({ status: 0, out: '1.2.3\n', error: '' });
+  });
+
+  it.each([[[]], [['run']], [['grid']], [['kernels']]])('helps: %j', async (command: string[]) => {
+    const { status, out, error } = await call([...command, '--help']);
+    expect(status).toBe(0);
+    expect(out).toMatch(/^Usage: umbra/);
+    expect(error).toBe('');
+  });
+
+  it.each<[string[], RegExp]>([
+    [[], /Usage: umbra/],
+    [['fly'], /unknown command 'fly'/],
+    [['run'], /missing required argument 'image'/],
+    [['run', 'a', 'b'], /too many arguments/],
+    [['run', 'a', '--nonsense'], /unknown option '--nonsense'/],
+    [['run', 'a', '--memory'], /argument missing/],
+    [['run', 'a', '--memory', 'lots'], /"lots" is no memory size; write it like 256M/],
+    [['run', 'a', '--memory', '4G'], /multiple of 4096 bytes, from 1 MiB to 2 GiB/],
+    [['run', 'a', '--l0', 'ept'], /Allowed choices are none, shadow/],
+    [['run', 'a', '--cpu', '386'], /no CPU model "386"/],
+    [['run', 'a', '--cpu', 'pentium,pae'], /neither \+feature nor -feature/],
+    [['run', 'a', '--until', '*'], /no JavaScript regular expression/],
+    [['run', 'a', '--timeout', '-3'], /"-3" is no time|argument missing/],
+    [['run', 'a', '--max-instructions', '0'], /no number of instructions/],
+    [['run', 'a', '--raw', 'here'], /no place for a raw image/],
+    [['run', 'a', '--check'], /needs --l0 shadow/],
+    [['grid', 'x'], /too many arguments/],
+    [['kernels', 'a', 'b'], /too many arguments/],
+  ])('refuses %j with a sentence and status 2', async (args, sentence) => {
+    const { status, out, error, configs } = await call(args);
+    expect(status).toBe(2);
+    expect(error).toMatch(sentence);
+    expect(out).toBe('');
+    expect(configs).toEqual([]);
+  });
+});
+
+describe('umbra run', () => {
+  it('hands the machine what was asked for', async () => {
+    const options = [
+      '--l0',
+      'shadow',
+      '--cpu',
+      'opteron,-nx',
+      '--memory',
+      '64M',
+      '--initrd',
+      file('initrd'),
+      '--check',
+    ];
+    const { status, configs, out } = await call(['run', file('image'), ...options, '--append', 'a b']);
+    expect({ status, out }).toEqual({ status: 0, out: 'bye\n' });
+    const [config] = configs as [MachineConfig];
+    expect(config).toMatchObject({
+      l0: 'shadow',
+      memorySize: 64 * 2 ** 20,
+      commandLine: 'a b',
+      imageName: 'image',
+      modules: [],
+      check: true,
+      raw: undefined,
+    });
+    expect(config.cpu.name).toBe('opteron,-nx');
+    expect(Buffer.from(config.image).toString()).toBe('image');
+    expect(Buffer.from(config.initrd as Uint8Array).toString()).toBe('initrd');
+  });
+
+  it('has the defaults of its help: bare, 256 MiB, nothing else', async () => {
+    const [config] = (await call(['run', file('image')])).configs as [MachineConfig];
+    expect(config).toMatchObject({ l0: 'none', memorySize: 2 ** 28, commandLine: '', check: false });
+    expect(config.initrd).toBeUndefined();
+    expect(config.trace).toBeUndefined();
+  });
+
+  it('takes several modules, with strings', async () => {
+    const modules = ['--module', file('module'), '--module', `${file('module')} x y`];
+    const [config] = (await call(['run', file('image'), ...modules, '--raw', '0x9000'])).configs as [
+      MachineConfig,
+    ];
+    expect(config.modules.map(({ commandLine }) => commandLine)).toEqual([
+      file('module'),
+      `${file('module')} x y`,
+    ]);
+    expect(Buffer.from(config.modules[1]?.data as Uint8Array).toString()).toBe('module');
+    expect(config.raw).toEqual({ address: 0x9000, mode: 'real' });
+  });
+
+  it.each([
+    ['image', ['run', '/nowhere/image'], /Cannot read the image \/nowhere\/image: there is no such file/],
+    ['folder', ['run', '/'], /Cannot read the image \/: it is a folder/],
+  ])('says which file it cannot read: %s', async (_, args, sentence) => {
+    const { status, error } = await call(args);
+    expect(status).toBe(2);
+    expect(error).toMatch(sentence);
+  });
+
+  it('says which initrd, module, statistics file or trace it cannot use', async () => {
+    for (const name of ['--initrd', '--module', '--stats', '--trace']) {
+      const { status, error } = await call(['run', file('image'), name, join(folder, 'no', 'thing')]);
+      expect(status).toBe(2);
+      expect(error).toMatch(/^umbra: Cannot (read|write) the .*: there is no such file or folder\.\n$/);
+    }
+  });
+
+  it('ends with 2 and the sentence for an image that cannot be', async () => {
+    const createMachine = () => {
+      throw new InputError('The ELF image is truncated.');
+    };
+    const { status, error } = await call(['run', file('image')], { createMachine });
+    expect({ status, error }).toEqual({ status: 2, error: 'umbra: The ELF image is truncated.\n' });
+  });
+
+  it('writes statistics and the trace', async () => {
+    const stats = file('stats.json');
+    const trace = file('trace.txt');
+    const { status } = await call(
+      ['run', file('image'), '--stats', stats, '--trace', trace, '--until', 'by.'],
+      {
+        createMachine: (config) => {
+          config.trace?.('first');
+          config.trace?.('second');
+          return new ActedMachine(config, POWER_OFF);
+        },
+      },
+    );
+    expect(status).toBe(0);
+    expect(readFileSync(trace, 'utf8')).toBe('first\nsecond\n');
+    const written = JSON.parse(readFileSync(stats, 'utf8'));
+    expect(written).toMatchObject({
+      end: 'until',
+      status: 0,
+      instructions: 4,
+      exits: { VMEXIT_HLT: 3 },
+      mmu: { shadowPages: 1, roots: 2, syncs: 3, faults: 4, roleChanges: 5 },
+    });
+    expect(written.seconds).toBeGreaterThan(0);
+    expect(written.mips).toBeCloseTo(written.instructions / written.seconds / 1e6, 12);
+  });
+
+  it('says on standard error why it stopped early', async () => {
+    const { status, error } = await call(['run', file('image'), '--max-instructions', '10'], {}, []);
+    expect({ status, error }).toEqual({ status: 124, error: 'umbra: stopped after 10 instructions.\n' });
+  });
+});
+
+describe('umbra grid', () => {
+  const good: GridCell = { l1: '2-level', l2: 'PAE', probes: 40, mismatches: 0, details: [] };
+  const bad: GridCell = {
+    l1: 'PAE',
+    l2: 'PAE',
+    probes: 50,
+    mismatches: 2,
+    details: ['read at 0x1000: page fault'],
+  };
+
+  it('prints the table and ends with 0 when every probe is right', async () => {
+    const { status, out, error } = await call(['grid'], { runGrid: () => cells([good]) });
+    expect(status).toBe(0);
+    expect(out).toMatch(
+      /^L1 \\ L2 {2}PAE\n-+ {2}-+\n2-level {2}40 ok\n\n40 probes judged by the oracle, 0 mismatches, /,
+    );
+    expect(error).toBe('');
+  });
+
+  it('shows what is wrong and ends with 1', async () => {
+    const { status, out } = await call(['grid'], { runGrid: () => cells([good, bad]) });
+    expect(status).toBe(1);
+    expect(out).toContain('2 of 50 WRONG');
+    expect(out).toContain('90 probes judged by the oracle, 2 mismatches');
+    expect(out).toContain('  L1 PAE, L2 PAE: read at 0x1000: page fault');
+  });
+
+  it('writes JSON', async () => {
+    await call(['grid', '--json', file('grid.json')], { runGrid: () => cells([good, bad]) });
+    const written = JSON.parse(readFileSync(file('grid.json'), 'utf8'));
+    expect(written.cells).toEqual([good, bad]);
+    expect(written.seconds).toBeGreaterThan(0);
+  });
+
+  it('says at once that the JSON file cannot be written', async () => {
+    const { status, error } = await call(['grid', '--json', '/nowhere/x'], {
+      runGrid: () => {
+        throw new Error('must not start');
+      },
+    });
+    expect(status).toBe(2);
+    expect(error).toMatch(/Cannot write the JSON file \/nowhere\/x/);
+  });
+});
+
+describe('umbra kernels', () => {
+  it('goes to kernels/ unless told otherwise, and says what it does', async () => {
+    const folders: string[] = [];
+    const fetchKernels: Services['fetchKernels'] = async (target, say) => {
+      folders.push(target);
+      say('one step');
+    };
+    expect(await call(['kernels'], { fetchKernels })).toMatchObject({ status: 0, error: 'one step\n' });
+    await call(['kernels', 'there'], { fetchKernels });
+    expect(folders).toEqual(['kernels', 'there']);
+  });
+
+  it('ends with 1 and a sentence where it cannot be done', async () => {
+    const fetchKernels = async () => {
+      throw new Failure('umbra kernels needs apt-get.');
+    };
+    expect(await call(['kernels'], { fetchKernels })).toMatchObject({
+      status: 1,
+      error: 'umbra: umbra kernels needs apt-get.\n',
+    });
+  });
+});
