@@ -1,5 +1,5 @@
 import type { Int } from '../wasm/expression.ts';
-import type { Bits, Builder, Operand } from './builder.ts';
+import type { Bits, Builder } from './builder.ts';
 import { type Form, form, type Semantics } from './form.ts';
 
 type Change = (x: Int, mask: Int) => Int;

@@ -104,6 +104,8 @@ export interface Builder {
   /** The memory operand moved by a byte displacement (BT with a register offset). */
   memoryAt(displacement: Int, bits: Bits): Operand;
 
+  /** Checks that a branch target lies within the code segment, before anything else of the branch happens. */
+  checkTarget(target: Int): void;
   /** EIP of the next instruction. */
   nextInstruction(): Int;
   /** Ends the instruction at the relative target of its J operand. */

@@ -12,18 +12,27 @@ const jumpIf =
 
 const callIndirect: Semantics = (op, target) => {
   const address = op.let(target.read());
+  op.checkTarget(address);
   op.push(op.bits, op.nextInstruction());
+  op.jumpTo(address);
+};
+
+const jumpIndirect: Semantics = (op, target) => {
+  const address = op.let(target.read());
+  op.checkTarget(address);
   op.jumpTo(address);
 };
 
 const returnNear: Semantics = (op) => {
   const top = op.pop(op.bits);
+  op.checkTarget(top.value);
   top.commit();
   op.jumpTo(top.value);
 };
 
 const returnNearAndRelease: Semantics = (op, bytes) => {
   const top = op.pop(op.bits);
+  op.checkTarget(top.value);
   top.commit();
   op.releaseStack(bytes.read());
   op.jumpTo(top.value);
@@ -57,7 +66,7 @@ export const CONTROL: readonly Form[] = [
   form('JMP',    'E9',    'Jz', (op) => op.jumpRelative(), ENDS),
   form('JMP',    'EB',    'Jb', (op) => op.jumpRelative(), ENDS),
   form('CALL',   'FF /2', 'Ev', callIndirect, ENDS),
-  form('JMP',    'FF /4', 'Ev', (op, target) => op.jumpTo(op.let(target.read())), ENDS),
+  form('JMP',    'FF /4', 'Ev', jumpIndirect, ENDS),
   form('RET',    'C3',    '',   returnNear, ENDS),
   form('RET',    'C2',    'Iw', returnNearAndRelease, ENDS),
 ];

@@ -76,7 +76,7 @@ function parseOperand(text: string): OperandSpec {
 }
 
 function parseEncoding(text: string): Encoding {
-  const words = text.split(' ');
+  const words: string[] = text.split(' ');
   let mandatoryPrefix: Encoding['mandatoryPrefix'] = 0;
   if (/^(66|F2|F3)$/.test(words[0] ?? '') && words.length > 1 && words[1] === '0F') {
     mandatoryPrefix = Number.parseInt(words.shift() as string, 16) as 0x66 | 0xf2 | 0xf3;
@@ -85,8 +85,10 @@ function parseEncoding(text: string): Encoding {
   if (words[0] === '0F' && words.length > 1) {
     words.shift();
     map = 1;
-    if ((words[0] === '38' || words[0] === '3A') && words.length > 1 && !(words[1] as string).startsWith('/')) {
-      map = words.shift() === '38' ? 2 : 3;
+    const escape = words[0] as string;
+    if ((escape === '38' || escape === '3A') && words.length > 1 && !(words[1] as string).startsWith('/')) {
+      map = escape === '38' ? 2 : 3;
+      words.shift();
     }
   }
   const first = words.shift() as string;

@@ -55,6 +55,8 @@ export const SYSTEM: readonly Form[] = [
   form('UD0',    '0F FF /r', 'Gv,Ev',  'undefined', ENDS),
   form('CLD',    'FC',       '',       'clearDirection'),
   form('STD',    'FD',       '',       'setDirection'),
+  /** No encoding reaches it: what an instruction of more than 15 bytes decodes to (SDM vol. 2A 2.3.11). */
+  form('TOOLONG', '0F FF /r', 'Rv,Gv', 'tooLong', { ...ENDS, feature: 'never' }),
   // BCD
   form('DAA',    '27',       '',       'decimalAdjustAdd'),
   form('DAS',    '2F',       '',       'decimalAdjustSubtract'),

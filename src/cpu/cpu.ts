@@ -1,0 +1,244 @@
+import type { CpuModel } from '../arch/cpu-models.ts';
+import { ATTRIBUTE } from '../arch/descriptors.ts';
+import { VECTOR } from '../arch/exceptions.ts';
+import { ACCESS } from '../arch/paging/permissions.ts';
+import { CR0, EFLAGS } from '../arch/registers.ts';
+import { CodeCache } from './code-cache.ts';
+import { DECODE_MODE, Decoder } from './decode/decoder.ts';
+import { type Environment, NO_ENVIRONMENT } from './environment.ts';
+import { GuestException } from './guest-exception.ts';
+import { Instruction } from './instruction.ts';
+import { type InterpreterExports, instantiate, interpreterCore } from './interpreter/core.ts';
+import {
+  BUDGET,
+  CODE_CONTEXT,
+  CS,
+  DS,
+  EIP_BASE,
+  ES,
+  LEAVE_RECORD,
+  RECORD,
+  SEGMENT,
+  SS,
+  segmentAddress,
+} from './layout.ts';
+import type { LinearMemory } from './linear-memory.ts';
+import { ModelRegisters } from './model-registers.ts';
+import { PagedMemory } from './paged-memory.ts';
+import { type MmioBus, NO_MMIO, PhysicalMemory } from './physical-memory.ts';
+import { reset } from './reset.ts';
+import { runSlices, type StopReason } from './run.ts';
+import { SlowPaths } from './slow-paths.ts';
+import { CpuState } from './state.ts';
+import { Svm } from './svm/svm.ts';
+
+/** RAM begins here in the WebAssembly memory; before it lie registers, TLB and decoded instructions. */
+const RAM_BASE = 0x200_0000;
+const WASM_PAGE = 65536;
+
+export interface CpuOptions {
+  readonly model: CpuModel;
+  /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
+  readonly ramBytes: number;
+  readonly mmio?: MmioBus;
+  readonly environment?: Environment;
+}
+
+/**
+ * The processor: state in WebAssembly memory, common instructions in the interpreter's module, everything else in
+ * TypeScript functions that take this object. Time is the number of retired instructions.
+ */
+export class Cpu {
+  readonly model: CpuModel;
+  readonly environment: Environment;
+  readonly state: CpuState;
+  readonly physical: PhysicalMemory;
+  readonly paging: PagedMemory;
+  /** Linear memory; `paging`, unless an instruction is being emulated. */
+  readonly memory: LinearMemory;
+  readonly code: CodeCache;
+  readonly msrs: ModelRegisters;
+  readonly svm: Svm;
+  /** The exception that is being raised; there is only ever one. */
+  readonly exception = new GuestException();
+  /** The instruction that TypeScript is carrying out. */
+  readonly instruction: Instruction;
+  readonly #interpreter: InterpreterExports;
+
+  /** Current privilege level, 0..3. */
+  cpl = 0;
+  /** EIP of the instruction that TypeScript is carrying out, and of the one behind it. */
+  instructionEip = 0;
+  nextEip = 0;
+  /** HLT or MWAIT: nothing runs until an interrupt. */
+  halted = false;
+  /** Shutdown after a triple fault; only RESET (or INIT under SVM) ends it. */
+  shutdown = false;
+  /** Set by `endSlice`; the slice ends when the instruction is complete. */
+  sliceEndRequested = false;
+  /** `run` is asked to return. */
+  stopRequested = false;
+  /** Retired instructions at the end of the running slice. */
+  sliceEnd = 0;
+  /** Ticks that passed without instructions, while halted. */
+  idleTicks = 0;
+  /** Retired-instruction count at which interrupts stay inhibited (STI, MOV SS); -1 for none. */
+  shadowAt = -1;
+  /** The shadow is that of MOV SS or POP SS, which inhibits NMI and debug traps as well. */
+  shadowFromStack = false;
+  nmiPending = false;
+  /** An NMI handler runs: further NMIs wait for IRET. */
+  nmiBlocked = false;
+  /** Debug conditions (DR6 bits) met by the instruction that just ran. */
+  pendingDebug = 0;
+  /** An exception or interrupt was delivered in this slice. */
+  delivered = false;
+
+  constructor(options: CpuOptions) {
+    const { model, ramBytes } = options;
+    const pages = (RAM_BASE + ramBytes) / WASM_PAGE;
+    const wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    const core = interpreterCore();
+    this.model = model;
+    this.environment = options.environment ?? NO_ENVIRONMENT;
+    this.state = new CpuState(wasmMemory.buffer);
+    this.physical = new PhysicalMemory(wasmMemory.buffer, RAM_BASE, ramBytes, options.mmio ?? NO_MMIO);
+    this.paging = new PagedMemory(this.state, this.physical, model, this.exception);
+    this.memory = this.paging;
+    const decoder = new Decoder(core, wasmMemory, (name) => this.hasFeature(name));
+    this.code = new CodeCache(wasmMemory.buffer, RAM_BASE, this.physical, decoder, core.special, (frame) =>
+      this.paging.protect(frame),
+    );
+    this.physical.onCodeWrite = (frame, offset, bytes) => this.code.written(frame, offset, bytes);
+    this.instruction = new Instruction(this.state);
+    this.msrs = new ModelRegisters(this);
+    this.svm = new Svm(this);
+    this.#interpreter = instantiate(core, wasmMemory, new SlowPaths(this));
+    this.state.u16[(LEAVE_RECORD + RECORD.HANDLER) >> 1] = core.special.leave;
+    this.code.clear();
+    reset(this);
+  }
+
+  /** Whether the model announces a feature; `cpuid` stands for the instruction itself. */
+  hasFeature(name: string): boolean {
+    return name === 'cpuid' ? this.model.hasCpuid : (this.model.features as ReadonlySet<string>).has(name);
+  }
+
+  /** Instructions retired so far; while one is being carried out, those before it. */
+  get retired(): number {
+    return this.sliceEnd - (this.state.i32[BUDGET >> 2] as number);
+  }
+
+  /** Virtual time in ticks: the unscaled TSC between instructions. */
+  get now(): number {
+    return this.retired + this.idleTicks;
+  }
+
+  /** Virtual time at the instruction that TypeScript is carrying out. */
+  get instructionTime(): number {
+    return this.now - this.instruction.remaining;
+  }
+
+  /**
+   * Runs until `until` (in ticks), or until it halts, shuts down or `stopRequested` is set. Returns why it stopped.
+   */
+  run(until: number): StopReason {
+    return runSlices(this, until, this.#interpreter);
+  }
+
+  /** Ends the running slice with the present instruction, so that events are looked at before the next one. */
+  endSlice(): void {
+    this.sliceEndRequested = true;
+  }
+
+  /** The block that holds `record` is left behind that instruction: gives back what it was charged for the rest. */
+  leaveBlock(record: number): void {
+    this.state.i32[BUDGET >> 2] += (this.state.u8[record + RECORD.REMAINING] as number) - 1;
+    if (this.sliceEndRequested) this.#cutSlice();
+  }
+
+  /** Something that is no instruction happened between blocks; it counts as one, so that time passes. */
+  countEvent(): void {
+    this.state.i32[BUDGET >> 2] -= 1;
+    if (this.sliceEndRequested) this.#cutSlice();
+  }
+
+  #cutSlice(): void {
+    this.sliceEndRequested = false;
+    this.sliceEnd -= this.state.i32[BUDGET >> 2] as number;
+    this.state.i32[BUDGET >> 2] = 0;
+  }
+
+  /** Protected mode without virtual-8086. */
+  get isProtected(): boolean {
+    return (this.state.cr0 & CR0.PE) !== 0 && (this.state.systemFlags & EFLAGS.VM) === 0;
+  }
+  get isVirtual8086(): boolean {
+    return (this.state.cr0 & CR0.PE) !== 0 && (this.state.systemFlags & EFLAGS.VM) !== 0;
+  }
+  get isReal(): boolean {
+    return (this.state.cr0 & CR0.PE) === 0;
+  }
+
+  /** ACCESS bits of an explicit data access by the running code. */
+  get dataAccess(): number {
+    return this.cpl === 3 ? ACCESS.USER : ACCESS.READ;
+  }
+
+  /** Raises an exception; it never returns. `errorCode` -1 for vectors without one. */
+  raise(vector: number, errorCode = -1): never {
+    this.exception.vector = vector;
+    this.exception.errorCode = errorCode;
+    throw this.exception;
+  }
+  raiseGeneralProtection(errorCode = 0): never {
+    return this.raise(VECTOR.GP, errorCode);
+  }
+  raiseUndefined(): never {
+    return this.raise(VECTOR.UD);
+  }
+
+  /**
+   * CPL, segments, EFLAGS.AC or VM, paging or ASID changed: works out again what decoded code and fast memory accesses
+   * depend on.
+   */
+  updateContext(): void {
+    const { state } = this;
+    this.paging.setAccessClass(this.cpl === 3, state.systemFlags);
+    const mode = this.decodeMode;
+    const flat = (mode & DECODE_MODE.FLAT) !== 0;
+    const user = this.cpl === 3 ? 4 : 0;
+    state.i32[CODE_CONTEXT >> 2] = flat ? (this.paging.codeContext << 3) | user | mode : -1;
+  }
+
+  /** OR of DECODE_MODE for the present segments. */
+  get decodeMode(): number {
+    const code32 = (this.state.segmentAttributes(CS) & ATTRIBUTE.DB) !== 0;
+    return (code32 ? DECODE_MODE.CODE32 : 0) | (this.#isFlat() ? DECODE_MODE.FLAT : 0);
+  }
+
+  #isFlat(): boolean {
+    const { state } = this;
+    if (state.segmentBase(CS) !== 0 || state.segmentLimit(CS) !== 0xffff_ffff) return false;
+    if ((state.segmentAttributes(SS) & ATTRIBUTE.DB) === 0) return false;
+    return this.#isFlatData(SS) && this.#isFlatData(DS) && this.#isFlatData(ES);
+  }
+
+  #isFlatData(segment: number): boolean {
+    const { i32, u32 } = this.state;
+    const place = segmentAddress(segment);
+    return (
+      u32[place >> 2] === 0 &&
+      u32[(place + SEGMENT.LOW) >> 2] === 0 &&
+      // A span of 2^32 - 1, not the -1 of "no access".
+      u32[(place + SEGMENT.WRITE_SPAN) >> 2] === 0xffff_ffff &&
+      i32[(place + SEGMENT.WRITE_SPAN + 4) >> 2] === 0
+    );
+  }
+
+  /** EIP of a record of the running block. */
+  eipOf(record: number): number {
+    const base = this.state.u32[EIP_BASE >> 2] as number;
+    return (base + (this.state.u16[(record + RECORD.OFFSET) >> 1] as number)) >>> 0;
+  }
+}

@@ -1,0 +1,48 @@
+import type { Form } from '../../isa/form.ts';
+
+/** A form as the decoder tries it. */
+export interface Candidate {
+  readonly index: number;
+  readonly form: Form;
+  /** ModRM.mod = 3 wanted (R), unwanted (M), or either. */
+  readonly mod: 'register' | 'memory' | 'any';
+}
+
+export interface OpcodeEntry {
+  readonly modrm: boolean;
+  readonly candidates: readonly Candidate[];
+}
+
+const MAPS = 4;
+
+function modOf(form: Form): Candidate['mod'] {
+  if (form.operands.some((spec) => spec.kind === 'M')) return 'memory';
+  return form.operands.some((spec) => spec.kind === 'R') ? 'register' : 'any';
+}
+
+/** The more a form demands, the earlier it is tried: whole ModRM, prefix, digit. */
+function demands(form: Form): number {
+  const { fixedModrm, mandatoryPrefix, digit } = form.encoding;
+  return (fixedModrm >= 0 ? 4 : 0) + (mandatoryPrefix !== 0 ? 2 : 0) + (digit >= 0 ? 1 : 0);
+}
+
+/** Opcode to forms: index map * 256 + opcode. Forms whose feature is not in `features` do not exist. */
+export function buildOpcodeMap(
+  forms: readonly Form[],
+  hasFeature: (name: string) => boolean,
+): readonly (OpcodeEntry | undefined)[] {
+  const lists: Candidate[][] = Array.from({ length: MAPS * 256 }, () => []);
+  forms.forEach((form, index) => {
+    if (form.feature !== undefined && !hasFeature(form.feature)) return;
+    const { map, opcode, plusRegister } = form.encoding;
+    for (let low = 0; low < (plusRegister ? 8 : 1); low++) {
+      lists[map * 256 + opcode + low]?.push({ index, form, mod: modOf(form) });
+    }
+  });
+  return lists.map((candidates) => {
+    if (candidates.length === 0) return undefined;
+    // NOP (90) precedes XCHG eAX,Zv in the table; sorting is stable.
+    candidates.sort((a, b) => demands(b.form) - demands(a.form));
+    return { modrm: candidates.some((candidate) => candidate.form.encoding.modrm), candidates };
+  });
+}

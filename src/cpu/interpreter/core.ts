@@ -1,0 +1,99 @@
+import { FORMS } from '../../isa/table.ts';
+import { ModuleBuilder, signature } from '../../wasm/module.ts';
+import { BUDGET, EIP, EIP_BASE, RECORD } from '../layout.ts';
+import { Dispatch, field16, field8, HANDLER, loadState, storeState } from './dispatch.ts';
+import { emitHandlers, type HandlerTable } from './handlers.ts';
+import { declareImports, type InterpreterImports } from './imports.ts';
+
+/** Slots of the handlers that belong to no form. */
+export interface SpecialSlots {
+  /** Calls `external`. */
+  readonly external: number;
+  /** Ends a block that no branch ended: goes on with the next one. */
+  readonly chain: number;
+  /** Goes on at EIP. */
+  readonly leave: number;
+  /** A block that is no longer true to memory: looks its own address up again. */
+  readonly stale: number;
+}
+
+/** The interpreter: a module made once from the instruction table, and instantiated for each processor. */
+export interface InterpreterCore {
+  readonly module: WebAssembly.Module;
+  readonly handlers: HandlerTable;
+  readonly special: SpecialSlots;
+}
+
+/** What an instance offers. */
+export interface InterpreterExports {
+  /** Runs from EIP until the slice is used up or `find` says stop. */
+  run(): void;
+}
+
+const MAXIMUM_PAGES = 65536;
+
+function emitSpecial(module: ModuleBuilder, dispatch: Dispatch): SpecialSlots {
+  const add = (write: Parameters<ModuleBuilder['function']>[1]): number =>
+    module.tableSlot(module.function(HANDLER, write));
+  return {
+    external: add((code) => {
+      const next = code.callFor(dispatch.imports.external, code.parameter(0));
+      code.if(next, () => dispatch.goto(code, next));
+      code.returnCall(dispatch.lookup);
+    }),
+    chain: add((code) => dispatch.branch(code, code.parameter(0))),
+    leave: add((code) => code.returnCall(dispatch.lookup)),
+    stale: add((code) => {
+      const record = code.parameter(0);
+      // The block was paid for on entry; looking it up pays again.
+      storeState(code, BUDGET, loadState(BUDGET).add(field8(record, RECORD.REMAINING)));
+      storeState(code, EIP, loadState(EIP_BASE).add(field16(record, RECORD.OFFSET)));
+      code.returnCall(dispatch.lookup);
+    }),
+  };
+}
+
+let shared: InterpreterCore | undefined;
+
+/** The interpreter's module; made on first use (some tens of milliseconds), then shared by all processors. */
+export function interpreterCore(): InterpreterCore {
+  shared ??= makeCore();
+  return shared;
+}
+
+function makeCore(): InterpreterCore {
+  const module = new ModuleBuilder();
+  module.importMemory('cpu', 'memory', 1, MAXIMUM_PAGES);
+  const dispatch = new Dispatch(module, declareImports(module));
+  const special = emitSpecial(module, dispatch);
+  const handlers = emitHandlers(module, dispatch, FORMS);
+  const run = module.function(signature([], []), (code) => code.call(dispatch.lookup));
+  module.export('run', run);
+  return { module: new WebAssembly.Module(module.encode()), handlers, special };
+}
+
+export function instantiate(
+  core: InterpreterCore,
+  memory: WebAssembly.Memory,
+  imports: InterpreterImports,
+): InterpreterExports {
+  // Plain functions of the right arity: WebAssembly calls them without `this`, and calls no other kind as fast.
+  const cpu: InterpreterImports & { memory: WebAssembly.Memory } = {
+    memory,
+    readSlow: (record, linear, size) => imports.readSlow(record, linear, size),
+    readSlow64: (record, linear) => imports.readSlow64(record, linear),
+    modifySlow: (record, linear, size) => imports.modifySlow(record, linear, size),
+    modifySlow64: (record, linear) => imports.modifySlow64(record, linear),
+    writeSlow: (record, linear, size, value) => imports.writeSlow(record, linear, size, value),
+    writeSlow64: (record, linear, value) => imports.writeSlow64(record, linear, value),
+    segmentFault: (record, segment) => imports.segmentFault(record, segment),
+    raise: (record, vector) => imports.raise(record, vector),
+    external: (record) => imports.external(record),
+    find: () => imports.find(),
+    link: (record) => imports.link(record),
+    shorten: (record) => imports.shorten(record),
+  };
+  const instance = new WebAssembly.Instance(core.module, { cpu: { ...cpu } });
+  return instance.exports as unknown as InterpreterExports;
+}
+

@@ -1,0 +1,347 @@
+import { CR0, CR3, CR4, EFER, EFLAGS } from '../arch/registers.ts';
+import { VECTOR } from '../arch/exceptions.ts';
+import { type CpuModel, pagingFeaturesOf } from '../arch/cpu-models.ts';
+import { ENTRY, type PagingFormat } from '../arch/paging/format.ts';
+import { paeFormat, pdpteIndex } from '../arch/paging/pae.ts';
+import { ACCESS, accessAllowed, PAGING_CONTROL, pagingControl } from '../arch/paging/permissions.ts';
+import { twoLevelFormat } from '../arch/paging/two-level.ts';
+import { type EntryMemory, translate, UPDATE, type Update, WALK, WalkResult } from '../arch/paging/walker.ts';
+import type { GuestException } from './guest-exception.ts';
+import { SYSTEM, TLB_TAG } from './layout.ts';
+import type { LinearMemory } from './linear-memory.ts';
+import type { PhysicalMemory } from './physical-memory.ts';
+import type { CpuState } from './state.ts';
+import { FastTlb, INVALIDATED, Tlb, TLB_FLAG } from './tlb.ts';
+
+/** The walker reads and updates entries in physical memory, devices included. */
+class PhysicalEntries implements EntryMemory {
+  lo = 0;
+  hi = 0;
+  readonly #physical: PhysicalMemory;
+  readonly #addressMask: () => number;
+
+  constructor(physical: PhysicalMemory, addressMask: () => number) {
+    this.#physical = physical;
+    this.#addressMask = addressMask;
+  }
+
+  readEntry(address: number, size: 4 | 8): boolean {
+    const place = maskAddress(address, this.#addressMask());
+    this.lo = this.#physical.read32(place);
+    this.hi = size === 8 ? this.#physical.read32(place + 4) : 0;
+    return true;
+  }
+
+  updateEntry(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
+    this.readEntry(address, size);
+    if (this.lo !== lo || this.hi !== hi) {
+      // What does not hold a value (a hole, a ROM) never shows the bits; the processor goes on without.
+      return this.#physical.isRam(Math.floor(address / 4096)) ? UPDATE.CHANGED : UPDATE.READ_ONLY;
+    }
+    this.#physical.write32(maskAddress(address, this.#addressMask()), newLo);
+    return UPDATE.DONE;
+  }
+}
+
+const A20_BIT = 0x10_0000;
+const maskAddress = (address: number, a20Mask: number): number =>
+  a20Mask !== 0 && (Math.floor(address / A20_BIT) & 1) !== 0 ? address - A20_BIT : address;
+
+/** Contexts that fit above the access class in the twelve low bits of a fast-TLB tag; the last is never used. */
+const CONTEXTS = 1023;
+const NO_CONTEXT = -1;
+
+/** Who accesses: the low two bits of a fast-TLB tag. */
+const ACCESS_CLASS = { SUPERVISOR: 0, USER: 1, SUPERVISOR_AC: 2, ALWAYS_SLOW: 3 } as const;
+
+/**
+ * Linear memory through paging and the TLB: SDM vol. 3A chapter 4. Two levels of caching: `Tlb` is the
+ * architectural one; `FastTlb` holds what interpreted code may do without asking.
+ */
+export class PagedMemory implements LinearMemory {
+  readonly tlb: Tlb;
+  readonly #fast: FastTlb;
+  readonly #state: CpuState;
+  readonly #physical: PhysicalMemory;
+  readonly #model: CpuModel;
+  readonly #exception: GuestException;
+  readonly #entries: PhysicalEntries;
+  readonly #walk = new WalkResult();
+  readonly #contexts: Int32Array;
+  readonly #codeContexts: Int32Array;
+  #nextContext = 0;
+  #nextCodeContext = 0;
+  #asid = 0;
+  #format: PagingFormat | undefined;
+  #control = 0;
+  #a20Mask = 0;
+  #watched = false;
+  /** Called with the linear address, size and whether it is a write, for every data access while `watch` is on. */
+  onWatched: (linear: number, size: number, write: boolean) => void = () => {};
+
+  constructor(
+    state: CpuState,
+    physical: PhysicalMemory,
+    model: CpuModel,
+    exception: GuestException,
+  ) {
+    const asids = Math.max(model.asidCount, 1);
+    this.tlb = new Tlb(asids);
+    this.#fast = new FastTlb(state.u32);
+    this.#state = state;
+    this.#physical = physical;
+    this.#model = model;
+    this.#exception = exception;
+    this.#entries = new PhysicalEntries(physical, () => this.#a20Mask);
+    this.#contexts = new Int32Array(asids).fill(NO_CONTEXT);
+    this.#codeContexts = new Int32Array(asids);
+    this.modeChanged();
+  }
+
+  get asid(): number {
+    return this.#asid;
+  }
+  /** Changes whenever code that was found by its linear address must be looked for again. */
+  get codeContext(): number {
+    return this.#codeContexts[this.#asid] as number;
+  }
+  get pagingEnabled(): boolean {
+    return this.#format !== undefined;
+  }
+
+  /** CR0, CR4 or EFER changed: takes them over. Flushes nothing but the copies. */
+  modeChanged(): void {
+    this.switchAsid(this.#asid, false);
+  }
+
+  /** Goes on with another ASID's translations under the registers' present values, with its copies if `keep`. */
+  switchAsid(asid: number, keep: boolean): void {
+    const { cr0, cr4, efer } = this.#state;
+    this.#asid = asid;
+    this.#format = (cr0 & CR0.PG) === 0 ? undefined : this.#formatFor(cr4, efer);
+    this.#control = pagingControl(cr0, cr4, efer, 0);
+    if (!keep || this.#contexts[asid] === NO_CONTEXT) this.dropCopies();
+  }
+
+  readonly #formats = new Map<number, PagingFormat>();
+
+  #formatFor(cr4: number, efer: number): PagingFormat {
+    const key = (cr4 & (CR4.PSE | CR4.PAE)) | (efer & EFER.NXE);
+    let format = this.#formats.get(key);
+    if (format === undefined) {
+      const features = pagingFeaturesOf(this.#model, (efer & EFER.NXE) !== 0);
+      format = (cr4 & CR4.PAE) !== 0 ? paeFormat(features) : twoLevelFormat((cr4 & CR4.PSE) !== 0, features);
+      this.#formats.set(key, format);
+    }
+    return format;
+  }
+
+  /** New contexts: nothing in the fast TLB and the jump cache belongs to this ASID any more. */
+  dropCopies(): void {
+    if (this.#nextContext >= CONTEXTS) {
+      this.#fast.clear();
+      this.#contexts.fill(NO_CONTEXT);
+      this.#nextContext = 0;
+    }
+    this.#contexts[this.#asid] = this.#nextContext++;
+    this.#codeContexts[this.#asid] = this.#freshCodeContext();
+  }
+
+  /** Forgets the copies of every ASID. */
+  dropAllCopies(): void {
+    this.#fast.clear();
+    this.#contexts.fill(NO_CONTEXT);
+    this.#nextContext = 0;
+    for (let asid = 0; asid < this.#codeContexts.length; asid++) {
+      this.#codeContexts[asid] = this.#freshCodeContext();
+    }
+    this.dropCopies();
+  }
+
+  /** Takes CPL, EFLAGS.AC and watching over into the tag that interpreted accesses must match. */
+  setAccessClass(user: boolean, eflags: number): void {
+    const alignmentChecked = user && (eflags & EFLAGS.AC) !== 0 && (this.#state.cr0 & CR0.AM) !== 0;
+    const ac = (eflags & EFLAGS.AC) !== 0;
+    const kind =
+      alignmentChecked || this.#watched
+        ? ACCESS_CLASS.ALWAYS_SLOW
+        : user
+          ? ACCESS_CLASS.USER
+          : ac
+            ? ACCESS_CLASS.SUPERVISOR_AC
+            : ACCESS_CLASS.SUPERVISOR;
+    this.#control = ac ? this.#control | PAGING_CONTROL.AC : this.#control & ~PAGING_CONTROL.AC;
+    this.#alignmentChecked = alignmentChecked;
+    this.#class = kind;
+    this.#state.u32[TLB_TAG >> 2] = ((this.#contexts[this.#asid] as number) << 2) | kind;
+  }
+  #class: number = ACCESS_CLASS.SUPERVISOR;
+  #alignmentChecked = false;
+
+  /** While on, every data access takes the slow path and is reported. */
+  set watch(on: boolean) {
+    this.#watched = on;
+  }
+
+  /** A20 gate: closed, physical address bit 20 reads as zero. */
+  set a20(open: boolean) {
+    this.#a20Mask = open ? 0 : A20_BIT;
+    this.tlb.flushEverything();
+    this.dropAllCopies();
+  }
+
+  /** INVLPG and INVLPGA: the page's translation under an ASID, global or not. */
+  invalidatePage(linear: number, asid: number): void {
+    const page = linear >>> 12;
+    const what = this.tlb.invalidatePage(page, asid);
+    this.#fast.drop(page);
+    if (what === INVALIDATED.PAGE) return;
+    if (what === INVALIDATED.CODE) this.#codeContexts[asid] = this.#freshCodeContext();
+    else if (asid === this.#asid) this.dropCopies();
+    else this.#contexts[asid] = NO_CONTEXT;
+  }
+
+  #freshCodeContext(): number {
+    this.#nextCodeContext = (this.#nextCodeContext + 1) & 0xff_ffff;
+    return this.#nextCodeContext;
+  }
+
+  /** A page of RAM got its first decoded instruction. */
+  protect(frame: number): void {
+    this.#fast.protect((this.#physical.hostBase + frame * 4096) >>> 0);
+  }
+
+  /**
+   * Physical address for an access within one page, or -1 after filling in the exception. Sets A and D bits as
+   * the access demands.
+   */
+  translate(linear: number, access: number): number {
+    if (this.#format === undefined) return maskAddress(linear, this.#a20Mask);
+    const page = linear >>> 12;
+    let entry = this.tlb.find(page, this.#asid);
+    if (entry >= 0) {
+      const flags = this.tlb.flags(entry);
+      const usable = (access & ACCESS.WRITE) === 0 || (flags & TLB_FLAG.DIRTY) !== 0;
+      if (usable && accessAllowed(flags & 7, access, this.#control)) return this.#physicalOf(entry, linear, access);
+      // A fault found in the TLB is confirmed by a walk: an entry may be stricter than the tables are by now.
+      this.tlb.drop(entry);
+      this.#fast.drop(page);
+    }
+    entry = this.#walkAndInsert(page, linear, access);
+    return entry < 0 ? -1 : this.#physicalOf(entry, linear, access);
+  }
+
+  #physicalOf(entry: number, linear: number, access: number): number {
+    if ((access & ACCESS.FETCH) !== 0) this.tlb.addFlags(entry, TLB_FLAG.EXECUTED);
+    return this.tlb.frame(entry) * 4096 + (linear & 0xfff);
+  }
+
+  #walkAndInsert(page: number, linear: number, access: number): number {
+    const format = this.#format as PagingFormat;
+    const walk = this.#walk;
+    let rootLo = this.#state.cr3;
+    let rootHi = 0;
+    if (format.rootIsEntry) {
+      const place = (SYSTEM.PDPTES >> 2) + pdpteIndex(page) * 2;
+      rootLo = this.#state.u32[place] as number;
+      rootHi = this.#state.u32[place + 1] as number;
+    } else rootLo &= CR3.BASE;
+    const status = translate(format, rootLo, rootHi, page, access, this.#control, this.#entries, walk);
+    if (status !== WALK.OK) {
+      this.#pageFault(linear, walk.errorCode);
+      return -1;
+    }
+    const leaf = walk.entryLo[walk.level] as number;
+    const global = (leaf & ENTRY.G) !== 0 && (this.#state.cr4 & CR4.PGE) !== 0;
+    const flags =
+      walk.rights |
+      ((leaf & ENTRY.D) !== 0 ? TLB_FLAG.DIRTY : 0) |
+      (global ? TLB_FLAG.GLOBAL : 0) |
+      (walk.pageShift > 12 ? TLB_FLAG.LARGE : 0);
+    const frame = maskAddress(walk.frame * 4096, this.#a20Mask) / 4096;
+    return this.tlb.insert(page, this.#asid, frame, flags);
+  }
+
+  #pageFault(linear: number, errorCode: number): void {
+    this.#exception.vector = VECTOR.PF;
+    this.#exception.errorCode = errorCode;
+    this.#exception.linear = linear >>> 0;
+  }
+
+  /** Lets interpreted code access this page by itself from now on, as far as its rights go. */
+  fill(linear: number, user: boolean): void {
+    if (this.#class === ACCESS_CLASS.ALWAYS_SLOW) return;
+    const page = linear >>> 12;
+    let frame = maskAddress(page * 4096, this.#a20Mask) / 4096;
+    let readable = true;
+    let writable = true;
+    if (this.#format !== undefined) {
+      const entry = this.tlb.find(page, this.#asid);
+      if (entry < 0) return;
+      const flags = this.tlb.flags(entry);
+      const mode = user ? ACCESS.USER : 0;
+      frame = this.tlb.frame(entry);
+      readable = accessAllowed(flags & 7, mode, this.#control);
+      writable = (flags & TLB_FLAG.DIRTY) !== 0 && accessAllowed(flags & 7, mode | ACCESS.WRITE, this.#control);
+    }
+    if (!this.#physical.isRam(frame)) return;
+    const host = this.#physical.hostBase + frame * 4096;
+    const tag = this.#state.u32[TLB_TAG >> 2] as number;
+    this.#fast.fill(page, tag, host, readable, writable && this.#physical.codePages[frame] === 0);
+  }
+
+  allows(linear: number, size: number, access: number): boolean {
+    if (this.#alignmentChecked && (access & ACCESS.USER) !== 0 && (linear & (size - 1)) !== 0) {
+      this.#exception.vector = VECTOR.AC;
+      this.#exception.errorCode = 0;
+      return false;
+    }
+    if (this.translate(linear, access) < 0) return false;
+    const last = (linear + size - 1) >>> 0;
+    return last >>> 12 === linear >>> 12 || this.translate((last & ~0xfff) >>> 0, access) >= 0;
+  }
+
+  check(linear: number, size: number, access: number): void {
+    if (!this.allows(linear, size, access)) throw this.#exception;
+  }
+
+  read(linear: number, size: 1 | 2 | 4, access: number): number {
+    if ((linear & 0xfff) + size > 4096) return this.#readAcross(linear, size, access);
+    if (this.#alignmentChecked) this.check(linear, size, access);
+    const address = this.translate(linear, access);
+    if (address < 0) throw this.#exception;
+    if (this.#watched) this.onWatched(linear, size, false);
+    return this.#physical.read(address, size);
+  }
+
+  write(linear: number, size: 1 | 2 | 4, value: number, access: number): void {
+    if ((linear & 0xfff) + size > 4096) {
+      this.#writeAcross(linear, size, value, access);
+      return;
+    }
+    if (this.#alignmentChecked) this.check(linear, size, access | ACCESS.WRITE);
+    const address = this.translate(linear, access | ACCESS.WRITE);
+    if (address < 0) throw this.#exception;
+    if (this.#watched) this.onWatched(linear, size, true);
+    this.#physical.write(address, size, value);
+  }
+
+  #readAcross(linear: number, size: number, access: number): number {
+    this.check(linear, size, access);
+    let value = 0;
+    for (let byte = 0; byte < size; byte++) {
+      value |= this.#physical.read8(this.translate((linear + byte) >>> 0, access)) << (byte * 8);
+    }
+    if (this.#watched) this.onWatched(linear, size, false);
+    return value >>> 0;
+  }
+
+  #writeAcross(linear: number, size: number, value: number, access: number): void {
+    this.check(linear, size, access | ACCESS.WRITE);
+    for (let byte = 0; byte < size; byte++) {
+      this.#physical.write8(this.translate((linear + byte) >>> 0, access | ACCESS.WRITE), (value >>> (byte * 8)) & 0xff);
+    }
+    if (this.#watched) this.onWatched(linear, size, true);
+  }
+}
+

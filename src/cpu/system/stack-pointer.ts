@@ -1,0 +1,48 @@
+import { ATTRIBUTE } from '../../arch/descriptors.ts';
+import type { Cpu } from '../cpu.ts';
+import { RSP } from '../../isa/builder.ts';
+import { SS } from '../layout.ts';
+import { readSegment, writeSegment } from '../segmentation/access.ts';
+
+/**
+ * A stack that an instruction works on without moving ESP until `commit`: if anything faults before, nothing happened
+ * to the stack pointer. Pushes may have written below it, as processors do.
+ */
+export class StackWalk {
+  readonly #cpu: Cpu;
+  readonly #mask: number;
+  /** Stack pointer as it would be now, within the mask. */
+  #pointer: number;
+
+  constructor(cpu: Cpu) {
+    this.#cpu = cpu;
+    this.#mask = (cpu.state.segmentAttributes(SS) & ATTRIBUTE.DB) !== 0 ? 0xffff_ffff : 0xffff;
+    this.#pointer = (cpu.state.gpr(RSP) & this.#mask) >>> 0;
+  }
+
+  push(size: 2 | 4, value: number): void {
+    const pointer = ((this.#pointer - size) & this.#mask) >>> 0;
+    writeSegment(this.#cpu, SS, pointer, size, value);
+    this.#pointer = pointer;
+  }
+
+  pop(size: 2 | 4): number {
+    const value = readSegment(this.#cpu, SS, this.#pointer, size);
+    this.skip(size);
+    return value;
+  }
+
+  /** Reads `bytes` bytes above the top without popping. */
+  peek(bytes: number, size: 2 | 4): number {
+    return readSegment(this.#cpu, SS, ((this.#pointer + bytes) & this.#mask) >>> 0, size);
+  }
+
+  skip(bytes: number): void {
+    this.#pointer = ((this.#pointer + bytes) & this.#mask) >>> 0;
+  }
+
+  commit(): void {
+    const { state } = this.#cpu;
+    state.setGpr(RSP, ((state.gpr(RSP) & ~this.#mask) | this.#pointer) >>> 0);
+  }
+}
