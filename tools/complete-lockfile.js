@@ -52,12 +52,15 @@ for (const [path, entry] of Object.entries(lock.packages)) {
     }
     const place =
       `node_modules/${name}` in lock.packages ? `${path}/node_modules/${name}` : `node_modules/${name}`;
+    // In the order in which npm writes the fields.
     lock.packages[place] = {
       version,
-      ...platform,
+      cpu: platform.cpu,
       ...(entry.dev ? { dev: true } : {}),
+      ...(platform.libc ? { libc: platform.libc } : {}),
       license: entry.license,
       optional: true,
+      os: platform.os,
       ...(entry.engines ? { engines: entry.engines } : {}),
     };
     added++;
