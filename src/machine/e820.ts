@@ -22,8 +22,7 @@ export const EBDA_BASE = 0x9fc00;
 export const LOW_MEMORY_END = 0xa0000;
 export const ONE_MIB = 0x10_0000;
 
-export const SMALLEST_MEMORY = ONE_MIB;
-export const LARGEST_MEMORY = 0x8000_0000;
+const LARGEST_MEMORY = 0x8000_0000;
 
 /**
  * Memory map of a machine with `memorySize` bytes of RAM from address 0 up: conventional memory, the firmware's hole
@@ -33,7 +32,7 @@ export const LARGEST_MEMORY = 0x8000_0000;
 export function e820Map(memorySize: number): E820Entry[] {
   if (
     !Number.isInteger(memorySize) ||
-    memorySize < SMALLEST_MEMORY ||
+    memorySize < ONE_MIB ||
     memorySize > LARGEST_MEMORY ||
     memorySize % 4096 !== 0
   ) {
