@@ -1,0 +1,215 @@
+import { SYSTEM_TYPE } from '../../arch/descriptors.ts';
+import { VECTOR } from '../../arch/exceptions.ts';
+import { ACCESS } from '../../arch/paging/permissions.ts';
+import { CR4, EFLAGS } from '../../arch/registers.ts';
+import { RSP } from '../../isa/builder.ts';
+import type { Cpu } from '../cpu.ts';
+import { CS, DS, ES, FS, GS, SS, SYSTEM, TR } from '../layout.ts';
+import { segmentLinear } from '../segmentation/access.ts';
+import { Descriptor, isNullSelector, readDescriptor, selectorError } from '../segmentation/descriptor.ts';
+import { checkStackSegment, fillSegment, loadReal, unusable, V86_ATTRIBUTES } from '../segmentation/load.ts';
+import { taskSwitch } from '../segmentation/task-switch.ts';
+
+/** An interrupt or exception on its way to its handler. */
+export interface Event {
+  readonly vector: number;
+  /** -1: none is pushed. */
+  readonly errorCode: number;
+  /** INT n, INT3, INTO: the gate's DPL counts, and the EXT bit of error codes is clear. */
+  readonly software: boolean;
+  /** EIP to push. */
+  readonly returnEip: number;
+}
+
+const IDT_ERROR = 2;
+const EXT = 1;
+
+/** Error code of a fault with the gate itself (SDM vol. 3A 6.13). */
+const gateError = (event: Event): number => event.vector * 8 + IDT_ERROR + (event.software ? 0 : EXT);
+const selectorErrorOf = (event: Event, selector: number): number => selectorError(selector) | (event.software ? 0 : EXT);
+
+/** Transfers control to the handler of an event, in any mode. Raises what goes wrong on the way. */
+export function deliverEvent(cpu: Cpu, event: Event): void {
+  if (cpu.isReal) deliverReal(cpu, event);
+  else deliverProtected(cpu, event);
+  cpu.updateContext();
+}
+
+/** SDM vol. 3B 20.1.4: the vector table, 16-bit frame, no error code. */
+function deliverReal(cpu: Cpu, event: Event): void {
+  const { state } = cpu;
+  if (event.vector * 4 + 3 > state.system(SYSTEM.IDT_LIMIT)) cpu.raiseGeneralProtection(event.vector * 8 + IDT_ERROR);
+  const entry = cpu.memory.read((state.system(SYSTEM.IDT_BASE) + event.vector * 4) >>> 0, 4, ACCESS.IMPLICIT);
+  pushReal(cpu, [state.eflags, state.selector(CS), event.returnEip]);
+  state.systemFlags &= ~(EFLAGS.IF | EFLAGS.TF | EFLAGS.AC | EFLAGS.RF);
+  loadReal(cpu, CS, entry >>> 16);
+  state.eip = entry & 0xffff;
+}
+
+/** Pushes words on the present 16-bit stack; ESP moves when all of them fit. */
+export function pushReal(cpu: Cpu, words: readonly number[]): void {
+  const { state } = cpu;
+  let pointer = state.gpr16(RSP);
+  for (const word of words) {
+    pointer = (pointer - 2) & 0xffff;
+    cpu.memory.write(segmentLinear(cpu, SS, pointer, 2, true), 2, word & 0xffff, ACCESS.READ);
+  }
+  state.setGpr16(RSP, pointer);
+}
+
+function deliverProtected(cpu: Cpu, event: Event): void {
+  const gate = readGate(cpu, event);
+  if (gate.type === SYSTEM_TYPE.TASK_GATE) {
+    if (!gate.present) cpu.raise(VECTOR.NP, gateError(event));
+    cpu.state.eip = event.returnEip;
+    taskSwitch(cpu, gate.gateSelector, { source: 'call', errorCode: event.errorCode, external: !event.software });
+    return;
+  }
+  if (!gate.present) cpu.raise(VECTOR.NP, gateError(event));
+  enterGate(cpu, event, gate);
+}
+
+function readGate(cpu: Cpu, event: Event): Descriptor {
+  const { state } = cpu;
+  const offset = event.vector * 8;
+  if (offset + 7 > state.system(SYSTEM.IDT_LIMIT)) cpu.raiseGeneralProtection(gateError(event));
+  const address = (state.system(SYSTEM.IDT_BASE) + offset) >>> 0;
+  const lo = cpu.memory.read(address, 4, ACCESS.IMPLICIT);
+  const hi = cpu.memory.read((address + 4) >>> 0, 4, ACCESS.IMPLICIT);
+  const gate = new Descriptor(0, lo, hi, address);
+  const known =
+    !gate.isSegment &&
+    (gate.type === SYSTEM_TYPE.TASK_GATE ||
+      gate.type === SYSTEM_TYPE.INTERRUPT_GATE_16 ||
+      gate.type === SYSTEM_TYPE.TRAP_GATE_16 ||
+      gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32 ||
+      gate.type === SYSTEM_TYPE.TRAP_GATE_32);
+  if (!known || (event.software && gate.dpl < cpu.cpl)) cpu.raiseGeneralProtection(gateError(event));
+  return gate;
+}
+
+/** SDM vol. 3A 6.12.1, figure 6-4; vol. 2A "INT n" for the checks in their order. */
+function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
+  const selector = gate.gateSelector;
+  if (isNullSelector(selector)) cpu.raiseGeneralProtection(event.software ? 0 : EXT);
+  const code = readHandlerSegment(cpu, event, selector);
+  const fromV86 = cpu.isVirtual8086;
+  const inner = !code.isConforming && code.dpl < cpu.cpl;
+  if (fromV86 && (!inner || code.dpl !== 0)) cpu.raiseGeneralProtection(selectorErrorOf(event, selector));
+  const wide = gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32 || gate.type === SYSTEM_TYPE.TRAP_GATE_32;
+  const offset = wide ? gate.gateOffset32 : gate.gateOffset16;
+  if (offset > code.limit) cpu.raiseGeneralProtection(event.software ? 0 : EXT);
+  const size = wide ? 4 : 2;
+  const { state } = cpu;
+  const frame = [state.eflags, state.selector(CS), event.returnEip];
+  if (event.errorCode >= 0) frame.push(event.errorCode);
+  const cpl = inner ? code.dpl : cpu.cpl;
+  if (inner) enterInner(cpu, event, size, frame, code.dpl, fromV86);
+  else pushSame(cpu, size, frame);
+  const interrupt = gate.type === SYSTEM_TYPE.INTERRUPT_GATE_16 || gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32;
+  state.systemFlags &= ~(EFLAGS.TF | EFLAGS.NT | EFLAGS.RF | EFLAGS.VM | (interrupt ? EFLAGS.IF : 0));
+  cpu.cpl = cpl;
+  fillSegment(cpu, CS, code, (selector & ~3) | cpl);
+  state.eip = offset;
+}
+
+function readHandlerSegment(cpu: Cpu, event: Event, selector: number): Descriptor {
+  const code = readDescriptor(cpu, selector);
+  if (!code.isCode || code.dpl > cpu.cpl) cpu.raiseGeneralProtection(selectorErrorOf(event, selector));
+  if (!code.present) cpu.raise(VECTOR.NP, selectorErrorOf(event, selector));
+  return code;
+}
+
+/** Same privilege: the frame goes on the present stack. */
+function pushSame(cpu: Cpu, size: 2 | 4, frame: readonly number[]): void {
+  const { state } = cpu;
+  const mask = (state.segmentAttributes(SS) & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
+  let pointer = (state.gpr(RSP) & mask) >>> 0;
+  for (const value of frame) {
+    pointer = ((pointer - size) & mask) >>> 0;
+    cpu.memory.write(segmentLinear(cpu, SS, pointer, size, true), size, value, cpu.dataAccess);
+  }
+  state.setGpr(RSP, ((state.gpr(RSP) & ~mask) | pointer) >>> 0);
+}
+
+/** To an inner level: a new stack from the TSS, then the old one's place, and from virtual-8086 mode the data segments. */
+function enterInner(cpu: Cpu, event: Event, size: 2 | 4, frame: readonly number[], dpl: number, fromV86: boolean): void {
+  const { state } = cpu;
+  const { selector, pointer } = innerStack(cpu, dpl, event.software ? 0 : EXT);
+  const stack = checkInnerStack(cpu, selector, dpl, event);
+  const saved = [state.selector(SS), state.gpr(RSP), ...frame];
+  const whole = fromV86
+    ? [state.selector(GS), state.selector(FS), state.selector(DS), state.selector(ES), ...saved]
+    : saved;
+  const mask = (stack.attributes & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
+  const top = (pointer & mask) >>> 0;
+  const bottom = ((top - size * whole.length) & mask) >>> 0;
+  writeInnerFrame(cpu, stack, selectorErrorOf(event, selector), top, mask, size, whole);
+  if (fromV86) for (const segment of [GS, FS, DS, ES]) unusable(cpu, segment, 0);
+  fillSegment(cpu, SS, stack);
+  state.setGpr(RSP, mask === 0xffff ? ((pointer & ~mask) | bottom) >>> 0 : bottom);
+}
+
+/** Stack pointer for a privilege level from the TSS (SDM vol. 3A 7.2.1, 7.6). */
+export function innerStack(cpu: Cpu, level: number, ext: number): { selector: number; pointer: number } {
+  const { state } = cpu;
+  const wide = (state.segmentAttributes(TR) & 0x8) !== 0;
+  const offset = wide ? 4 + level * 8 : 2 + level * 4;
+  const bytes = wide ? 6 : 4;
+  if (offset + bytes - 1 > state.segmentLimit(TR)) cpu.raise(VECTOR.TS, selectorError(state.selector(TR)) | ext);
+  const address = (state.segmentBase(TR) + offset) >>> 0;
+  const pointer = cpu.memory.read(address, wide ? 4 : 2, ACCESS.IMPLICIT);
+  const selector = cpu.memory.read((address + (wide ? 4 : 2)) >>> 0, 2, ACCESS.IMPLICIT);
+  return { selector, pointer };
+}
+
+function checkInnerStack(cpu: Cpu, selector: number, dpl: number, event: Event): Descriptor {
+  try {
+    return checkStackSegment(cpu, selector, dpl, VECTOR.TS);
+  } catch (error) {
+    if (error === cpu.exception && cpu.exception.vector !== VECTOR.PF && !event.software) cpu.exception.errorCode |= EXT;
+    throw error;
+  }
+}
+
+/** Writes the frame through a stack segment that is not loaded yet. */
+export function writeInnerFrame(
+  cpu: Cpu,
+  stack: Descriptor,
+  error: number,
+  top: number,
+  mask: number,
+  size: 2 | 4,
+  values: readonly number[],
+): void {
+  const bytes = size * values.length;
+  const bottom = ((top - bytes) & mask) >>> 0;
+  const expandDown = (stack.type & 4) !== 0;
+  const fits = expandDown ? bottom > stack.limit : bottom + bytes - 1 <= stack.limit && bottom < top;
+  if (!fits && !(top === 0 && !expandDown && bottom + bytes - 1 <= stack.limit)) cpu.raise(VECTOR.SS, error);
+  const access = stack.dpl === 3 ? ACCESS.USER : ACCESS.READ;
+  cpu.memory.check((stack.base + bottom) >>> 0, bytes, access | ACCESS.WRITE);
+  let pointer = top;
+  for (const value of values) {
+    pointer = ((pointer - size) & mask) >>> 0;
+    cpu.memory.write((stack.base + pointer) >>> 0, size, value, access);
+  }
+}
+
+/** Virtual-8086 segment registers by their values alone. */
+export function loadV86Segments(cpu: Cpu, selectors: readonly (readonly [segment: number, selector: number])[]): void {
+  for (const [segment, selector] of selectors) {
+    cpu.state.setSegment(segment, selector & 0xffff, (selector & 0xffff) << 4, 0xffff, V86_ATTRIBUTES);
+  }
+}
+
+/** CR4.VME: the TSS's bitmap sends this software interrupt to the 8086 program's own handler (SDM vol. 3B 20.3.3). */
+export function redirectsToV86(cpu: Cpu, vector: number): boolean {
+  const { state } = cpu;
+  if ((state.cr4 & CR4.VME) === 0) return false;
+  const base = state.segmentBase(TR);
+  const map = cpu.memory.read((base + 0x66) >>> 0, 2, ACCESS.IMPLICIT);
+  const place = map - 32 + (vector >> 3);
+  if (place < 0 || place > state.segmentLimit(TR)) return false;
+  return ((cpu.memory.read((base + place) >>> 0, 1, ACCESS.IMPLICIT) >> (vector & 7)) & 1) === 0;
+}
