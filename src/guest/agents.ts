@@ -4,7 +4,7 @@ import { emitGdt, emitIdt } from './agent-tables.ts';
 import { Assembler, address, type Program } from './assembler.ts';
 import { emitL1Agent } from './l1-agent.ts';
 import { emitL2Agent } from './l2-agent.ts';
-import { emitProbeStubs } from './probe-forms.ts';
+import { emitProbeStubs, emitProbeTable } from './probe-forms.ts';
 
 /** Multiboot 1 (specification 0.6.96, 3.1.1). No flags: an ELF image says itself where it goes. */
 const MULTIBOOT_MAGIC = 0x1bad_b002;
@@ -34,6 +34,8 @@ function assemble(): Agents {
   emitL1Agent(a);
   emitL2Agent(a);
   emitProbeStubs(a, 'kernel');
+  emitProbeTable(a, 'kernel');
+  emitProbeTable(a, 'user');
   emitGdt(a);
   emitIdt(a, 'l1');
   emitIdt(a, 'l2');

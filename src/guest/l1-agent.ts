@@ -134,7 +134,10 @@ function emitEnter(a: Assembler): void {
   a.mov(mem32(address('after-l2')), eax);
   a.mov(eax, mem32(esi, 16));
   a.mov(mem32(address('enter-flags')), eax);
-  a.mov(mem32(address('l2-resume-at')), address('l2-loop'));
+  // An injected event that L2 records must not lose what L2 was about to do.
+  a.mov(ebx, mem32(esi, 8));
+  a.mov(eax, mem32(ebx, VMCB_SAVE.RIP));
+  a.mov(mem32(address('l2-resume-at')), eax);
   a.add(mem32(address(AGENT_STATE.SCRIPT)), STEP_SIZE);
 
   a.label('l1-resume-l2');
@@ -171,6 +174,9 @@ function emitEnter(a: Assembler): void {
 function emitExit(a: Assembler): void {
   a.label('l1-exit');
   a.mov(mem32(address('l1-resume-at')), 0);
+  // What was for one entry only is not for the next.
+  a.mov(mem32(ebp, VMCB.EVENTINJ), 0);
+  a.mov(mem8(ebp, VMCB.TLB_CONTROL), 0);
   a.mov(eax, mem32(ebp, VMCB.EXITCODE));
   a.cmp(eax, VMEXIT.VMMCALL);
   a.jnz('l1-exit-record');

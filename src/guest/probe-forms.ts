@@ -32,13 +32,12 @@ export interface ProbeForm {
   readonly size: 1 | 2 | 4 | 8;
   /** What the result in ECX is: the bytes read, the value given, or the selector loaded. */
   readonly result: 'read' | 'given' | 'selector';
-  /** A read-modify-write adds the given value to what is there. */
-  readonly adds?: true;
+  /** Reads and writes in one instruction: XCHG, which is always locked (SDM vol. 3A 8.1.2.1). */
+  readonly modifies?: true;
   /** A supervisor access whatever the CPL, to which EFLAGS.AC does not apply (SDM vol. 3A 4.6.1). */
   readonly implicit?: true;
   /** Uses the stack pointer, which CPL 0 needs for the fault itself. */
   readonly userOnly?: true;
-  /** Where in a page's marker the probe touches by custom: see `MARKER` in grid/marker.ts. */
   readonly emit: (a: Assembler) => void;
 }
 
@@ -54,8 +53,8 @@ const FORMS = [
   { name: 'write1',   access: 'write', size: 1, result: 'given', emit: (a) => a.mov(mem8(ebx), cl) },
   { name: 'write2',   access: 'write', size: 2, result: 'given', emit: (a) => a.mov(mem16(ebx), cx) },
   { name: 'write4',   access: 'write', size: 4, result: 'given', emit: (a) => a.mov(mem32(ebx), ecx) },
-  { name: 'rmw1',     access: 'write', size: 1, result: 'read',  adds: true, emit: (a) => a.lock('Xadd', mem8(ebx), cl) },
-  { name: 'rmw4',     access: 'write', size: 4, result: 'read',  adds: true, emit: (a) => a.lock('Xadd', mem32(ebx), ecx) },
+  { name: 'rmw1',     access: 'write', size: 1, result: 'read',  modifies: true, emit: (a) => a.xchg(mem8(ebx), cl) },
+  { name: 'rmw4',     access: 'write', size: 4, result: 'read',  modifies: true, emit: (a) => a.xchg(mem32(ebx), ecx) },
   { name: 'fetch',    access: 'fetch', size: 1, result: 'read',  emit: (a) => a.jmp(ebx) },
   { name: 'read4.cs', access: 'read',  size: 4, result: 'read',  emit: (a) => a.mov(ecx, mem32(ebx, 0, through(cs))) },
   { name: 'read4.ss', access: 'read',  size: 4, result: 'read',  emit: (a) => a.mov(ecx, mem32(ebx, 0, through(ss))) },
@@ -84,7 +83,7 @@ export function probeFormNumber(name: ProbeFormName): number {
 /** Label of the instruction of a form that may fault; `kind` is the ring the stubs are for. */
 export const probeLabel = (kind: 'kernel' | 'user', form: number): string => `${kind}-probe-${form}`;
 
-/** Emits the stubs of all forms and a table of their addresses, under the label `${kind}-probes`. */
+/** Emits the stubs of all forms for one ring. */
 export function emitProbeStubs(a: Assembler, kind: 'kernel' | 'user'): void {
   const forms = PROBE_FORMS;
   forms.forEach((form, index) => {
@@ -97,9 +96,13 @@ export function emitProbeStubs(a: Assembler, kind: 'kernel' | 'user'): void {
     form.emit(a);
     a.jmp(edx);
   });
+}
+
+/** Emits the addresses of a ring's stubs under the label `${kind}-probes`; SMAP keeps CPL 0 from reading user pages. */
+export function emitProbeTable(a: Assembler, kind: 'kernel' | 'user'): void {
   a.align(4);
   a.label(`${kind}-probes`);
-  forms.forEach((_, index) => {
+  PROBE_FORMS.forEach((_, index) => {
     a.data32({ kind: 'address', label: `${kind}-stub-${index}`, offset: 0 });
   });
 }

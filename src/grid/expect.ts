@@ -1,0 +1,366 @@
+import { pushesErrorCode, VECTOR } from '../arch/exceptions.ts';
+import { InputError } from '../arch/input-error.ts';
+import { VMEXIT } from '../arch/svm-exits.ts';
+import { EVENT_TYPE, eventInjection } from '../arch/vmcb.ts';
+import { AGENT_LAYOUT } from '../guest/agent-layout.ts';
+import { AddressSpaceModel } from '../oracle/address-space.ts';
+import type { RegisterWrite } from '../oracle/control-registers.ts';
+import { type OracleCpu, type OracleFeatures, oracleCpu, oracleFeatures } from '../oracle/cpu.ts';
+import type { Source } from '../oracle/expected.ts';
+import { checkVmrun, type VmcbFields } from '../oracle/svm/vmrun-checks.ts';
+import type { CompiledScenario } from './compile.ts';
+import { entryValue } from './entry.ts';
+import { expectProbe } from './expect-probe.ts';
+import { PageMemory } from './page-memory.ts';
+import { resolve, SCENARIO_MEMORY } from './placement.ts';
+import type { ExpectedRecord } from './records.ts';
+import { FLAG_BITS, type PagingRegisters } from './registers.ts';
+import type { EditStep, EnterStep, Step, VmcbChanges } from './scenario.ts';
+import { L1, Tracker } from './tracker.ts';
+
+/** What the oracle has to know about the processor that a scenario runs on. */
+export interface ProcessorFacts {
+  /** CPUID, where it differs from a current AMD processor without long mode. */
+  readonly features?: Partial<OracleFeatures>;
+  /** MAXPHYADDR in bits. */
+  readonly maxPhyAddr: number;
+  /** Where PAE paging finds its PDPTEs: in registers loaded with CR3, or in memory on use (APM vol. 2 5.5.3). */
+  readonly pdptes: 'registers' | 'memory';
+}
+
+/** One course that a step may take. */
+export interface Alternative {
+  /** What the agents record for it, in order. */
+  readonly records: readonly ExpectedRecord[];
+  /** Where the oracle has it from. */
+  readonly source: Source;
+}
+
+/** A step, who runs it with which registers, and what may come of it. */
+export interface StepExpectation {
+  readonly index: number;
+  readonly step: Step;
+  /** `L1` or the name of an L2. */
+  readonly level: string;
+  readonly registers: PagingRegisters;
+  readonly alternatives: readonly Alternative[];
+  /**
+   * Goes on from here; to be called before the next step. `taken`: the alternatives that were seen, or all of them
+   * if nobody looked.
+   */
+  readonly settle: (taken: readonly Alternative[]) => void;
+}
+
+/** An L2 as its VMCB describes it. */
+interface GuestState {
+  cpu: OracleCpu;
+  asid: number;
+  interceptPageFaults: boolean;
+}
+
+const NOTHING: Alternative = { records: [], source: 'tables' };
+const exit = (code: number): Alternative => ({
+  records: [{ kind: 'exit', level: 1, code }],
+  source: 'tables',
+});
+
+/** Goes through a scenario with the oracle, step by step. */
+export class Expectations {
+  readonly model: AddressSpaceModel;
+  readonly #compiled: CompiledScenario;
+  readonly #tracker: Tracker;
+  readonly #guests = new Map<string, GuestState>();
+  readonly #pdptesInMemory: boolean;
+  #index = 0;
+  #level = L1;
+  #enter: EnterStep | undefined;
+  #host: OracleCpu | undefined;
+  /** The L2 that was entered cannot run: its steps are skipped. */
+  #skipping = false;
+
+  constructor(compiled: CompiledScenario, processor: ProcessorFacts) {
+    this.#compiled = compiled;
+    const { scenario, placement, segments } = compiled;
+    this.#tracker = new Tracker(scenario, placement);
+    this.#pdptesInMemory = processor.pdptes === 'memory';
+    const base = oracleCpu({
+      features: oracleFeatures(processor.features),
+      maxPhyAddr: processor.maxPhyAddr,
+      pdptesInMemory: this.#pdptesInMemory,
+    });
+    this.model = new AddressSpaceModel(
+      new PageMemory(SCENARIO_MEMORY, segments),
+      withRegisters(base, BOOT_REGISTERS),
+    );
+    for (const [name, state] of Object.entries(scenario.l2)) {
+      this.#guests.set(name, {
+        cpu: withRegisters(base, this.#tracker.spaceOf(name).registers),
+        asid: state.asid,
+        interceptPageFaults: state.interceptPageFaults ?? false,
+      });
+    }
+    const start = this.#switchTo(this.#tracker.current.registers);
+    if (start !== undefined) {
+      throw new InputError(`L1 of scenario "${scenario.name}" cannot start: ${start}.`);
+    }
+  }
+
+  /** The next step; undefined at the end. */
+  next(): StepExpectation | undefined {
+    const index = this.#index;
+    const step = this.#compiled.scenario.steps[index];
+    if (step === undefined) return undefined;
+    this.#index++;
+    const level = this.#level;
+    const registers = registersOf(this.model.cpu);
+    let settle: StepExpectation['settle'] = () => {};
+    let alternatives: readonly Alternative[];
+    if (this.#skipping && step.do !== 'leave') {
+      alternatives = [NOTHING];
+    } else if (step.do === 'probe') {
+      const guest = this.#guests.get(level);
+      const expectation = expectProbe(this.model, step, {
+        level: level === L1 ? 1 : 2,
+        intercepted: guest?.interceptPageFaults ?? false,
+        reflect: this.#enter?.reflect ?? false,
+      });
+      alternatives = expectation.alternatives;
+      settle = (taken) => this.#settleProbe(expectation.settle(taken));
+    } else if (step.do === 'enter') {
+      alternatives = this.#expectEnter(step);
+      settle = (taken) => this.#settleEnter(step, taken);
+    } else {
+      alternatives = [this.#expectStep(step)];
+    }
+    this.#tracker.apply(step);
+    return { index, step, level, registers, alternatives, settle };
+  }
+
+  #settleProbe(exited: boolean): void {
+    if (!exited) return;
+    // L1 looked at the page fault and entered L2 again.
+    const guest = this.#guests.get(this.#level)!;
+    guest.cpu = { ...this.model.cpu, cpl: 0, eflagsAc: false };
+    this.model.vmexit(this.#host!);
+    this.#run(guest, {});
+  }
+
+  #expectStep(step: Exclude<Step, { do: 'probe' | 'enter' }>): Alternative {
+    const { placement } = this.#compiled;
+    switch (step.do) {
+      case 'leave':
+        return this.#leave();
+      case 'switch': {
+        const refused = this.#switchTo(this.#tracker.spaceFor(step).registers);
+        return refused === undefined ? this.#value(this.model.cpu.cr0) : this.#generalProtection();
+      }
+      case 'set': {
+        const { register, bit } = FLAG_BITS[step.flag];
+        const before = this.model.cpu[register];
+        const after = step.value ? before | BigInt(bit >>> 0) : before & ~BigInt(bit >>> 0);
+        return this.#registerWrite(this.#writeRegister(register, after), () => this.model.cpu[register]);
+      }
+      case 'load-cr3':
+        return this.#registerWrite(
+          this.model.writeCr3(BigInt(resolve(placement, step.root))),
+          () => this.model.cpu.cr3,
+        );
+      case 'reload-cr3':
+        return this.#registerWrite(this.model.writeCr3(this.model.cpu.cr3), () => this.model.cpu.cr3);
+      case 'edit':
+        this.#edit(step);
+        return NOTHING;
+      case 'write':
+        this.model.store(
+          BigInt(resolve(placement, step.page) + step.offset),
+          step.width,
+          BigInt(step.value >>> 0),
+        );
+        return NOTHING;
+      case 'read': {
+        const at = BigInt(resolve(placement, step.page) + step.offset);
+        return this.#value(this.model.memory.read(at, step.width), this.model.unknown(at, step.width));
+      }
+      case 'invlpg':
+        this.model.invlpg(BigInt(step.at));
+        return NOTHING;
+      case 'invlpga':
+        this.model.invlpga(BigInt(step.at), step.asid);
+        return NOTHING;
+      case 'registers':
+        return {
+          records: [{ kind: 'registers', level: this.#levelNumber, ...registersOf(this.model.cpu) }],
+          source: 'tables',
+        };
+    }
+  }
+
+  #edit(step: EditStep): void {
+    const { placement } = this.#compiled;
+    const at = BigInt(resolve(placement, step.page) + step.index * step.width);
+    const { lo, hi } = entryValue(step.entry, step.width, placement);
+    const low = (): void => this.model.store(at, 4, BigInt(lo));
+    const high = (): void => this.model.store(at + 4n, 4, BigInt(hi));
+    if (step.width === 4) low();
+    else if (step.stores === 'low-first') {
+      low();
+      high();
+    } else if (step.stores === 'high-first') {
+      high();
+      low();
+    } else this.model.store(at, 8, (BigInt(hi) << 32n) | BigInt(lo));
+  }
+
+  /** What the agents' SWITCH step does, in its order. Answers the rule that refused a write, if one did. */
+  #switchTo({ cr0, cr3, cr4, efer }: PagingRegisters): string | undefined {
+    const writes: (() => RegisterWrite)[] = [
+      () => this.model.writeCr0(this.model.cpu.cr0 & 0x7fff_ffffn),
+      () => this.model.writeEfer(BigInt(efer)),
+      () => this.model.writeCr4(BigInt(cr4)),
+      () => this.model.writeCr3(BigInt(cr3)),
+      () => this.model.writeCr0(BigInt(cr0)),
+    ];
+    for (const write of writes) {
+      const result = write();
+      if (result.outcome !== 'ok') return result.reason;
+    }
+    return undefined;
+  }
+
+  #writeRegister(register: 'cr0' | 'cr4' | 'efer', value: bigint): RegisterWrite {
+    if (register === 'cr0') return this.model.writeCr0(value);
+    return register === 'cr4' ? this.model.writeCr4(value) : this.model.writeEfer(value);
+  }
+
+  #registerWrite(result: RegisterWrite, after: () => bigint): Alternative {
+    return result.outcome === 'ok' ? this.#value(after()) : this.#generalProtection();
+  }
+
+  #expectEnter(step: EnterStep): Alternative[] {
+    const changes = step.vmcb ?? {};
+    const guest = this.#guests.get(step.l2)!;
+    const space = this.#tracker.afterVmcbChanges(step.l2, changes);
+    if (space !== undefined) guest.cpu = withRegisters(guest.cpu, space.registers);
+    guest.asid = changes.asid ?? guest.asid;
+    guest.interceptPageFaults = changes.interceptPageFaults ?? guest.interceptPageFaults;
+    this.#enter = step;
+    this.#level = step.l2;
+    this.#host = this.model.cpu;
+    const { cr0, cr4, efer, features, maxPhyAddr } = this.#host;
+    const memory = this.#pdptesInMemory ? {} : { memory: this.model.memory };
+    const { verdict } = checkVmrun(
+      { cr0, cr4, efer, features, maxPhyAddr, ...memory },
+      vmcbFields(guest, changes),
+    );
+    const entered: Alternative = { records: injected(changes), source: 'tables' };
+    const refused = exit(VMEXIT.INVALID);
+    return verdict === 'valid' ? [entered] : verdict === 'invalid' ? [refused] : [entered, refused];
+  }
+
+  #settleEnter(step: EnterStep, taken: readonly Alternative[]): void {
+    const guest = this.#guests.get(step.l2)!;
+    const refused = taken.every(({ records }) => records[0]?.kind === 'exit');
+    this.#skipping = refused || this.#run(guest, step.vmcb ?? {}) === 'invalid';
+    // L1 is back in its own state, with its PDPTEs loaded anew (APM vol. 2 15.6).
+    if (this.#skipping) this.model.vmexit(this.#host!);
+  }
+
+  #run(guest: GuestState, changes: VmcbChanges): 'entered' | 'invalid' {
+    const tlbControl = changes.tlbControl === 'all' ? 1 : changes.tlbControl === 'asid' ? 3 : 0;
+    return this.model.vmrun({ cpu: guest.cpu, asid: guest.asid, tlbControl });
+  }
+
+  #leave(): Alternative {
+    const skipped = this.#skipping;
+    const guest = this.#guests.get(this.#level)!;
+    this.#level = L1;
+    this.#enter = undefined;
+    this.#skipping = false;
+    if (skipped) return NOTHING;
+    guest.cpu = this.model.cpu;
+    if (this.model.vmexit(this.#host!) === 'shutdown') {
+      throw new InputError('L1 shuts down here: its PDPTEs are illegal when L2 leaves (APM vol. 2 15.6).');
+    }
+    return exit(VMEXIT.VMMCALL);
+  }
+
+  get #levelNumber(): 1 | 2 {
+    return this.#level === L1 ? 1 : 2;
+  }
+
+  #value(value: bigint, unknown = 0n): Alternative {
+    const half = (of: bigint, shift: bigint): number => Number((of >> shift) & 0xffff_ffffn);
+    const record: ExpectedRecord = {
+      kind: 'value',
+      level: this.#levelNumber,
+      lo: half(value, 0n),
+      hi: half(value, 32n),
+      unknownLo: half(unknown, 0n),
+      unknownHi: half(unknown, 32n),
+    };
+    return { records: [record], source: 'tables' };
+  }
+
+  #generalProtection(): Alternative {
+    const record = {
+      kind: 'fault',
+      level: this.#levelNumber,
+      vector: VECTOR.GP,
+      errorCode: 0,
+      cr2: [],
+      eip: [],
+    } as const;
+    return { records: [record], source: 'tables' };
+  }
+}
+
+/** The registers with which the L1 agent takes its first step: multiboot's, and EFER.SVME. */
+const BOOT_REGISTERS: PagingRegisters = { cr0: 0x11, cr3: 0, cr4: 0, efer: 0x1000 };
+
+const withRegisters = (cpu: OracleCpu, { cr0, cr3, cr4, efer }: PagingRegisters): OracleCpu => ({
+  ...cpu,
+  cr0: BigInt(cr0),
+  cr3: BigInt(cr3),
+  cr4: BigInt(cr4),
+  efer: BigInt(efer),
+});
+
+const registersOf = ({ cr0, cr3, cr4, efer }: OracleCpu): PagingRegisters => ({
+  cr0: Number(cr0),
+  cr3: Number(cr3),
+  cr4: Number(cr4),
+  efer: Number(efer),
+});
+
+function injected({ inject }: VmcbChanges): ExpectedRecord[] {
+  if (inject === undefined) return [];
+  const { vector, errorCode } = inject;
+  const pushed = pushesErrorCode(vector) ? (errorCode ?? 0) : 0;
+  return [{ kind: 'fault', level: 2, vector, errorCode: pushed, cr2: [], eip: [] }];
+}
+
+function vmcbFields({ cpu, asid }: GuestState, { inject }: VmcbChanges): VmcbFields {
+  const { cr0, cr3, cr4, efer } = cpu;
+  const type = (inject?.vector ?? 0) < 32 ? EVENT_TYPE.EXCEPTION : EVENT_TYPE.INTR;
+  const event =
+    inject === undefined ? 0 : eventInjection(type, inject.vector, pushesErrorCode(inject.vector));
+  return {
+    interceptVmrun: true,
+    iopmBasePa: BigInt(AGENT_LAYOUT.IO_MAP),
+    msrpmBasePa: BigInt(AGENT_LAYOUT.MSR_MAP),
+    guestAsid: asid,
+    tlbControl: 0,
+    npEnable: false,
+    nCr3: 0n,
+    gPat: 0x0007_0406_0007_0406n,
+    eventInj: BigInt(event),
+    csLong: false,
+    csDefaultBig: true,
+    efer,
+    cr0,
+    cr3,
+    cr4,
+    dr6: 0xffff_0ff0n,
+    dr7: 0x400n,
+  };
+}

@@ -1,0 +1,124 @@
+import { AGENT_STATE } from '../guest/agent-core.ts';
+import { AGENT_EXIT, AGENT_LAYOUT } from '../guest/agent-layout.ts';
+import { agents } from '../guest/agents.ts';
+import { type CompiledScenario, stepNumber } from './compile.ts';
+import { pagingRegistersText, roleText, stepText } from './describe.ts';
+import { Expectations, type ProcessorFacts, type StepExpectation } from './expect.ts';
+import {
+  expectedText,
+  type LogEntry,
+  parseLog,
+  recordMatches,
+  type SeenRecord,
+  seenText,
+} from './records.ts';
+import type { Scenario } from './scenario.ts';
+
+/** How a machine ended, and its memory then. */
+export interface MachineEnd {
+  /** What the guest wrote to the debug exit port; undefined if it ended otherwise. */
+  readonly exitCode: number | undefined;
+  /** Why the machine stopped, as a clause: `it wrote 0 to the debug exit port`. */
+  readonly reason: string;
+  /** Guest physical memory; at least the agents' log and the state beside it. */
+  readonly read: (address: number, length: number) => Uint8Array;
+  /** Instructions retired; undefined where the machine does not count them. */
+  readonly instructions: number | undefined;
+}
+
+/** One thing that a machine did wrong. */
+export interface Mismatch {
+  readonly scenario: string;
+  /** Index of the step; -1 for what is not about one step. */
+  readonly step: number;
+  /** The whole story: scenario, step, what had to be, what was, registers, role. */
+  readonly text: string;
+}
+
+/** The verdict on one scenario. */
+export interface ScenarioVerdict {
+  readonly scenario: Scenario;
+  /** Probe steps that were judged. */
+  readonly probes: number;
+  readonly mismatches: readonly Mismatch[];
+}
+
+/** The agents' log out of a machine's memory. Throws a RangeError if what is there is no log. */
+export function readLog(end: MachineEnd): LogEntry[] {
+  const pointer = end.read(agents().at(AGENT_STATE.LOG), 4);
+  const at = new DataView(pointer.buffer, pointer.byteOffset).getUint32(0, true);
+  const bytes = at - AGENT_LAYOUT.LOG;
+  if (bytes < 0 || at > AGENT_LAYOUT.LOG_LIMIT) throw new RangeError(`The log ends at 0x${at.toString(16)}.`);
+  return parseLog(end.read(AGENT_LAYOUT.LOG, bytes), bytes);
+}
+
+/** Compares what a machine recorded with what the oracle permits, step by step. */
+export function judgeScenario(
+  compiled: CompiledScenario,
+  end: MachineEnd,
+  processor: ProcessorFacts,
+): ScenarioVerdict {
+  const { scenario } = compiled;
+  const mismatches: Mismatch[] = [];
+  const note = (step: number, text: string): void => {
+    mismatches.push({ scenario: scenario.name, step, text });
+  };
+  let log: LogEntry[];
+  try {
+    log = readLog(end);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    note(
+      -1,
+      `Scenario ${scenario.name}: the agents left no log (${error.message}); the machine stopped because ${end.reason}.`,
+    );
+    return { scenario, probes: 0, mismatches };
+  }
+  const seenAt = groupByStep(log);
+  const lastStep = log.reduce((last, entry) => Math.max(last, entry.step), 0);
+  const finished = end.exitCode === AGENT_EXIT.DONE;
+  const expectations = new Expectations(compiled, processor);
+  let probes = 0;
+  for (let expectation = expectations.next(); expectation !== undefined; expectation = expectations.next()) {
+    const number = stepNumber(expectation.index);
+    if (!finished && number > lastStep) break;
+    if (expectation.step.do === 'probe') probes++;
+    const seen = seenAt.get(number) ?? [];
+    const taken = expectation.alternatives.filter(
+      ({ records }) =>
+        records.length === seen.length &&
+        records.every((record, index) => recordMatches(record, seen[index])),
+    );
+    if (taken.length === 0) note(expectation.index, mismatchText(scenario, expectation, seen));
+    expectation.settle(taken.length > 0 ? taken : expectation.alternatives);
+  }
+  if (!finished) {
+    const what = lastStep === 0 ? 'before its first step' : `after step ${lastStep}`;
+    note(-1, `Scenario ${scenario.name} did not finish: the machine stopped ${what} because ${end.reason}.`);
+  }
+  return { scenario, probes, mismatches };
+}
+
+function groupByStep(log: readonly LogEntry[]): Map<number, SeenRecord[]> {
+  const groups = new Map<number, SeenRecord[]>();
+  for (const { step, record } of log) {
+    const group = groups.get(step);
+    if (group === undefined) groups.set(step, [record]);
+    else group.push(record);
+  }
+  return groups;
+}
+
+function mismatchText(scenario: Scenario, expectation: StepExpectation, seen: readonly SeenRecord[]): string {
+  const { index, step, level, registers, alternatives } = expectation;
+  const expected = alternatives.map(({ records, source }) => {
+    const text = records.length === 0 ? 'nothing recorded' : records.map(expectedText).join(', then ');
+    return source === 'tables' ? text : `${text} (from a ${source})`;
+  });
+  const saw = seen.length === 0 ? 'nothing was recorded' : `saw ${seen.map(seenText).join(', then ')}`;
+  return [
+    `Scenario ${scenario.name}, step ${index + 1} in ${level}: ${stepText(step)}`,
+    `must give ${[...new Set(expected)].join(', or ')}; ${saw}.`,
+    `Registers ${pagingRegistersText(registers)}; role ${roleText(registers, level)}.`,
+  ].join('\n  ');
+}

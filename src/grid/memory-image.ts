@@ -1,0 +1,125 @@
+import { PAGE_SIZE } from '../arch/address.ts';
+import { InputError } from '../arch/input-error.ts';
+import { AGENT_PAE_ENTRIES, AGENT_PDPTE, AGENT_TWO_LEVEL_ENTRIES } from '../guest/agent-paging.ts';
+import type { Segment } from '../guest/elf.ts';
+import { entryValue } from './entry.ts';
+import { MARKER_OFFSET, markerBytes } from './marker.ts';
+import type { Placement } from './placement.ts';
+import type { Scenario } from './scenario.ts';
+
+/** A root in use: where CR3 points and what format reads it. */
+export interface RootUse {
+  readonly cr3: number;
+  readonly format: '2-level' | 'PAE';
+}
+
+const MAX_MARKERS = 255;
+const ADDRESS_MASK = 0xffff_f000;
+
+/** The pages of a scenario as bytes, being filled. */
+export class MemoryImage {
+  readonly #pages = new Map<number, DataView>();
+  readonly #placement: Placement;
+
+  /** Fills the pages with markers, entries and words. */
+  constructor(scenario: Scenario, placement: Placement) {
+    this.#placement = placement;
+    const names = Object.keys(scenario.pages);
+    if (names.length > MAX_MARKERS) {
+      throw new InputError(
+        `Scenario "${scenario.name}" has ${names.length} pages; at most ${MAX_MARKERS} can be told apart.`,
+      );
+    }
+    names.forEach((name, index) => {
+      const page = scenario.pages[name];
+      const bytes = new Uint8Array(PAGE_SIZE);
+      const view = new DataView(bytes.buffer);
+      bytes.set(markerBytes(index + 1), MARKER_OFFSET);
+      this.#pages.set(placement.get(name)!, view);
+      for (const [place, entry] of Object.entries(page.entries4 ?? {}))
+        this.#entry(view, name, Number(place), 4, entry);
+      for (const [place, entry] of Object.entries(page.entries8 ?? {}))
+        this.#entry(view, name, Number(place), 8, entry);
+      for (const [offset, word] of Object.entries(page.words ?? {}))
+        view.setUint32(Number(offset), word, true);
+    });
+  }
+
+  #entry(
+    view: DataView,
+    page: string,
+    index: number,
+    width: 4 | 8,
+    entry: Parameters<typeof entryValue>[0],
+  ): void {
+    if (!Number.isInteger(index) || index < 0 || index >= PAGE_SIZE / width) {
+      throw new InputError(
+        `Page "${page}" has no entry ${index}: an entry of ${width} bytes has a number below ${PAGE_SIZE / width}.`,
+      );
+    }
+    const { lo, hi } = entryValue(entry, width, this.#placement);
+    view.setUint32(index * width, lo, true);
+    if (width === 8) view.setUint32(index * width + 4, hi, true);
+  }
+
+  /** Adds the agents' own mapping to a root. Does nothing where it is there already. */
+  addAgents({ cr3, format }: RootUse): void {
+    if (format === '2-level') {
+      const directory = this.#pageAt(cr3, 'a page directory');
+      AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
+        this.#claim(directory, index * 4, entry);
+      });
+      return;
+    }
+    const table = this.#pageAt(cr3, 'a page-directory-pointer table');
+    const offset = cr3 & 0xfe0;
+    const first = table.getUint32(offset, true);
+    if (first === 0 || first === AGENT_PDPTE) {
+      table.setUint32(offset, AGENT_PDPTE, true);
+      return;
+    }
+    const directory = this.#pageAt(first & ADDRESS_MASK, 'a page directory');
+    AGENT_PAE_ENTRIES.forEach((entry, index) => {
+      this.#claim(directory, index * 8, entry);
+    });
+  }
+
+  #claim(table: DataView, offset: number, entry: number): void {
+    const there = table.getUint32(offset, true);
+    if (there !== 0 && there !== entry) {
+      throw new InputError(
+        `The entry at offset 0x${offset.toString(16)} of a root table is not free; the first 16 MiB of every address space belong to the agents.`,
+      );
+    }
+    table.setUint32(offset, entry, true);
+  }
+
+  #pageAt(address: number, what: string): DataView {
+    const page = this.#pages.get(address - (address % PAGE_SIZE));
+    if (page === undefined) {
+      throw new InputError(
+        `There is no page at 0x${address.toString(16)}, where ${what} with the agents' mapping must be.`,
+      );
+    }
+    return page;
+  }
+
+  /** The pages as segments, neighbours joined. */
+  segments(): Segment[] {
+    const sorted = [...this.#pages].sort(([a], [b]) => a - b);
+    const runs: { address: number; pages: DataView[] }[] = [];
+    for (const [address, page] of sorted) {
+      const last = runs.at(-1);
+      if (last !== undefined && last.address + last.pages.length * PAGE_SIZE === address)
+        last.pages.push(page);
+      else runs.push({ address, pages: [page] });
+    }
+    return runs.map(({ address, pages }) => {
+      const bytes = new Uint8Array(pages.length * PAGE_SIZE);
+      pages.forEach((page, index) => {
+        bytes.set(new Uint8Array(page.buffer), index * PAGE_SIZE);
+      });
+      return { address, bytes };
+    });
+  }
+}

@@ -1,0 +1,64 @@
+import { PAGE_SIZE } from '../arch/address.ts';
+import type { Segment } from '../guest/elf.ts';
+import type { PhysicalMemory, Width } from '../oracle/memory.ts';
+
+/** Physical memory for the oracle, filled from an image's segments a page at a time. RAM is 0 to `size`. */
+export class PageMemory implements PhysicalMemory {
+  readonly #size: bigint;
+  readonly #pages = new Map<number, DataView>();
+
+  /** @param size bytes of RAM */
+  constructor(size: number, segments: readonly Segment[]) {
+    this.#size = BigInt(size);
+    for (const { address, bytes } of segments) {
+      for (let offset = 0; offset < bytes.length; ) {
+        const place = (address + offset) % PAGE_SIZE;
+        const count = Math.min(PAGE_SIZE - place, bytes.length - offset);
+        const page = this.#pageAt(address + offset);
+        new Uint8Array(page.buffer).set(bytes.subarray(offset, offset + count), place);
+        offset += count;
+      }
+    }
+  }
+
+  isRam(address: bigint): boolean {
+    return address < this.#size;
+  }
+
+  read(address: bigint, width: Width): bigint {
+    const page = this.#pages.get(Math.floor(Number(address) / PAGE_SIZE));
+    const place = Number(address % BigInt(PAGE_SIZE));
+    if (page !== undefined && place + width <= PAGE_SIZE) {
+      if (width === 8) return page.getBigUint64(place, true);
+      if (width === 4) return BigInt(page.getUint32(place, true));
+    }
+    let value = 0n;
+    for (let i = width - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.#byte(address + BigInt(i)));
+    return value;
+  }
+
+  write(address: bigint, width: Width, value: bigint): void {
+    for (let i = 0; i < width; i++) {
+      const at = address + BigInt(i);
+      if (!this.isRam(at)) continue;
+      this.#pageAt(Number(at)).setUint8(
+        Number(at % BigInt(PAGE_SIZE)),
+        Number((value >> BigInt(8 * i)) & 0xffn),
+      );
+    }
+  }
+
+  /** Memory that nobody wrote is zero; where there is none, the bus floats high. */
+  #byte(address: bigint): number {
+    if (!this.isRam(address)) return 0xff;
+    const page = this.#pages.get(Math.floor(Number(address) / PAGE_SIZE));
+    return page?.getUint8(Number(address % BigInt(PAGE_SIZE))) ?? 0;
+  }
+
+  #pageAt(address: number): DataView {
+    const frame = Math.floor(address / PAGE_SIZE);
+    let page = this.#pages.get(frame);
+    if (page === undefined) this.#pages.set(frame, (page = new DataView(new ArrayBuffer(PAGE_SIZE))));
+    return page;
+  }
+}

@@ -1,0 +1,49 @@
+import { InputError } from '../arch/input-error.ts';
+import { AGENT_EXIT } from '../guest/agent-layout.ts';
+import { compileScenario } from './compile.ts';
+import type { ProcessorFacts } from './expect.ts';
+import { judgeScenario, type MachineEnd, type ScenarioVerdict } from './judge.ts';
+import { SCENARIO_MEMORY } from './placement.ts';
+import type { CpuFeature, Scenario } from './scenario.ts';
+
+/** What a host is asked to run. */
+export interface MachineRequest {
+  /** A multiboot 1 image. */
+  readonly image: Uint8Array<ArrayBuffer>;
+  /** Features that the processor must have beside SVM. */
+  readonly features: readonly CpuFeature[];
+  /** Bytes of RAM, at least. */
+  readonly memory: number;
+  /** Stop after so many instructions: a scenario that needs them hangs. */
+  readonly maxInstructions: number;
+}
+
+/** Something that runs images: Umbra bare, Umbra under its L0, or a machine that is not ours. */
+export interface ScenarioHost {
+  /** For reports: `umbra, L0 with a shadow MMU`. */
+  readonly name: string;
+  /** The processor that its guests see, for the oracle. */
+  readonly processor: ProcessorFacts;
+  /** Its memory cannot be read afterwards: the agents print their log on COM1. */
+  readonly needsDump?: boolean;
+  run(request: MachineRequest): MachineEnd | Promise<MachineEnd>;
+}
+
+/** A step takes a few hundred instructions at most, under L0 a few thousand host instructions that do not count here. */
+const INSTRUCTIONS_PER_STEP = 20_000;
+const INSTRUCTIONS_TO_BOOT = 1_000_000;
+
+/** Compiles a scenario, runs it on a host and judges what came of it. Throws an InputError if the host has no SVM. */
+export async function runScenario(scenario: Scenario, host: ScenarioHost): Promise<ScenarioVerdict> {
+  const compiled = compileScenario(scenario, { dump: host.needsDump ?? false });
+  const end = await host.run({
+    image: compiled.image,
+    features: scenario.features,
+    memory: SCENARIO_MEMORY,
+    maxInstructions: INSTRUCTIONS_TO_BOOT + scenario.steps.length * INSTRUCTIONS_PER_STEP,
+  });
+  if (end.exitCode === AGENT_EXIT.NO_SVM) {
+    throw new InputError(`The processor of ${host.name} has no SVM, which every scenario needs.`);
+  }
+  return judgeScenario(compiled, end, host.processor);
+}

@@ -1,0 +1,136 @@
+import type { ProbeFormName } from '../guest/probe-forms.ts';
+
+/** Paging of a 32-bit guest. `2-level` has CR4.PSE clear. */
+export const PAGING_MODES = ['off', '2-level', '2-level+PSE', 'PAE'] as const;
+export type PagingMode = (typeof PAGING_MODES)[number];
+
+/** CPU features that a scenario may need, by the names of `umbra run --cpu`. SVM is always needed. */
+export type CpuFeature = 'pse' | 'pae' | 'pge' | 'nx' | 'smep' | 'smap';
+
+/** Register bits that scenarios change beside the paging mode. */
+export const FLAGS = ['CR0.WP', 'CR4.PGE', 'CR4.SMEP', 'CR4.SMAP', 'EFER.NX'] as const;
+export type Flag = (typeof FLAGS)[number];
+/** Bits that a `set` step may change: those above and those of the paging mode itself. */
+export type SettableFlag = Flag | 'CR0.PG' | 'CR4.PSE' | 'CR4.PAE';
+
+/**
+ * Flags of a paging-structure entry, separated by spaces, and the numbers of further bits to set: `P W U A D` or
+ * `P W U 51`. The empty text is an entry of zero.
+ *
+ *     P present  W writable  U user  PWT  PCD  A accessed  D dirty  PS large page  G global  NX bit 63
+ */
+export type EntryFlags = string;
+
+/** A paging-structure entry: an address (of a page by name, with an offset as in `large+0x200000`, or a number). */
+export interface Entry {
+  readonly to?: string | number;
+  readonly flags: EntryFlags;
+}
+
+/**
+ * 4 KiB of L1's physical memory. Whatever it is, it carries markers (see marker.ts), so that a probe that ends up
+ * here by mistake shows where it is.
+ */
+export interface Page {
+  /** Physical address; without, the compiler places the page among the others. */
+  readonly at?: number;
+  /** Width of `entries` in bytes; a page may be a table of 4-byte and 8-byte entries at once. */
+  readonly entries4?: Readonly<Record<number, Entry>>;
+  readonly entries8?: Readonly<Record<number, Entry>>;
+  /** Further contents: 32-bit words by offset. */
+  readonly words?: Readonly<Record<number, number>>;
+}
+
+/** State of an address space's owner: its paging mode, its root and the flags that are set. */
+export interface SpaceState {
+  readonly mode: PagingMode;
+  /** Page that CR3 points to, with an offset for a PDPT inside a page: `root+0xfe0`. Absent only with paging off. */
+  readonly root?: string;
+  readonly flags: readonly Flag[];
+}
+
+/** An L2: how its VMCB is before the first entry. */
+export interface L2State extends SpaceState {
+  readonly asid: number;
+  /** L1 intercepts L2's page faults. */
+  readonly interceptPageFaults?: boolean;
+}
+
+/** What L1 writes into the VMCB before it enters L2. All of it stays, but for `inject` and `tlbControl`. */
+export interface VmcbChanges extends Partial<L2State> {
+  readonly tlbControl?: 'all' | 'asid';
+  readonly inject?: { readonly vector: number; readonly errorCode?: number };
+}
+
+/** One thing that the current level does. L1 begins; `enter` and `leave` change the level. Addresses are linear. */
+export type Step =
+  | EnterStep
+  | { readonly do: 'leave' }
+  /** Turns paging off, loads the other registers, and turns it on again. */
+  | ({ readonly do: 'switch' } & SpaceState)
+  /** Changes one register bit, the others staying as they are. */
+  | { readonly do: 'set'; readonly flag: SettableFlag; readonly value: boolean }
+  | { readonly do: 'load-cr3'; readonly root: string }
+  | { readonly do: 'reload-cr3' }
+  | EditStep
+  | {
+      readonly do: 'write';
+      readonly page: string;
+      readonly offset: number;
+      readonly width: 1 | 2 | 4;
+      readonly value: number;
+    }
+  /** Reads memory through the agents' own mapping: stores of probes, accessed and dirty flags. */
+  | { readonly do: 'read'; readonly page: string; readonly offset: number; readonly width: 4 | 8 }
+  | { readonly do: 'invlpg'; readonly at: number }
+  | { readonly do: 'invlpga'; readonly at: number; readonly asid: number }
+  | ProbeStep
+  /** Compares CR0, CR3, CR4 and EFER with what software has written. */
+  | { readonly do: 'registers' };
+
+export interface EnterStep {
+  readonly do: 'enter';
+  readonly l2: string;
+  readonly vmcb?: VmcbChanges;
+  /** L1 injects page faults that it intercepts into L2; otherwise L2 goes on with its next step. */
+  readonly reflect?: boolean;
+}
+
+/** Writes a paging-structure entry through the agents' own mapping. */
+export interface EditStep {
+  readonly do: 'edit';
+  readonly page: string;
+  readonly index: number;
+  readonly width: 4 | 8;
+  readonly entry: Entry;
+  /** An 8-byte entry: in one store (the default), low half first, or high half first. */
+  readonly stores?: 'one' | 'low-first' | 'high-first';
+}
+
+export interface ProbeStep {
+  readonly do: 'probe';
+  readonly form: ProbeFormName;
+  readonly cpl: 0 | 3;
+  readonly at: number;
+  /** What a write stores, what a read-modify-write adds. */
+  readonly value?: number;
+  /** EFLAGS.AC during the access. */
+  readonly ac?: boolean;
+  /** What this probe is about, for reports: `read-only user page`. */
+  readonly about?: string;
+}
+
+export type StepKind = Step['do'];
+
+/** One test: memory, an L1, its L2s, and what they do one after another. Plain data; JSON holds all of it. */
+export interface Scenario {
+  /** Unique in a run: lower case, words separated by hyphens and slashes. */
+  readonly name: string;
+  /** One sentence. */
+  readonly about: string;
+  readonly features: readonly CpuFeature[];
+  readonly pages: Readonly<Record<string, Page>>;
+  readonly l1: SpaceState;
+  readonly l2: Readonly<Record<string, L2State>>;
+  readonly steps: readonly Step[];
+}
