@@ -37,7 +37,8 @@ export class X87 {
    * @param base   address of the state block (`X87_LAYOUT`), a multiple of 16
    */
   constructor(buffer: ArrayBufferLike, base: number, soft: SoftFloat, model: X87Model = PLAIN_MODEL) {
-    if (base % SLOT_BYTES !== 0) throw new RangeError(`x87 state at ${base}: the address must be a multiple of 16`);
+    if (base % SLOT_BYTES !== 0)
+      throw new RangeError(`x87 state at ${base}: the address must be a multiple of 16`);
     this.soft = soft;
     this.model = model;
     this.#base = base;
@@ -164,6 +165,16 @@ export class X87 {
     let status = (words[STATUS]! & ~FSW.C1) | flags;
     if ((flags & ~words[CONTROL]! & FSW_EXCEPTIONS) !== 0) status |= FSW.ES | FSW.B;
     words[STATUS] = status;
+  }
+  /** The same where C1 stays as it is. */
+  join(flags: number): void {
+    const conditions = this.#words[STATUS]! & FSW.C1;
+    this.complete(flags);
+    this.#words[STATUS]! |= conditions;
+  }
+  /** Replaces the FSW bits in `mask`, C0-C3, by those of `conditions`. */
+  setConditions(conditions: number, mask: number): void {
+    this.#words[STATUS] = (this.#words[STATUS]! & ~mask) | (conditions & mask);
   }
   /** The same for operations that report in C0, C2 and C3 as well. */
   completeWithConditions(flags: number): void {

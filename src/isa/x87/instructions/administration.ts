@@ -37,7 +37,8 @@ export const rotateStack = (step: 1 | -1): Handler => {
 export const free = (pop: boolean): Handler => {
   return (fpu, _core, register) => {
     fpu.markEmpty(register);
-    if (pop) fpu.top = fpu.top + 1;
+    fpu.complete(0);
+    if (pop) fpu.pop();
   };
 };
 

@@ -1,4 +1,6 @@
+import { FSW } from '../control.ts';
 import { DENORMAL_OPERAND_SHIFT } from '../softfloat/operands.ts';
+import { CONDITIONS_KEPT } from '../softfloat/remainder.ts';
 import type { X87 } from '../state.ts';
 import { type Handler, underflowInto } from './handler.ts';
 
@@ -7,7 +9,14 @@ type Operation = 'add' | 'sub' | 'mul' | 'div';
 export type Widening = 'widenF32' | 'widenF64' | 'fromI16' | 'fromI32';
 
 /** Reversed: the source is the minuend or dividend, as in FSUBR and FDIVR. */
-function operate(fpu: X87, operation: Operation, target: number, source: number, reversed: boolean, control: number): number {
+function operate(
+  fpu: X87,
+  operation: Operation,
+  target: number,
+  source: number,
+  reversed: boolean,
+  control: number,
+): number {
   return reversed
     ? fpu.soft[operation](target, source, target, control)
     : fpu.soft[operation](target, target, source, control);
@@ -57,8 +66,13 @@ export const fscale: Handler = (fpu) => {
 
 export const partialRemainder = (operation: 'remainder' | 'remainderNearest'): Handler => {
   return (fpu) => {
-    if (fpu.isEmpty(0) || fpu.isEmpty(1)) return underflowInto(fpu, 0);
-    fpu.completeWithConditions(fpu.soft[operation](fpu.st(0), fpu.st(0), fpu.st(1), fpu.control));
+    if (fpu.isEmpty(0) || fpu.isEmpty(1)) {
+      fpu.setConditions(0, FSW.C2);
+      return underflowInto(fpu, 0);
+    }
+    const flags = fpu.soft[operation](fpu.st(0), fpu.st(0), fpu.st(1), fpu.control);
+    fpu.setConditions(flags, flags & CONDITIONS_KEPT ? FSW.C2 : FSW.C0 | FSW.C2 | FSW.C3);
+    fpu.complete(flags & ~CONDITIONS_KEPT);
   };
 };
 

@@ -1,5 +1,4 @@
 import { FSW } from '../control.ts';
-import type { X87Core } from '../core.ts';
 import { DENORMAL_OPERAND_SHIFT } from '../softfloat/operands.ts';
 import type { X87 } from '../state.ts';
 import type { Widening } from './arithmetic.ts';
@@ -8,18 +7,21 @@ import type { Handler } from './handler.ts';
 type Comparison = 'compare' | 'compareQuiet';
 
 const UNORDERED = FSW.C3 | FSW.C2 | FSW.C0;
-const CLEAR = ~UNORDERED;
 
-/** Ends FCOM and its like: the relation in C3, C2, C0, then the pops. Unmasked #IA or #D leaves all but the flags. */
+/**
+ * Ends FCOM and its like: the relation in C3, C2, C0, then the pops. Processors report the relation although #IA or
+ * #D is unmasked; only the pops then stay away.
+ */
 function report(fpu: X87, flags: number, pops: number): void {
-  if (fpu.stopped(flags)) return fpu.complete(flags & CLEAR);
   fpu.completeWithConditions(flags);
+  if (fpu.stopped(flags)) return;
   for (let n = 0; n < pops; n++) fpu.pop();
 }
 
 function reportUnderflow(fpu: X87, pops: number): void {
-  if (!fpu.underflow()) return;
+  const masked = fpu.underflow();
   fpu.completeWithConditions(UNORDERED);
+  if (!masked) return;
   for (let n = 0; n < pops; n++) fpu.pop();
 }
 
@@ -52,23 +54,21 @@ export const test: Handler = (fpu) => {
 const asEflags = (conditions: number): number =>
   ((conditions & FSW.C3) >> 8) | ((conditions & FSW.C2) >> 8) | ((conditions & FSW.C0) >> 8);
 
-/** FCOMI, FUCOMI and so on: the relation in EFLAGS; C0, C2 and C3 stay. */
+/** FCOMI, FUCOMI and so on: the relation in EFLAGS; C0, C2, C3 and (but for stack faults) C1 stay. */
 export const compareToFlags = (comparison: Comparison, pop: boolean): Handler => {
   return (fpu, core, register) => {
     if (fpu.isEmpty(0) || fpu.isEmpty(register)) {
-      if (fpu.underflow()) finishToFlags(fpu, core, UNORDERED, pop);
+      const masked = fpu.underflow();
+      core.writeComparison(asEflags(UNORDERED));
+      if (pop && masked) fpu.pop();
       return;
     }
     const flags = fpu.soft[comparison](fpu.st(0), fpu.st(register), fpu.control);
-    fpu.complete(flags & CLEAR);
-    if (!fpu.stopped(flags)) finishToFlags(fpu, core, flags, pop);
+    fpu.join(flags & ~UNORDERED);
+    core.writeComparison(asEflags(flags));
+    if (pop && !fpu.stopped(flags)) fpu.pop();
   };
 };
-
-function finishToFlags(fpu: X87, core: X87Core, conditions: number, pop: boolean): void {
-  core.writeComparison(asEflags(conditions));
-  if (pop) fpu.pop();
-}
 
 /** FXAM (SDM vol. 2A table 3-45): never an exception, and the sign even of an empty register. */
 export const examine: Handler = (fpu) => {

@@ -2,13 +2,13 @@ import { FSW } from '../control.ts';
 import type { X87 } from '../state.ts';
 import { type Handler, overflowed, underflowInto } from './handler.ts';
 
-/** FLD of a single or double: #D and #IA come before the push. */
+/** FLD of a single or double. */
 export const loadFloat = (conversion: 'fromF32' | 'fromF64'): Handler => {
   return (fpu) => {
     if (overflowed(fpu)) return;
     const flags = fpu.soft[conversion](fpu.st(7), fpu.operand, fpu.control, fpu.temporary(0));
     fpu.complete(flags);
-    if (!fpu.stopped(flags)) fpu.push();
+    if (!fpu.stopped(flags, FSW.IE)) fpu.push();
   };
 };
 
@@ -93,6 +93,16 @@ export const storeRegister = (pop: boolean): Handler => {
   };
 };
 
+/** FSTP1 (D9 D8+i): like FSTP, but an empty ST(0) is popped without a stack fault or a copy. */
+export const storeRegisterQuietly: Handler = (fpu, _core, register) => {
+  fpu.complete(0);
+  if (!fpu.isEmpty(0)) {
+    fpu.copySlot(fpu.st(register), fpu.st(0));
+    fpu.markValid(register);
+  }
+  fpu.pop();
+};
+
 export const exchange: Handler = (fpu, _core, register) => {
   if (fpu.isEmpty(0) || fpu.isEmpty(register)) {
     if (!fpu.underflow()) return;
@@ -117,7 +127,6 @@ function fillIfEmpty(fpu: X87, register: number): void {
 export const conditionalMove = (mask: number, inverted: boolean): Handler => {
   return (fpu, core, register) => {
     if (fpu.isEmpty(0) || fpu.isEmpty(register)) return underflowInto(fpu, 0);
-    fpu.complete(0);
     if (((core.readFlags() & mask) !== 0) !== inverted) fpu.copySlot(fpu.st(0), fpu.st(register));
   };
 };

@@ -27,7 +27,7 @@ export interface Unpacked {
 
 /** The sign-and-exponent word of a slot. */
 export const signExponent = (slot: Int): Int => Int.load('i32', 16, slot, EXPONENT_OFFSET);
-export const significand = (slot: Int): Int => Int.load('i64', 64, slot);
+const significand = (slot: Int): Int => Int.load('i64', 64, slot);
 
 export function unpack(f: FunctionBuilder, slot: Int): Unpacked {
   const word = f.let(signExponent(slot));
@@ -44,7 +44,8 @@ export function pack(f: FunctionBuilder, slot: Int, sign: Int, exponent: Int | n
   f.store(16, slot, sign.shl(15).or(exponent), EXPONENT_OFFSET);
 }
 
-export const packZero = (f: FunctionBuilder, slot: Int, sign: Int): void => pack(f, slot, sign, 0, Int.const64(0));
+export const packZero = (f: FunctionBuilder, slot: Int, sign: Int): void =>
+  pack(f, slot, sign, 0, Int.const64(0));
 
 export const packInfinity = (f: FunctionBuilder, slot: Int, sign: Int): void =>
   pack(f, slot, sign, MAX_EXPONENT, Int.const64(INTEGER_BIT));
@@ -54,14 +55,12 @@ export function packIndefinite(f: FunctionBuilder, slot: Int): void {
   f.store(16, slot, Int.const32(INDEFINITE_EXPONENT), EXPONENT_OFFSET);
 }
 
-export function copySlot(f: FunctionBuilder, to: Int, from: Int): void {
-  f.store(64, to, significand(from));
-  f.store(16, to, signExponent(from), EXPONENT_OFFSET);
-}
-
 /** i32 1 if the exponent is neither zero nor all ones and the integer bit is set: nothing special about it. */
 export const isNormal = (value: Unpacked): Int =>
-  value.exponent.sub(1).ltU(MAX_EXPONENT - 1).and(value.significand.ltS(0));
+  value.exponent
+    .sub(1)
+    .ltU(MAX_EXPONENT - 1)
+    .and(value.significand.ltS(0));
 
 /**
  * A non-zero finite number with its integer bit moved into place. A denormal's exponent field of zero counts as one

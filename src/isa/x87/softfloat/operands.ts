@@ -43,14 +43,19 @@ const isQuiet = (value: Unpacked): Int => value.significand.and(QUIET_BIT).ne(0)
 
 /**
  * Emits (destination, x, y, control) -> answer, the checks that come before any arithmetic, in their order of
- * priority (SDM vol. 1 8.5.1.2, 4.9.2): unsupported encodings, NaNs, denormals. Where one of them settles the
- * matter, the destination is written (unless the exception is unmasked) and the answer is DONE with the flags;
- * otherwise the answer is DE or 0. For operations on one number give it twice.
+ * priority (SDM vol. 1 4.9.2, 8.5.1.2): unsupported encodings, then NaNs. Where one settles the matter, the
+ * destination is written (unless the exception is unmasked) and the answer is DONE with the flags; otherwise it is
+ * DE, if an operand is a denormal, or 0. For operations on one number give it twice.
  */
 export function emitScreen(module: ModuleBuilder): FunctionReference {
   const propagate = emitPropagate(module);
   return module.function(signature(['i32', 'i32', 'i32', 'i32'], ['i32']), (f) => {
-    const [destination, first, second, control] = [0, 1, 2, 3].map((n) => f.parameter(n)) as [Int, Int, Int, Int];
+    const [destination, first, second, control] = [0, 1, 2, 3].map((n) => f.parameter(n)) as [
+      Int,
+      Int,
+      Int,
+      Int,
+    ];
     const x = unpack(f, first);
     const y = unpack(f, second);
     f.if(isUnsupported(x).or(isUnsupported(y)), () => {
@@ -59,20 +64,34 @@ export function emitScreen(module: ModuleBuilder): FunctionReference {
     });
     f.if(isNaN(x).or(isNaN(y)), () => {
       const signaling = f.let(isSignaling(x).or(isSignaling(y)));
-      f.if(signaling.and(control.and(FSW.IE).eqz()).eqz(), () => f.call(propagate, destination, first, second));
+      f.if(signaling.and(control.and(FSW.IE).eqz()).eqz(), () =>
+        f.call(propagate, destination, first, second),
+      );
       f.return(signaling.or(DONE));
     });
-    const denormal = f.let(isDenormal(x).or(isDenormal(y)).or(control.and(DENORMAL_OPERAND).ne(0)));
-    f.if(denormal.and(control.and(FSW.DE).eqz()), () => f.return(Int.const32(DONE | FSW.DE)));
+    const denormal = isDenormal(x).or(isDenormal(y)).or(control.and(DENORMAL_OPERAND).ne(0));
     f.return(denormal.shl(1));
   });
 }
 
-/** Leaves the function under construction if the screen settled it; returns its DE otherwise. */
-export function screened(f: FunctionBuilder, screen: FunctionReference, ...args: readonly [Int, Int, Int, Int]): Int {
+/**
+ * Leaves the function under construction if the screen settled it, with `extra` among the flags; returns its DE
+ * otherwise. Other invalid operands and division by zero come before #D, hide it, and must be looked for next.
+ */
+export function screened(
+  f: FunctionBuilder,
+  screen: FunctionReference,
+  args: readonly [Int, Int, Int, Int],
+  extra = 0,
+): Int {
   const answer = f.callFor(screen, ...args);
-  f.if(answer.ltS(0), () => f.return(answer.and(~DONE)));
+  f.if(answer.ltS(0), () => f.return(answer.and(~DONE).or(extra)));
   return answer;
+}
+
+/** Leaves the function under construction, without a result, if #D is due and unmasked. */
+export function stopAtDenormal(f: FunctionBuilder, denormal: Int, control: Int, extra = 0): void {
+  f.if(denormal.and(control.not()), () => f.return(Int.const32(FSW.DE | extra)));
 }
 
 /**
@@ -101,8 +120,7 @@ function emitPropagate(module: ModuleBuilder): FunctionReference {
 }
 
 /** Ends the function under construction with the invalid-operation response: the real indefinite if masked. */
-export function returnInvalid(f: FunctionBuilder, destination: Int, control: Int, flags: Int | number = 0): void {
+export function returnInvalid(f: FunctionBuilder, destination: Int, control: Int, extra = 0): void {
   f.if(control.and(FSW.IE), () => packIndefinite(f, destination));
-  f.return(Int.const32(FSW.IE).or(flags));
+  f.return(Int.const32(FSW.IE | extra));
 }
-

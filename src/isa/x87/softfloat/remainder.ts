@@ -1,9 +1,12 @@
 import { Int } from '../../../wasm/expression.ts';
 import type { FunctionBuilder, FunctionReference } from '../../../wasm/function.ts';
 import { FCW, FSW } from '../control.ts';
-import { copySlot, normalize, packZero, type Unpacked, unpack } from './format.ts';
+import { normalize, packZero, type Unpacked, unpack } from './format.ts';
 import { type Kit, operation } from './kit.ts';
-import { isInfinity, isZero, returnInvalid, screened } from './operands.ts';
+import { isInfinity, isZero, returnInvalid, screened, stopAtDenormal } from './operands.ts';
+
+/** In the answer: there is no quotient. C0 and C3 stay, C1 and C2 are clear. */
+export const CONDITIONS_KEPT = 0x1_0000;
 
 interface Division {
   readonly destination: Int;
@@ -18,27 +21,32 @@ interface Division {
 /**
  * Emits `remainder` (FPREM: quotient truncated) and `remainderNearest` (FPREM1: quotient rounded to nearest):
  * (destination, x, y, control) -> flags with the quotient's low bits in C0 (bit 2), C3 (bit 1), C1 (bit 0), or C2
- * where the reduction is not complete (SDM vol. 2A "FPREM", "FPREM1").
+ * where the reduction is not complete (SDM vol. 2A "FPREM", "FPREM1"); or with CONDITIONS_KEPT.
  */
-export function emitRemainder(kit: Kit): { remainder: FunctionReference; remainderNearest: FunctionReference } {
+export function emitRemainder(kit: Kit): {
+  remainder: FunctionReference;
+  remainderNearest: FunctionReference;
+} {
   const entry = (nearest: boolean): FunctionReference =>
     operation(kit.module, 4, (f, ...args) => {
       const [destination, first, second, word] = args as [Int, Int, Int, Int];
-      const denormal = screened(f, kit.screen, destination, first, second, word);
+      const denormal = screened(f, kit.screen, [destination, first, second, word], CONDITIONS_KEPT);
       const rawX = unpack(f, first);
       const rawY = unpack(f, second);
       // Precision control does not act here (SDM vol. 1 8.1.5.2).
       const control = f.let(word.or(FCW.PC));
-      f.if(isInfinity(rawX).or(isZero(rawY)), () => returnInvalid(f, destination, control, denormal));
+      f.if(isInfinity(rawX).or(isZero(rawY)), () => {
+        returnInvalid(f, destination, control, CONDITIONS_KEPT);
+      });
+      stopAtDenormal(f, denormal, control, CONDITIONS_KEPT);
       f.if(isZero(rawX), () => {
         packZero(f, destination, rawX.sign);
         f.return(denormal);
       });
-      f.if(isInfinity(rawY), () => {
-        copySlot(f, destination, first);
-        f.return(denormal);
-      });
       const x = normalize(f, rawX);
+      f.if(isInfinity(rawY), () => {
+        f.return(packExact(f, kit, destination, x.sign, x.exponent, x.significand, control).or(denormal));
+      });
       const y = normalize(f, rawY);
       const distance = f.let(x.exponent.sub(y.exponent));
       const division = { destination, control, denormal, x, y, distance };
@@ -103,7 +111,13 @@ function returnComplete(f: FunctionBuilder, kit: Kit, division: Division, neares
 }
 
 /** Quotient and rest of x's significand * 2^bits (0 to 63) by y's; the quotient modulo 2^64. */
-function divide(f: FunctionBuilder, kit: Kit, x: Unpacked, y: Unpacked, bits: Int): { quotient: Int; rest: Int } {
+function divide(
+  f: FunctionBuilder,
+  kit: Kit,
+  x: Unpacked,
+  y: Unpacked,
+  bits: Int,
+): { quotient: Int; rest: Int } {
   const shift = f.let(bits.toI64Unsigned());
   const above = f.let(x.significand.geU(y.significand));
   const top = f.let(x.significand.sub(y.significand.select(0, above)));

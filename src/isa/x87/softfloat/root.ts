@@ -3,7 +3,7 @@ import type { FunctionBuilder, FunctionReference } from '../../../wasm/function.
 import { signature } from '../../../wasm/module.ts';
 import { BIAS, normalize, packInfinity, packZero, unpack } from './format.ts';
 import { type Kit, operation } from './kit.ts';
-import { isInfinity, isZero, returnInvalid, screened } from './operands.ts';
+import { isInfinity, isZero, returnInvalid, screened, stopAtDenormal } from './operands.ts';
 import { multiplyWide } from './wide.ts';
 
 /** Emits `sqrt`: (destination, x, control) -> flags (SDM vol. 2A "FSQRT"). */
@@ -11,13 +11,14 @@ export function emitSquareRoot(kit: Kit): FunctionReference {
   const root = emitWideRoot(kit);
   return operation(kit.module, 3, (f, ...args) => {
     const [destination, source, control] = args as [Int, Int, Int];
-    const denormal = screened(f, kit.screen, destination, source, source, control);
+    const denormal = screened(f, kit.screen, [destination, source, source, control]);
     const x = unpack(f, source);
     f.if(isZero(x), () => {
       packZero(f, destination, x.sign);
       f.return(denormal);
     });
-    f.if(x.sign, () => returnInvalid(f, destination, control, denormal));
+    f.if(x.sign, () => returnInvalid(f, destination, control));
+    stopAtDenormal(f, denormal, control);
     f.if(isInfinity(x), () => {
       packInfinity(f, destination, x.sign);
       f.return(denormal);
@@ -34,8 +35,21 @@ export function emitSquareRoot(kit: Kit): FunctionReference {
     const remainderHigh = high.sub(square.high).sub(low.ltU(square.low).toI64Unsigned());
     // (r + 1/2)^2 = r^2 + r + 1/4: the rest is above a half when the remainder exceeds r, and never a half exactly.
     const aboveHalf = remainderHigh.ne(0).or(remainderLow.gtU(result));
-    const tail = f.let(aboveHalf.toI64Unsigned().shl(63).or(aboveHalf.or(remainderLow.ne(0)).toI64Unsigned()));
-    const flags = f.callFor(kit.roundPack, destination, x.sign, power.shrS(1).add(BIAS), result, tail, control);
+    const tail = f.let(
+      aboveHalf
+        .toI64Unsigned()
+        .shl(63)
+        .or(aboveHalf.or(remainderLow.ne(0)).toI64Unsigned()),
+    );
+    const flags = f.callFor(
+      kit.roundPack,
+      destination,
+      x.sign,
+      power.shrS(1).add(BIAS),
+      result,
+      tail,
+      control,
+    );
     f.return(flags.or(denormal));
   });
 }

@@ -2,10 +2,13 @@ import { Int } from '../../../wasm/expression.ts';
 import type { FunctionBuilder, FunctionReference } from '../../../wasm/function.ts';
 import { type ModuleBuilder, signature } from '../../../wasm/module.ts';
 import { FCW, FCW_RC_SHIFT, FSW, PRECISION, ROUND } from '../control.ts';
-import { INTEGER_BIT, MAX_EXPONENT, pack, packInfinity } from './format.ts';
+import { INTEGER_BIT, MAX_EXPONENT, pack, packInfinity, packZero } from './format.ts';
 import { shiftRightSticky } from './wide.ts';
 
-/** Unmasked overflow and underflow move the exponent by this much (SDM vol. 1 8.5.4, 8.5.5). */
+/**
+ * Unmasked overflow and underflow move the exponent by this much (SDM vol. 1 8.5.4, 8.5.5). Only FSCALE can miss the
+ * format's range even so; the result is then infinity or zero.
+ */
 export const EXPONENT_ADJUSTMENT = 24576;
 
 /**
@@ -37,15 +40,13 @@ export function emitRoundPack(module: ModuleBuilder): FunctionReference {
   const underflow = emitUnderflow(module);
   const overflow = emitOverflow(module);
   return module.function(signature(['i32', 'i32', 'i32', 'i64', 'i64', 'i32'], ['i32']), (f) => {
-    const [destination, sign, exponent, high, low, control] = [0, 1, 2, 3, 4, 5].map((n) => f.parameter(n)) as [
-      Int, Int, Int, Int, Int, Int,
-    ];
+    const [destination, sign, exponent, high, low, control] = [0, 1, 2, 3, 4, 5].map((n) =>
+      f.parameter(n),
+    ) as [Int, Int, Int, Int, Int, Int];
     const dropped = f.let(droppedBits(control));
     const rest = f.local('i64');
     f.set(rest, low);
-    f.if(dropped.ne(0), () =>
-      f.set(rest, high.shl(dropped.negate()).or(low.ne(0).toI64Unsigned())),
-    );
+    f.if(dropped.ne(0), () => f.set(rest, high.shl(dropped.negate()).or(low.ne(0).toI64Unsigned())));
     const tail = f.get(rest);
     const up = roundIncrement(f, control, sign, high.shrU(dropped).toI32(), tail);
     const rounded = f.local('i64');
@@ -62,7 +63,20 @@ export function emitRoundPack(module: ModuleBuilder): FunctionReference {
       f.return(flags);
     });
     f.if(exponent.leS(0), () => {
-      f.return(f.callFor(underflow, destination, sign, exponent, high, low, control, f.get(place), f.get(rounded), flags));
+      f.return(
+        f.callFor(
+          underflow,
+          destination,
+          sign,
+          exponent,
+          high,
+          low,
+          control,
+          f.get(place),
+          f.get(rounded),
+          flags,
+        ),
+      );
     });
     f.if(f.get(place).geS(MAX_EXPONENT), () => {
       f.return(f.callFor(overflow, destination, sign, f.get(place), f.get(rounded), control, flags));
@@ -87,6 +101,10 @@ function emitUnderflow(module: ModuleBuilder): FunctionReference {
     const [roundedExponent, rounded, flags] = [f.parameter(6), f.parameter(7), f.parameter(8)];
     const tiny = f.let(roundedExponent.leS(0));
     f.if(tiny.and(control.and(FSW.UE).eqz()), () => {
+      f.if(roundedExponent.leS(-EXPONENT_ADJUSTMENT), () => {
+        packZero(f, destination, sign);
+        f.return(Int.const32(FSW.UE | FSW.PE));
+      });
       pack(f, destination, sign, roundedExponent.add(EXPONENT_ADJUSTMENT), rounded);
       f.return(flags.or(FSW.UE));
     });
@@ -111,10 +129,14 @@ function emitUnderflow(module: ModuleBuilder): FunctionReference {
 /** Exponent too large after rounding (SDM vol. 1 4.9.1.4 and 8.5.4). */
 function emitOverflow(module: ModuleBuilder): FunctionReference {
   return module.function(signature(['i32', 'i32', 'i32', 'i64', 'i32', 'i32'], ['i32']), (f) => {
-    const [destination, sign, exponent, rounded, control, flags] = [0, 1, 2, 3, 4, 5].map((n) => f.parameter(n)) as [
-      Int, Int, Int, Int, Int, Int,
-    ];
+    const [destination, sign, exponent, rounded, control, flags] = [0, 1, 2, 3, 4, 5].map((n) =>
+      f.parameter(n),
+    ) as [Int, Int, Int, Int, Int, Int];
     f.if(control.and(FSW.OE).eqz(), () => {
+      f.if(exponent.geS(MAX_EXPONENT + EXPONENT_ADJUSTMENT), () => {
+        packInfinity(f, destination, sign);
+        f.return(Int.const32(FSW.OE | FSW.PE | FSW.C1));
+      });
       pack(f, destination, sign, exponent.sub(EXPONENT_ADJUSTMENT), rounded);
       f.return(flags.or(FSW.OE));
     });
@@ -128,4 +150,3 @@ function emitOverflow(module: ModuleBuilder): FunctionReference {
     f.return(Int.const32(FSW.OE | FSW.PE));
   });
 }
-

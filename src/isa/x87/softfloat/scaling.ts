@@ -1,10 +1,19 @@
 import { Int } from '../../../wasm/expression.ts';
 import type { FunctionBuilder, FunctionReference } from '../../../wasm/function.ts';
 import { FCW, FSW } from '../control.ts';
-import { BIAS, INTEGER_BIT, MAX_EXPONENT, normalize, pack, packInfinity, packZero, unpack } from './format.ts';
+import {
+  BIAS,
+  INTEGER_BIT,
+  MAX_EXPONENT,
+  normalize,
+  pack,
+  packInfinity,
+  packZero,
+  unpack,
+} from './format.ts';
 import { packInteger } from './integers.ts';
 import { type Kit, operation } from './kit.ts';
-import { isInfinity, isZero, returnInvalid, screened } from './operands.ts';
+import { isInfinity, isZero, returnInvalid, screened, stopAtDenormal } from './operands.ts';
 import { roundIncrement } from './rounding.ts';
 import { shiftRightSticky } from './wide.ts';
 
@@ -12,17 +21,18 @@ import { shiftRightSticky } from './wide.ts';
 export function emitScale(kit: Kit): FunctionReference {
   return operation(kit.module, 4, (f, ...args) => {
     const [destination, first, second, word] = args as [Int, Int, Int, Int];
-    const denormal = screened(f, kit.screen, destination, first, second, word);
+    const denormal = screened(f, kit.screen, [destination, first, second, word]);
     const x = unpack(f, first);
     const y = unpack(f, second);
     const control = f.let(word.or(FCW.PC));
+    const invalid = isInfinity(x).select(isZero(x), y.sign);
+    f.if(isInfinity(y).and(invalid), () => returnInvalid(f, destination, control));
+    stopAtDenormal(f, denormal, control);
     f.if(isInfinity(y), () => {
       f.if(y.sign, () => {
-        f.if(isInfinity(x), () => returnInvalid(f, destination, control, denormal));
         packZero(f, destination, x.sign);
         f.return(denormal);
       });
-      f.if(isZero(x), () => returnInvalid(f, destination, control, denormal));
       packInfinity(f, destination, x.sign);
       f.return(denormal);
     });
@@ -35,13 +45,19 @@ export function emitScale(kit: Kit): FunctionReference {
     const signed = Int.const32(0).sub(steps).select(steps, y.sign);
     const exponent = f.let(scaled.exponent.add(signed));
     const flags = f.callFor(
-      kit.roundPack, destination, x.sign, exponent, scaled.significand, Int.const64(0), control,
+      kit.roundPack,
+      destination,
+      x.sign,
+      exponent,
+      scaled.significand,
+      Int.const64(0),
+      control,
     );
     f.return(flags.or(denormal));
   });
 }
 
-/** The integer part of a magnitude as an i32; anything from 2^16 up, which leaves the format's range, as 2^16. */
+/** The integer part of a magnitude as an i32; anything from 2^16 up, which leaves every range, as 2^16. */
 function truncatedSteps(f: FunctionBuilder, exponent: Int, significand: Int): Int {
   const steps = f.local('i32');
   f.set(steps, Int.const32(0));
@@ -64,9 +80,9 @@ export function emitExtract(kit: Kit): FunctionReference {
     const x = unpack(f, source);
     f.if(answer.ltS(0), () => {
       const copy = unpack(f, toSignificand);
-      const written = answer.and(FSW.IE | FSW.DE).and(control.not()).eqz();
+      const written = answer.and(FSW.IE).and(control.not()).eqz();
       f.if(written, () => pack(f, toExponent, copy.sign, copy.exponent, copy.significand));
-      f.return(answer.and(0x3f));
+      f.return(answer.and(FSW.IE));
     });
     f.if(isZero(x), () => {
       f.if(control.and(FSW.ZE), () => {
@@ -75,6 +91,7 @@ export function emitExtract(kit: Kit): FunctionReference {
       });
       f.return(answer.or(FSW.ZE));
     });
+    stopAtDenormal(f, answer, control);
     f.if(isInfinity(x), () => {
       packInfinity(f, toSignificand, x.sign);
       packInfinity(f, toExponent, Int.const32(0));
@@ -91,7 +108,8 @@ export function emitExtract(kit: Kit): FunctionReference {
 export function emitRoundToInteger(kit: Kit): FunctionReference {
   return operation(kit.module, 3, (f, ...args) => {
     const [destination, source, control] = args as [Int, Int, Int];
-    const denormal = screened(f, kit.screen, destination, source, source, control);
+    const denormal = screened(f, kit.screen, [destination, source, source, control]);
+    stopAtDenormal(f, denormal, control);
     const x = unpack(f, source);
     const fractionBits = f.let(Int.const32(BIAS + 63).sub(x.exponent));
     f.if(fractionBits.leS(0).or(x.exponent.eq(MAX_EXPONENT)).or(isZero(x)), () => {

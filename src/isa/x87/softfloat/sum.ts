@@ -4,7 +4,7 @@ import { signature } from '../../../wasm/module.ts';
 import { FCW_RC_SHIFT, ROUND } from '../control.ts';
 import { INTEGER_BIT, isNormal, normalize, packInfinity, packZero, type Unpacked, unpack } from './format.ts';
 import { type Kit, operation } from './kit.ts';
-import { DENORMAL_OPERAND, isInfinity, isZero, returnInvalid, screened } from './operands.ts';
+import { DENORMAL_OPERAND, isInfinity, isZero, returnInvalid, screened, stopAtDenormal } from './operands.ts';
 import { shiftRightSticky, type Wide } from './wide.ts';
 
 /** Emits `add` and `sub`: (destination, x, y, control) -> flags. */
@@ -16,14 +16,23 @@ export function emitSum(kit: Kit): { add: FunctionReference; sub: FunctionRefere
       const x = unpack(f, first!);
       const y = unpack(f, second!);
       const usual = isNormal(x).and(isNormal(y)).and(control!.and(DENORMAL_OPERAND).eqz());
-      f.if(usual, () => f.return(f.callFor(finite, ...sumArguments(destination!, x, y, y.sign.xor(negated), control!))));
+      f.if(usual, () =>
+        f.return(f.callFor(finite, ...sumArguments(destination!, x, y, y.sign.xor(negated), control!))),
+      );
       f.return(f.callFor(special, destination!, first!, second!, control!, Int.const32(negated)));
     });
   return { add: entry(0), sub: entry(1) };
 }
 
 const sumArguments = (destination: Int, x: Unpacked, y: Unpacked, ySign: Int, control: Int): Int[] => [
-  destination, x.sign, x.exponent, x.significand, ySign, y.exponent, y.significand, control,
+  destination,
+  x.sign,
+  x.exponent,
+  x.significand,
+  ySign,
+  y.exponent,
+  y.significand,
+  control,
 ];
 
 /** The sum of two non-zero finite numbers: (destination, x's three parts, y's three parts, control) -> flags. */
@@ -94,7 +103,12 @@ function subtractMagnitudes(f: FunctionBuilder, kit: Kit, parts: SumParts, small
 }
 
 /** x - x, or zeros of different signs: +0, or -0 when rounding down (SDM vol. 1 4.8.3.1). */
-function returnZeroSum(f: FunctionBuilder, destination: Int, control: Int, flags: Int | undefined = undefined): void {
+function returnZeroSum(
+  f: FunctionBuilder,
+  destination: Int,
+  control: Int,
+  flags: Int | undefined = undefined,
+): void {
   packZero(f, destination, control.shrU(FCW_RC_SHIFT).and(3).eq(ROUND.DOWN));
   f.return(flags ?? Int.const32(0));
 }
@@ -103,12 +117,15 @@ function returnZeroSum(f: FunctionBuilder, destination: Int, control: Int, flags
 function emitSpecialSum(kit: Kit, finite: FunctionReference): FunctionReference {
   return operation(kit.module, 5, (f, ...args) => {
     const [destination, first, second, control, negated] = args as [Int, Int, Int, Int, Int];
-    const denormal = screened(f, kit.screen, destination, first, second, control);
+    const denormal = screened(f, kit.screen, [destination, first, second, control]);
     const x = unpack(f, first);
     const y = unpack(f, second);
     const ySign = f.let(y.sign.xor(negated));
+    f.if(isInfinity(x).and(isInfinity(y)).and(x.sign.ne(ySign)), () =>
+      returnInvalid(f, destination, control),
+    );
+    stopAtDenormal(f, denormal, control);
     f.if(isInfinity(x), () => {
-      f.if(isInfinity(y).and(x.sign.ne(ySign)), () => returnInvalid(f, destination, control, denormal));
       packInfinity(f, destination, x.sign);
       f.return(denormal);
     });

@@ -40,7 +40,10 @@ export function emitDivideWide(module: ModuleBuilder): FunctionReference {
       f.set(quotient, rest.divU(d1));
       f.set(remainder, rest.sub(q.mul(d1)));
       // The estimate from the top digit alone is at most two too large.
-      const tooLarge = q.shrU(32).ne(0).or(q.mul(d0).gtU(r.shl(32).or(next)));
+      const tooLarge = q
+        .shrU(32)
+        .ne(0)
+        .or(q.mul(d0).gtU(r.shl(32).or(next)));
       const correct = (again: () => void): void =>
         f.if(tooLarge, () => {
           f.set(quotient, q.sub(1));
