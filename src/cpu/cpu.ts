@@ -20,6 +20,7 @@ import {
   RECORD,
   SEGMENT,
   SS,
+  SYSTEM,
   segmentAddress,
 } from './layout.ts';
 import type { LinearMemory } from './linear-memory.ts';
@@ -86,6 +87,8 @@ export class Cpu {
   shadowAt = -1;
   /** The shadow is that of MOV SS or POP SS, which inhibits NMI and debug traps as well. */
   shadowFromStack = false;
+  /** Retired-instruction count up to which EFLAGS.RF stays set: the next instruction clears it (SDM vol. 3B 17.3.1.1). */
+  resumeFlagUntil = -1;
   nmiPending = false;
   /** An NMI handler runs: further NMIs wait for IRET. */
   nmiBlocked = false;
@@ -209,6 +212,16 @@ export class Cpu {
     const flat = (mode & DECODE_MODE.FLAT) !== 0;
     const user = this.cpl === 3 ? 4 : 0;
     state.i32[CODE_CONTEXT >> 2] = flat ? (this.paging.codeContext << 3) | user | mode : -1;
+  }
+
+  /** DR7 changed: data breakpoints need every access to be looked at (SDM vol. 3B 17.2.5). */
+  watchDataBreakpoints(): void {
+    const dr7 = this.state.system(SYSTEM.DR7);
+    let watched = false;
+    for (let n = 0; n < 4; n++) watched ||= ((dr7 >> (n * 2)) & 3) !== 0 && ((dr7 >> (16 + n * 4)) & 3) !== 0;
+    this.paging.watch = watched;
+    this.paging.dropCopies();
+    this.updateContext();
   }
 
   /** OR of DECODE_MODE for the present segments. */

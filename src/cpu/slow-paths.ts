@@ -18,7 +18,8 @@ import {
   SEGMENTS,
   SS,
 } from './layout.ts';
-import { OPERATIONS, type Operation } from './system/operations.ts';
+import type { Operation } from './system/operations.ts';
+import { OPERATIONS } from './system/operations-table.ts';
 
 const LARGEST_LENGTH = 4096;
 

@@ -1,0 +1,114 @@
+import { VECTOR } from '../arch/exceptions.ts';
+import { DR6, EFLAGS } from '../arch/registers.ts';
+import type { Cpu } from './cpu.ts';
+import { deliverInterrupt, raiseException } from './events/exceptions.ts';
+import type { InterpreterExports } from './interpreter/core.ts';
+import { BUDGET, SYSTEM } from './layout.ts';
+
+/** Why `run` returned: its time is up, nothing to do until an interrupt, triple fault, or asked to stop. */
+export type StopReason = 'limit' | 'halted' | 'shutdown' | 'stopped';
+
+/** Instructions between two looks at events that nobody announced. */
+const LONGEST_SLICE = 1 << 30;
+
+/** Runs slices of instructions; between them, events are looked at. */
+export function runSlices(cpu: Cpu, until: number, interpreter: InterpreterExports): StopReason {
+  const { state } = cpu;
+  cpu.stopRequested = false;
+  while (cpu.now < until) {
+    if (cpu.shutdown) return 'shutdown';
+    takeEvents(cpu);
+    if (cpu.stopRequested) return 'stopped';
+    if (cpu.halted) return 'halted';
+    const stepping = needsStepping(cpu);
+    const trap = (state.systemFlags & EFLAGS.TF) !== 0;
+    const length = stepping ? 1 : Math.min(until - cpu.now, LONGEST_SLICE);
+    cpu.delivered = false;
+    cpu.sliceEndRequested = false;
+    cpu.sliceEnd += length;
+    state.i32[BUDGET >> 2] = length;
+    interpreter.run();
+    // What was not used is not retired.
+    cpu.sliceEnd = cpu.retired;
+    state.i32[BUDGET >> 2] = 0;
+    if (cpu.resumeFlagUntil < cpu.retired) state.systemFlags &= ~EFLAGS.RF;
+    if (trap && !cpu.delivered) cpu.pendingDebug |= DR6.BS;
+    if (cpu.stopRequested) return 'stopped';
+  }
+  return cpu.shutdown ? 'shutdown' : 'limit';
+}
+
+/** One instruction at a time: single-stepping, an interrupt that could not be taken yet, breakpoints. */
+function needsStepping(cpu: Cpu): boolean {
+  return (
+    (cpu.state.systemFlags & EFLAGS.TF) !== 0 ||
+    cpu.environment.interrupts.pending ||
+    (cpu.nmiPending && !cpu.nmiBlocked) ||
+    hasInstructionBreakpoint(cpu)
+  );
+}
+
+/** The instruction behind STI or MOV SS: interrupts wait (SDM vol. 3A 6.8.3). */
+export const inShadow = (cpu: Cpu): boolean => cpu.shadowAt === cpu.retired;
+
+const hasInstructionBreakpoint = (cpu: Cpu): boolean => {
+  const dr7 = cpu.state.system(SYSTEM.DR7);
+  return (dr7 & 0xff) !== 0;
+};
+
+/** What happens between two instructions, in the order of SDM vol. 3A table 6-2. */
+function takeEvents(cpu: Cpu): void {
+  const shadow = inShadow(cpu);
+  if (cpu.pendingDebug !== 0 && !(shadow && cpu.shadowFromStack)) takeDebugTrap(cpu);
+  if (!cpu.svm.gif) return;
+  if (cpu.nmiPending && !cpu.nmiBlocked && !(shadow && cpu.shadowFromStack)) takeNmi(cpu);
+  else takeInterrupt(cpu, shadow);
+  takeInstructionBreakpoint(cpu);
+}
+
+function takeDebugTrap(cpu: Cpu): void {
+  const { state } = cpu;
+  state.setSystem(SYSTEM.DR6, (state.system(SYSTEM.DR6) & ~0xf) | cpu.pendingDebug);
+  cpu.pendingDebug = 0;
+  cpu.halted = false;
+  raiseException(cpu, VECTOR.DB, -1, state.eip);
+}
+
+function takeNmi(cpu: Cpu): void {
+  cpu.nmiPending = false;
+  if (cpu.svm.interceptNmi()) return;
+  cpu.halted = false;
+  cpu.nmiBlocked = true;
+  deliverInterrupt(cpu, { vector: VECTOR.NMI, errorCode: -1, software: false, returnEip: cpu.state.eip });
+}
+
+function takeInterrupt(cpu: Cpu, shadow: boolean): void {
+  const { state } = cpu;
+  const { interrupts } = cpu.environment;
+  if (interrupts.pending && cpu.svm.physicalInterruptsOpen(shadow)) {
+    if (cpu.svm.interceptInterrupt()) return;
+    cpu.halted = false;
+    const vector = interrupts.acknowledge();
+    deliverInterrupt(cpu, { vector, errorCode: -1, software: false, returnEip: state.eip });
+    return;
+  }
+  cpu.svm.takeVirtualInterrupt(shadow);
+}
+
+/** SDM vol. 3B 17.3.1.1: a fault before the instruction, unless RF holds it back. */
+function takeInstructionBreakpoint(cpu: Cpu): void {
+  const { state } = cpu;
+  if (!hasInstructionBreakpoint(cpu) || cpu.halted) return;
+  if ((state.systemFlags & EFLAGS.RF) !== 0) return;
+  const linear = (state.segmentBase(1) + state.eip) >>> 0;
+  const dr7 = state.system(SYSTEM.DR7);
+  let hit = 0;
+  for (let n = 0; n < 4; n++) {
+    const enabled = (dr7 >> (n * 2)) & 3;
+    const kind = (dr7 >> (16 + n * 4)) & 3;
+    if (enabled !== 0 && kind === 0 && state.system(SYSTEM.DR0 + n * 8) === linear) hit |= 1 << n;
+  }
+  if (hit === 0) return;
+  state.setSystem(SYSTEM.DR6, (state.system(SYSTEM.DR6) & ~0xf) | hit);
+  raiseException(cpu, VECTOR.DB, -1, state.eip);
+}

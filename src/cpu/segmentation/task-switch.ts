@@ -1,0 +1,186 @@
+import { SELECTOR, SYSTEM_TYPE } from '../../arch/descriptors.ts';
+import { VECTOR } from '../../arch/exceptions.ts';
+import { ACCESS } from '../../arch/paging/permissions.ts';
+import { CR0, EFLAGS } from '../../arch/registers.ts';
+import type { Cpu } from '../cpu.ts';
+import { CS, DS, ES, FS, GS, LDTR, SS, SYSTEM, TR } from '../layout.ts';
+import { loadCr3 } from '../system/control-registers.ts';
+import { Descriptor, isNullSelector, readDescriptor, selectorError } from './descriptor.ts';
+import { checkStackSegment, fillSegment, loadDataSegment, loadLdt, unusable, V86_ATTRIBUTES } from './load.ts';
+
+export interface TaskSwitch {
+  readonly source: 'jump' | 'call' | 'iret';
+  /** Pushed on the new task's stack; -1 for none. */
+  readonly errorCode: number;
+  /** Caused by an exception or interrupt: EXT in error codes. */
+  readonly external: boolean;
+}
+
+/** Where things lie in a TSS (SDM vol. 3A 7.2.1, 7.6). */
+// biome-ignore format: table
+const TSS_32 = { size: 4, cr3: 0x1c, eip: 0x20, flags: 0x24, registers: 0x28, segments: 0x48, ldt: 0x60, trap: 0x64, limit: 0x67, count: 6 } as const;
+// biome-ignore format: table
+const TSS_16 = { size: 2, cr3: -1, eip: 0x0e, flags: 0x10, registers: 0x12, segments: 0x22, ldt: 0x2a, trap: -1, limit: 0x2b, count: 4 } as const;
+type Layout = typeof TSS_32 | typeof TSS_16;
+
+const BUSY = 0x200;
+const layoutOf = (type: number): Layout => ((type & 8) !== 0 ? TSS_32 : TSS_16);
+/** Segment registers in the order of a TSS. */
+const SEGMENT_ORDER = [ES, CS, SS, DS, FS, GS] as const;
+
+interface TaskState {
+  readonly eip: number;
+  readonly flags: number;
+  readonly registers: readonly number[];
+  readonly selectors: readonly number[];
+  readonly ldt: number;
+  readonly cr3: number;
+  readonly trap: boolean;
+}
+
+/**
+ * A hardware task switch (SDM vol. 3A 7.3). `cpu.state.eip` is what the old task goes on with; afterwards it is the new
+ * task's. Before the commit point faults belong to the old task, behind it to the new one.
+ */
+export function taskSwitch(cpu: Cpu, selector: number, request: TaskSwitch): void {
+  const ext = request.external ? 1 : 0;
+  const target = checkTarget(cpu, selector, request, ext);
+  cpu.svm.interceptTaskSwitch(selector, request);
+  const layout = layoutOf(target.type);
+  const next = readTask(cpu, target.base, layout);
+  checkOldTask(cpu, layoutOf(cpu.state.segmentAttributes(TR)));
+  saveOldTask(cpu, request);
+  markTarget(cpu, target, request);
+  const flags = request.source === 'call' ? next.flags | EFLAGS.NT : next.flags;
+  // From here on everything happens in the new task.
+  cpu.state.setSegment(TR, selector, target.base, target.limit, target.attributes | 2);
+  cpu.state.setSystem(SYSTEM.CR0, (cpu.state.cr0 | CR0.TS) >>> 0);
+  if (layout.cr3 >= 0 && (cpu.state.cr0 & CR0.PG) !== 0) loadCr3(cpu, next.cr3);
+  loadRegisters(cpu, next, flags);
+  loadSegments(cpu, next, flags, ext);
+  finish(cpu, next, request, layout);
+}
+
+function checkTarget(cpu: Cpu, selector: number, request: TaskSwitch, ext: number): Descriptor {
+  const vector = request.source === 'iret' ? VECTOR.TS : VECTOR.GP;
+  const error = selectorError(selector) | ext;
+  if (isNullSelector(selector) || (selector & SELECTOR.TI) !== 0) cpu.raise(vector, error);
+  const target = readDescriptor(cpu, selector, vector);
+  const wanted = request.source === 'iret' ? [SYSTEM_TYPE.TSS_16_BUSY, SYSTEM_TYPE.TSS_32_BUSY] : [SYSTEM_TYPE.TSS_16_AVAILABLE, SYSTEM_TYPE.TSS_32_AVAILABLE];
+  if (target.isSegment || !(wanted as number[]).includes(target.type)) cpu.raise(vector, error);
+  if (!target.present) cpu.raise(VECTOR.NP, error);
+  if (target.limit < layoutOf(target.type).limit) cpu.raise(VECTOR.TS, error);
+  return target;
+}
+
+/** Reads the whole incoming state before anything changes, so that a page fault leaves the old task as it is. */
+function readTask(cpu: Cpu, base: number, layout: Layout): TaskState {
+  const { size } = layout;
+  const read = (offset: number, width: 2 | 4): number => cpu.memory.read((base + offset) >>> 0, width, ACCESS.IMPLICIT);
+  const registers = Array.from({ length: 8 }, (_, n) => {
+    const value = read(layout.registers + n * size, size);
+    // A 16-bit TSS leaves upper halves undefined; processors set them.
+    return size === 2 ? (value | 0xffff_0000) >>> 0 : value;
+  });
+  return {
+    eip: read(layout.eip, size),
+    flags: read(layout.flags, size),
+    registers,
+    selectors: Array.from({ length: layout.count }, (_, n) => read(layout.segments + n * size, 2)),
+    ldt: read(layout.ldt, 2),
+    cr3: layout.cr3 >= 0 ? read(layout.cr3, 4) : 0,
+    trap: layout.trap >= 0 && (read(layout.trap, 2) & 1) !== 0,
+  };
+}
+
+function checkOldTask(cpu: Cpu, layout: Layout): void {
+  const base = cpu.state.segmentBase(TR);
+  const bytes = layout.segments + layout.count * layout.size - layout.eip;
+  cpu.memory.check((base + layout.eip) >>> 0, bytes, ACCESS.IMPLICIT | ACCESS.WRITE);
+}
+
+function saveOldTask(cpu: Cpu, request: TaskSwitch): void {
+  const { state } = cpu;
+  const layout = layoutOf(state.segmentAttributes(TR));
+  const base = state.segmentBase(TR);
+  const write = (offset: number, width: 2 | 4, value: number): void =>
+    cpu.memory.write((base + offset) >>> 0, width, value, ACCESS.IMPLICIT);
+  const flags = request.source === 'iret' ? state.eflags & ~EFLAGS.NT : state.eflags;
+  write(layout.eip, layout.size, state.eip);
+  write(layout.flags, layout.size, flags);
+  for (let n = 0; n < 8; n++) write(layout.registers + n * layout.size, layout.size, state.gpr(n));
+  for (let n = 0; n < layout.count; n++) {
+    write(layout.segments + n * layout.size, 2, state.selector(SEGMENT_ORDER[n] as number));
+  }
+  if (request.source !== 'call') setBusy(cpu, readDescriptor(cpu, state.selector(TR)), false);
+}
+
+function markTarget(cpu: Cpu, target: Descriptor, request: TaskSwitch): void {
+  if (request.source === 'call') {
+    cpu.memory.write(target.base, 2, cpu.state.selector(TR), ACCESS.IMPLICIT);
+  }
+  if (request.source !== 'iret') setBusy(cpu, target, true);
+}
+
+function setBusy(cpu: Cpu, descriptor: Descriptor, busy: boolean): void {
+  const hi = busy ? descriptor.hi | BUSY : descriptor.hi & ~BUSY;
+  cpu.memory.write((descriptor.address + 4) >>> 0, 4, hi >>> 0, ACCESS.IMPLICIT);
+}
+
+function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
+  const { state } = cpu;
+  state.eip = next.eip;
+  state.eflags = ((flags & 0x003f_7fd5) | EFLAGS.ONE) >>> 0;
+  next.registers.forEach((value, n) => state.setGpr(n, value));
+  // Segment registers hold the selectors even if loading one of them faults.
+  for (const [n, segment] of SEGMENT_ORDER.entries()) unusable(cpu, segment, next.selectors[n] ?? 0);
+  unusable(cpu, LDTR, next.ldt);
+  // DR7's local enables do not outlive the task (SDM vol. 3B 17.2.4).
+  state.setSystem(SYSTEM.DR7, state.system(SYSTEM.DR7) & ~0x155);
+}
+
+function loadSegments(cpu: Cpu, next: TaskState, flags: number, ext: number): void {
+  const { state } = cpu;
+  const [es, cs, ss, ds, fs, gs] = SEGMENT_ORDER.map((_, n) => next.selectors[n] ?? 0) as [number, number, number, number, number, number];
+  loadLdt(cpu, next.ldt, VECTOR.TS);
+  if ((flags & EFLAGS.VM) !== 0) {
+    for (const [n, segment] of SEGMENT_ORDER.entries()) {
+      const value = next.selectors[n] ?? 0;
+      state.setSegment(segment, value, value << 4, 0xffff, V86_ATTRIBUTES);
+    }
+    cpu.cpl = 3;
+    return;
+  }
+  cpu.cpl = cs & SELECTOR.RPL;
+  loadCode(cpu, cs, ext);
+  fillSegment(cpu, SS, checkStackSegment(cpu, ss, cpu.cpl, VECTOR.TS));
+  for (const [segment, value] of [[ES, es], [DS, ds], [FS, fs], [GS, gs]] as const) {
+    loadDataSegment(cpu, segment, value, VECTOR.TS);
+  }
+}
+
+function loadCode(cpu: Cpu, selector: number, ext: number): void {
+  const error = selectorError(selector) | ext;
+  if (isNullSelector(selector)) cpu.raise(VECTOR.TS, error);
+  const code = readDescriptor(cpu, selector, VECTOR.TS);
+  const rpl = selector & SELECTOR.RPL;
+  if (!code.isCode || (code.isConforming ? code.dpl > rpl : code.dpl !== rpl)) cpu.raise(VECTOR.TS, error);
+  if (!code.present) cpu.raise(VECTOR.NP, error);
+  fillSegment(cpu, CS, code);
+}
+
+function finish(cpu: Cpu, next: TaskState, request: TaskSwitch, layout: Layout): void {
+  const { state } = cpu;
+  cpu.updateContext();
+  if (request.errorCode >= 0) {
+    const mask = (state.segmentAttributes(SS) & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
+    const pointer = ((state.gpr(4) - layout.size) & mask) >>> 0;
+    cpu.memory.write((state.segmentBase(SS) + pointer) >>> 0, layout.size, request.errorCode, cpu.dataAccess);
+    state.setGpr(4, ((state.gpr(4) & ~mask) | pointer) >>> 0);
+  }
+  if (next.eip > state.segmentLimit(CS)) cpu.raiseGeneralProtection();
+  if (next.trap) {
+    cpu.pendingDebug |= 0x8000;
+    cpu.endSlice();
+  }
+}

@@ -1,0 +1,116 @@
+import { pagingFeaturesOf } from '../../arch/cpu-models.ts';
+import { paeFormat, pdpteIsValid } from '../../arch/paging/pae.ts';
+import { CR0, CR0_DEFINED, CR3, CR4, EFER } from '../../arch/registers.ts';
+import type { Cpu } from '../cpu.ts';
+import { SYSTEM } from '../layout.ts';
+
+/** Which feature lets software set which bit of CR4; other bits are reserved (SDM vol. 3A 2.5). */
+// biome-ignore format: table
+const CR4_FEATURES: readonly (readonly [bit: number, feature: string])[] = [
+  [CR4.VME | CR4.PVI, 'vme'], [CR4.TSD, 'tsc'], [CR4.DE, 'de'], [CR4.PSE, 'pse'], [CR4.PAE, 'pae'], [CR4.MCE, 'mce'],
+  [CR4.PGE, 'pge'], [CR4.OSFXSR, 'fxsr'], [CR4.OSXMMEXCPT, 'sse'], [CR4.SMEP, 'smep'], [CR4.SMAP, 'smap'],
+];
+
+/** Bits of CR4 that this CPU model lets software set. */
+export function cr4Allowed(cpu: Cpu): number {
+  let allowed = 0;
+  for (const [bit, feature] of CR4_FEATURES) if (cpu.hasFeature(feature)) allowed |= bit;
+  // The performance-monitoring enable came with the instruction (Pentium with MMX, P6).
+  if (cpu.hasFeature('mmx') || cpu.hasFeature('cmov')) allowed |= CR4.PCE;
+  return allowed;
+}
+
+const PAGING_BITS_CR0 = CR0.PG | CR0.WP | CR0.PE;
+const PAGING_BITS_CR4 = CR4.PSE | CR4.PAE | CR4.PGE | CR4.SMEP | CR4.SMAP;
+
+/** Loads the four PDPTEs from memory (SDM vol. 3A 4.4.1); raises #GP(0) if one is present with reserved bits. */
+export function loadPdptes(cpu: Cpu, cr3: number): void {
+  const base = (cr3 & CR3.PAE_BASE) >>> 0;
+  const format = paeFormat(pagingFeaturesOf(cpu.model, (cpu.state.efer & EFER.NXE) !== 0));
+  const loaded: number[] = [];
+  for (let n = 0; n < 4; n++) {
+    const lo = cpu.physical.read32(base + n * 8);
+    const hi = cpu.physical.read32(base + n * 8 + 4);
+    if (!pdpteIsValid(format, lo, hi)) cpu.raiseGeneralProtection();
+    loaded.push(lo, hi);
+  }
+  loaded.forEach((value, n) => {
+    cpu.state.u32[(SYSTEM.PDPTES >> 2) + n] = value;
+  });
+}
+
+const paePaging = (cr0: number, cr4: number): boolean => (cr0 & CR0.PG) !== 0 && (cr4 & CR4.PAE) !== 0;
+
+/** MOV CR3 without intercepts: loads PDPTEs under PAE paging, then drops all but global translations (SDM vol. 3A 4.10.4.1). */
+export function loadCr3(cpu: Cpu, value: number): void {
+  const { state } = cpu;
+  if (paePaging(state.cr0, state.cr4)) loadPdptes(cpu, value);
+  state.setSystem(SYSTEM.CR3, value);
+  cpu.paging.tlb.flushLocal(cpu.paging.asid);
+  cpu.paging.dropCopies();
+  cpu.updateContext();
+}
+
+/** MOV CR0 (SDM vol. 2B "MOV control registers"). */
+export function loadCr0(cpu: Cpu, wanted: number): void {
+  const { state } = cpu;
+  const before = state.cr0;
+  const value = ((wanted & CR0_DEFINED) | CR0.ET) >>> 0;
+  if ((value & CR0.PG) !== 0 && (value & CR0.PE) === 0) cpu.raiseGeneralProtection();
+  if ((value & CR0.NW) !== 0 && (value & CR0.CD) === 0) cpu.raiseGeneralProtection();
+  const changed = (before ^ value) >>> 0;
+  if ((changed & (CR0.PG | CR0.CD | CR0.NW)) !== 0 && paePaging(value, state.cr4)) loadPdptes(cpu, state.cr3);
+  setCr0(cpu, value);
+}
+
+/** Takes a checked value over, with what follows from it. */
+export function setCr0(cpu: Cpu, value: number): void {
+  const before = cpu.state.cr0;
+  cpu.state.setSystem(SYSTEM.CR0, value);
+  if (((before ^ value) & PAGING_BITS_CR0) === 0) return;
+  // Turning paging on or off drops everything, global entries too (SDM vol. 3A 4.10.4.1).
+  if (((before ^ value) & CR0.PG) !== 0) cpu.paging.tlb.flush(cpu.paging.asid);
+  cpu.paging.modeChanged();
+  cpu.updateContext();
+}
+
+/** MOV CR4. */
+export function loadCr4(cpu: Cpu, wanted: number): void {
+  const { state } = cpu;
+  const before = state.cr4;
+  if ((wanted & ~cr4Allowed(cpu)) !== 0) cpu.raiseGeneralProtection();
+  const changed = (before ^ wanted) >>> 0;
+  const reload = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
+  if ((changed & reload) !== 0 && paePaging(state.cr0, wanted)) loadPdptes(cpu, state.cr3);
+  setCr4(cpu, wanted >>> 0);
+}
+
+export function setCr4(cpu: Cpu, value: number): void {
+  const before = cpu.state.cr4;
+  cpu.state.setSystem(SYSTEM.CR4, value);
+  const changed = before ^ value;
+  if ((changed & PAGING_BITS_CR4) === 0) return;
+  // PGE, PAE, PSE in any direction and SMEP 0 -> 1 invalidate (SDM vol. 3A 4.10.4.1; APM vol. 2 5.5.2).
+  const flushes = (changed & (CR4.PGE | CR4.PAE | CR4.PSE)) !== 0 || (changed & value & CR4.SMEP) !== 0;
+  if (flushes) cpu.paging.tlb.flush(cpu.paging.asid);
+  cpu.paging.modeChanged();
+  cpu.updateContext();
+}
+
+/** WRMSR to EFER: bits of features that the CPU lacks are reserved (APM vol. 2 3.1.7). */
+export function loadEfer(cpu: Cpu, lo: number, hi: number): void {
+  let allowed = 0;
+  if (cpu.hasFeature('nx')) allowed |= EFER.NXE;
+  if (cpu.hasFeature('svm')) allowed |= EFER.SVME;
+  if (cpu.hasFeature('syscall')) allowed |= EFER.SCE;
+  if (hi !== 0 || (lo & ~allowed) !== 0) cpu.raiseGeneralProtection();
+  setEfer(cpu, lo >>> 0);
+}
+
+export function setEfer(cpu: Cpu, value: number): void {
+  const before = cpu.state.efer;
+  cpu.state.setSystem(SYSTEM.EFER, value);
+  if (((before ^ value) & EFER.NXE) === 0) return;
+  cpu.paging.modeChanged();
+  cpu.updateContext();
+}
