@@ -290,6 +290,21 @@ export class PagedMemory implements LinearMemory {
     this.#fast.fill(page, tag, host, readable, writable && this.#physical.codePages[frame] === 0);
   }
 
+  /**
+   * Where in RAM an explicit access within one page goes, as an offset in `PhysicalMemory.u8` that holds for the whole
+   * page. -1 if it faults, goes to a device or has to be looked at by itself: then `read` or `write` decides.
+   */
+  ramOffset(linear: number, access: number): number {
+    if (this.#class === ACCESS_CLASS.ALWAYS_SLOW) return -1;
+    const tag = this.#state.u32[TLB_TAG >> 2] as number;
+    const host = this.#fast.host(linear, tag, (access & ACCESS.WRITE) !== 0);
+    if (host >= 0) return host - this.#physical.hostBase;
+    const address = this.translate(linear, access);
+    if (address < 0 || !this.#physical.isRam(Math.floor(address / 4096))) return -1;
+    this.fill(linear, (access & ACCESS.USER) !== 0);
+    return address;
+  }
+
   allows(linear: number, size: number, access: number): boolean {
     if (this.#alignmentChecked && (access & ACCESS.USER) !== 0 && (linear & (size - 1)) !== 0) {
       this.#exception.vector = VECTOR.AC;

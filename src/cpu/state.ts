@@ -102,6 +102,22 @@ export class CpuState {
     this.u32[EFLAGS_REST >> 2] = value & ~EFLAGS_STATUS;
     setArithmeticFlags(this.u32, value);
   }
+  /** Sets the arithmetic flags as `left - right` does, in `bits` bits (8, 16 or 32). */
+  setFlagsOfSubtraction(bits: number, left: number, right: number): void {
+    const difference = left - right;
+    const result = (difference << (32 - bits)) >> (32 - bits);
+    const borrows = (~left & right) | ((~left | right) & result);
+    this.i32[FLAG_RESULT >> 2] = result;
+    this.i32[(FLAG_RESULT >> 2) + 1] = result >> 31;
+    this.i32[FLAG_CARRY >> 2] = 0;
+    this.i32[(FLAG_CARRY >> 2) + 1] = borrows << (32 - bits);
+    this.i32[FLAG_AUX >> 2] = (left ^ right ^ result) & EFLAGS.AF;
+    this.i32[(FLAG_AUX >> 2) + 1] = 0;
+  }
+  /** EFLAGS.ZF alone. */
+  get zeroFlag(): boolean {
+    return ((this.u32[FLAG_RESULT >> 2] as number) | (this.u32[(FLAG_RESULT >> 2) + 1] as number)) === 0;
+  }
   /** EFLAGS without the arithmetic flags, which cost more to read. */
   get systemFlags(): number {
     return this.u32[EFLAGS_REST >> 2] as number;

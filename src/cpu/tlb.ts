@@ -166,6 +166,14 @@ export class FastTlb {
     this.#u32[entry + (TLB_ENTRY.ADDEND >> 2)] = host - linear;
   }
 
+  /** Host address that an access under `tag` goes to, or -1 if it has to ask. */
+  host(linear: number, tag: number, write: boolean): number {
+    const entry = this.#entry(linear >>> 12);
+    const place = entry + ((write ? TLB_ENTRY.WRITE_TAG : TLB_ENTRY.READ_TAG) >> 2);
+    if (this.#u32[place] !== ((linear & ~0xfff) | tag) >>> 0) return -1;
+    return ((this.#u32[entry + (TLB_ENTRY.ADDEND >> 2)] as number) + linear) >>> 0;
+  }
+
   drop(page: number): void {
     const entry = this.#entry(page);
     this.#u32[entry + (TLB_ENTRY.READ_TAG >> 2)] = NO_TAG;
