@@ -87,7 +87,7 @@ export class SlowPaths implements InterpreterImports {
   }
 
   external(record: number): number {
-    const cpu = this.#cpu;
+    const cpu: Cpu = this.#cpu;
     cpu.instruction.record = record;
     cpu.instructionEip = cpu.eipOf(record);
     const form = cpu.instruction.form;
