@@ -6,6 +6,7 @@ import { CR0, EFLAGS } from '../arch/registers.ts';
 import { CodeCache } from './code-cache.ts';
 import { DECODE_MODE, Decoder } from './decode/decoder.ts';
 import { type Environment, NO_ENVIRONMENT } from './environment.ts';
+import { X87Binding } from './fpu/x87-binding.ts';
 import { GuestException } from './guest-exception.ts';
 import { Instruction } from './instruction.ts';
 import { type InterpreterExports, instantiate, interpreterCore } from './interpreter/core.ts';
@@ -60,6 +61,7 @@ export class Cpu {
   readonly code: CodeCache;
   readonly msrs: ModelRegisters;
   readonly svm: Svm;
+  readonly x87: X87Binding;
   /** The exception that is being raised; there is only ever one. */
   readonly exception = new GuestException();
   /** The instruction that TypeScript is carrying out. */
@@ -116,7 +118,10 @@ export class Cpu {
     this.instruction = new Instruction(this.state);
     this.msrs = new ModelRegisters(this);
     this.svm = new Svm(this);
-    this.#interpreter = instantiate(core, wasmMemory, new SlowPaths(this));
+    const slowPaths = new SlowPaths(this);
+    this.#interpreter = instantiate(core, wasmMemory, slowPaths);
+    this.x87 = new X87Binding(this, this.#interpreter as unknown as Record<string, unknown>);
+    slowPaths.bindOperations();
     this.state.u16[(LEAVE_RECORD + RECORD.HANDLER) >> 1] = core.special.leave;
     this.code.clear();
     reset(this);

@@ -57,6 +57,10 @@ export class Instruction {
   get immediate(): number {
     return this.#state.i32[(this.record + RECORD.IMMEDIATE) >> 2] as number;
   }
+  /** The ModRM byte, of forms without an immediate. */
+  get modrm(): number {
+    return this.#state.u8[this.record + RECORD.IMMEDIATE] as number;
+  }
   get secondImmediate(): number {
     return this.#state.i32[(this.record + RECORD.DISPLACEMENT) >> 2] as number;
   }

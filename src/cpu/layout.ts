@@ -55,11 +55,11 @@ export const SYSTEM = {
   PDPTES: 0x380,
 } as const;
 
-/** x87: eight registers of 16 bytes, then control state; see `isa/x87`. */
+/** x87 state, 768 bytes; see `isa/x87/layout.ts`. */
 export const FPU = 0x400;
 /** Sixteen XMM registers of 16 bytes, then MXCSR. */
-export const XMM = 0x600;
-export const MXCSR = 0x700;
+export const XMM = 0x800;
+export const MXCSR = 0x900;
 
 /** Records of a block that was cut short to end a slice exactly. */
 export const SCRATCH_RECORDS = 0x1000;

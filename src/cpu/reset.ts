@@ -25,6 +25,7 @@ export function reset(cpu: Cpu): void {
   state.setSystem(SYSTEM.IDT_LIMIT, 0xffff);
   state.setSystem(SYSTEM.DR6, 0xffff_0ff0);
   state.setSystem(SYSTEM.DR7, 0x400);
+  cpu.x87.fpu.initialize();
   state.u32[MXCSR >> 2] = MXCSR_RESET;
   cpu.cpl = 0;
   cpu.halted = false;

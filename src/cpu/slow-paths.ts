@@ -1,6 +1,7 @@
 import { VECTOR } from '../arch/exceptions.ts';
 import { ACCESS } from '../arch/paging/permissions.ts';
 import { FORMS } from '../isa/table.ts';
+import { X87_OPERATION } from '../isa/x87-table.ts';
 import type { Cpu } from './cpu.ts';
 import { raiseException } from './events/exceptions.ts';
 import { VmExit } from './guest-exception.ts';
@@ -26,22 +27,30 @@ const LARGEST_LENGTH = 4096;
 /** What interpreted code calls when it cannot go on by itself. */
 export class SlowPaths implements InterpreterImports {
   readonly #cpu: Cpu;
-  readonly #operations: readonly (Operation | undefined)[];
+  #operations: readonly (Operation | undefined)[] = [];
   readonly #ends: readonly boolean[];
   /** A write in progress hit decoded code: the block must be left. */
   #codeChanged = false;
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu;
-    this.#operations = FORMS.map((form) =>
-      typeof form.semantics === 'string' ? OPERATIONS[form.semantics] : undefined,
-    );
     this.#ends = FORMS.map((form) => form.ends === true);
     const observe = cpu.physical.onCodeWrite;
     cpu.physical.onCodeWrite = (frame, offset, bytes) => {
       this.#codeChanged = true;
       observe(frame, offset, bytes);
     };
+  }
+
+  /** Finds the operation of each form; the processor's parts must exist by now. */
+  bindOperations(): void {
+    const { x87 } = this.#cpu;
+    const own: Readonly<Record<string, Operation>> = { fxsave: x87.fxsave, fxrstor: x87.fxrstor };
+    this.#operations = FORMS.map(({ semantics }) => {
+      if (typeof semantics !== 'string') return undefined;
+      const number = X87_OPERATION.exec(semantics)?.[1];
+      return number === undefined ? (own[semantics] ?? OPERATIONS[semantics]) : x87.operation(Number(number));
+    });
   }
 
   readSlow(record: number, linear: number, size: number): number {

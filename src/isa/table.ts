@@ -5,6 +5,7 @@ import type { Form } from './form.ts';
 import { MOVES } from './moves.ts';
 import { SHIFTS } from './shifts.ts';
 import { SYSTEM } from './system.ts';
+import { X87 } from './x87-table.ts';
 
 /** The instruction set. A form's index in this list is its number everywhere. */
-export const FORMS: readonly Form[] = [...ARITHMETIC, ...SHIFTS, ...BITS, ...MOVES, ...CONTROL, ...SYSTEM];
+export const FORMS: readonly Form[] = [...ARITHMETIC, ...SHIFTS, ...BITS, ...MOVES, ...CONTROL, ...SYSTEM, ...X87];

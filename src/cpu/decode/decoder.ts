@@ -175,6 +175,7 @@ export class Decoder {
     const { form } = candidate;
     const registerMode = modrm >= 0xc0;
     if (form.encoding.modrm && !registerMode) this.#memoryOperand(record, modrm);
+    this.#u8[record + RECORD.IMMEDIATE] = modrm;
     if (this.#lock && !this.#lockAllowed(form, registerMode)) return -1;
     this.#operands(record, form, opcode, modrm);
     return candidate.index;

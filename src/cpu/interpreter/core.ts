@@ -1,4 +1,5 @@
 import { FORMS } from '../../isa/table.ts';
+import { emitSoftFloat, exportSoftFloat } from '../../isa/x87/index.ts';
 import { ModuleBuilder, signature } from '../../wasm/module.ts';
 import { BUDGET, EIP, EIP_BASE, RECORD } from '../layout.ts';
 import { Dispatch, field16, field8, HANDLER, loadState, storeState } from './dispatch.ts';
@@ -28,6 +29,8 @@ export interface InterpreterCore {
 export interface InterpreterExports {
   /** Runs from EIP until the slice is used up or `find` says stop. */
   run(): void;
+  /** The x87's arithmetic, `x87.` and a name each. */
+  readonly [name: `x87.${string}`]: unknown;
 }
 
 const MAXIMUM_PAGES = 65536;
@@ -67,6 +70,7 @@ function makeCore(): InterpreterCore {
   const dispatch = new Dispatch(module, declareImports(module));
   const special = emitSpecial(module, dispatch);
   const handlers = emitHandlers(module, dispatch, FORMS);
+  exportSoftFloat(module, emitSoftFloat(module));
   const run = module.function(signature([], []), (code) => code.call(dispatch.lookup));
   module.export('run', run);
   return { module: new WebAssembly.Module(module.encode()), handlers, special };

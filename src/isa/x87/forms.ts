@@ -16,6 +16,16 @@ import { compareMemory, compareRegister, compareToFlags, examine, test } from '.
 import { CONSTANTS, loadConstant } from './instructions/constants.ts';
 import { loadEnvironment, restore, save, storeEnvironment } from './instructions/environment.ts';
 import {
+  fcos,
+  fpatan,
+  fptan,
+  fsin,
+  fsincos,
+  fyl2x,
+  fyl2xp1,
+  powerOfTwo,
+} from './instructions/transcendental.ts';
+import {
   conditionalMove,
   exchange,
   loadExtended,
@@ -188,8 +198,26 @@ const ADMINISTRATION: readonly X87Form[] = [
   x87Form('FFREEP',  'DF C0+i', admin.free(true)),
 ];
 
+// biome-ignore format: table
+const TRANSCENDENTALS: readonly X87Form[] = [
+  x87Form('F2XM1',   'D9 F0', powerOfTwo),
+  x87Form('FYL2X',   'D9 F1', fyl2x),
+  x87Form('FPTAN',   'D9 F2', fptan),
+  x87Form('FPATAN',  'D9 F3', fpatan),
+  x87Form('FYL2XP1', 'D9 F9', fyl2xp1),
+  x87Form('FSINCOS', 'D9 FB', fsincos),
+  x87Form('FSIN',    'D9 FE', fsin),
+  x87Form('FCOS',    'D9 FF', fcos),
+];
+
 /** Every form of opcodes D8 to DF, and FWAIT. What they leave out is #UD. */
-export const X87_FORMS: readonly X87Form[] = [...ARITHMETIC, ...COMPARISONS, ...TRANSFERS, ...ADMINISTRATION];
+export const X87_FORMS: readonly X87Form[] = [
+  ...ARITHMETIC,
+  ...TRANSCENDENTALS,
+  ...COMPARISONS,
+  ...TRANSFERS,
+  ...ADMINISTRATION,
+];
 
 const MODRM_VALUES = 256;
 const BY_MODRM: readonly (X87Form | undefined)[] = indexForms();

@@ -2,7 +2,7 @@ import { FSW } from '../control.ts';
 import { DENORMAL_OPERAND_SHIFT } from '../softfloat/operands.ts';
 import { CONDITIONS_KEPT } from '../softfloat/remainder.ts';
 import type { X87 } from '../state.ts';
-import { type Handler, underflowInto } from './handler.ts';
+import { type Handler, splitFaulted, underflowInto } from './handler.ts';
 
 type Operation = 'add' | 'sub' | 'mul' | 'div';
 /** How a memory operand of arithmetic becomes an extended number: exactly. */
@@ -77,27 +77,11 @@ export const partialRemainder = (operation: 'remainder' | 'remainderNearest'): H
 };
 
 export const fxtract: Handler = (fpu) => {
-  if (fpu.isEmpty(0)) {
-    if (!fpu.underflow()) return;
-    fpu.setIndefinite(fpu.st(0));
-    fpu.markValid(0);
-    return pushIndefinite(fpu);
-  }
-  if (!fpu.isEmpty(7)) {
-    if (!fpu.overflow()) return;
-    fpu.setIndefinite(fpu.st(0));
-    return pushIndefinite(fpu);
-  }
-  const significand = fpu.st(7);
-  const flags = fpu.soft.extract(fpu.st(0), significand, fpu.st(0), fpu.control);
+  if (splitFaulted(fpu)) return;
+  const flags = fpu.soft.extract(fpu.st(0), fpu.st(7), fpu.st(0), fpu.control);
   fpu.complete(flags);
   if (!fpu.stopped(flags)) fpu.push();
 };
-
-function pushIndefinite(fpu: X87): void {
-  fpu.push();
-  fpu.setIndefinite(fpu.st(0));
-}
 
 /** FABS and FCHS look at no encoding and raise nothing but stack faults. */
 export const changeSign = (change: (signExponent: number) => number): Handler => {

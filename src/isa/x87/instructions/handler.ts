@@ -21,3 +21,20 @@ export function overflowed(fpu: X87): boolean {
   }
   return true;
 }
+
+/**
+ * Stack faults of an instruction that replaces ST(0) and pushes a second result: true, after the masked response
+ * (indefinites in both places), where ST(0) is empty or the place of the push is not.
+ */
+export function splitFaulted(fpu: X87): boolean {
+  const empty = fpu.isEmpty(0);
+  if (!empty && fpu.isEmpty(7)) return false;
+  const masked = empty ? fpu.underflow() : fpu.overflow();
+  if (masked) {
+    fpu.setIndefinite(fpu.st(0));
+    fpu.markValid(0);
+    fpu.push();
+    fpu.setIndefinite(fpu.st(0));
+  }
+  return true;
+}

@@ -12,7 +12,7 @@ import {
   unpack,
 } from './format.ts';
 import { type Kit, operation } from './kit.ts';
-import { isNaN, isUnsupported } from './operands.ts';
+import { isNan, isUnsupported } from './operands.ts';
 import { roundIncrement } from './rounding.ts';
 import { shiftRightSticky } from './wide.ts';
 
@@ -63,7 +63,7 @@ export function emitFromFloat(kit: Kit, widen: FunctionReference): FunctionRefer
     const [destination, source, control, scratch] = args as [Int, Int, Int, Int];
     const denormal = f.callFor(widen, scratch, source);
     const x = unpack(f, scratch);
-    const signaling = f.let(isNaN(x).and(x.significand.and(QUIET_BIT).eqz()));
+    const signaling = f.let(isNan(x).and(x.significand.and(QUIET_BIT).eqz()));
     const flags = f.let(denormal.or(signaling));
     // An unmasked #D does not keep processors from loading the number; #IA does.
     f.if(signaling.and(control.not()).eqz(), () => {
@@ -119,9 +119,9 @@ function storeFields(f: FunctionBuilder, parts: Narrowing, sign: Int, exponent: 
 
 function returnSpecial(f: FunctionBuilder, parts: Narrowing): void {
   const { control, x, format } = parts;
-  const signaling = f.let(isNaN(x).and(x.significand.and(QUIET_BIT).eqz()));
+  const signaling = f.let(isNan(x).and(x.significand.and(QUIET_BIT).eqz()));
   f.if(signaling.and(control.not()).eqz(), () => {
-    const quiet = isNaN(x).toI64Unsigned().shl(62);
+    const quiet = isNan(x).toI64Unsigned().shl(62);
     storeFields(f, parts, x.sign, Int.const32(format.maxExponent), x.significand.or(quiet));
   });
   f.return(signaling);

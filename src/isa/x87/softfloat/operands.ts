@@ -13,7 +13,7 @@ import {
 } from './format.ts';
 
 /** Set in a screen's answer when the operation ends there. */
-const DONE = 0x8000_0000 | 0;
+export const SCREEN_DONE = 0x8000_0000 | 0;
 
 /**
  * In the control argument of every operation: an operand was a denormal number before it was widened to the extended
@@ -26,10 +26,10 @@ export const DENORMAL_OPERAND_SHIFT = 15;
 export const isUnsupported = (value: Unpacked): Int => value.exponent.ne(0).and(value.significand.geS(0));
 
 /** Whether a supported value is a NaN. */
-export const isNaN = (value: Unpacked): Int =>
+export const isNan = (value: Unpacked): Int =>
   value.exponent.eq(MAX_EXPONENT).and(value.significand.shl(1).ne(0));
 
-export const isSignaling = (value: Unpacked): Int => isNaN(value).and(isQuiet(value).eqz());
+export const isSignaling = (value: Unpacked): Int => isNan(value).and(isQuiet(value).eqz());
 
 export const isInfinity = (value: Unpacked): Int =>
   value.exponent.eq(MAX_EXPONENT).and(value.significand.shl(1).eqz());
@@ -44,7 +44,7 @@ const isQuiet = (value: Unpacked): Int => value.significand.and(QUIET_BIT).ne(0)
 /**
  * Emits (destination, x, y, control) -> answer, the checks that come before any arithmetic, in their order of
  * priority (SDM vol. 1 4.9.2, 8.5.1.2): unsupported encodings, then NaNs. Where one settles the matter, the
- * destination is written (unless the exception is unmasked) and the answer is DONE with the flags; otherwise it is
+ * destination is written (unless the exception is unmasked) and the answer is SCREEN_DONE with the flags; otherwise it is
  * DE, if an operand is a denormal, or 0. For operations on one number give it twice.
  */
 export function emitScreen(module: ModuleBuilder): FunctionReference {
@@ -60,14 +60,14 @@ export function emitScreen(module: ModuleBuilder): FunctionReference {
     const y = unpack(f, second);
     f.if(isUnsupported(x).or(isUnsupported(y)), () => {
       f.if(control.and(FSW.IE), () => packIndefinite(f, destination));
-      f.return(Int.const32(DONE | FSW.IE));
+      f.return(Int.const32(SCREEN_DONE | FSW.IE));
     });
-    f.if(isNaN(x).or(isNaN(y)), () => {
+    f.if(isNan(x).or(isNan(y)), () => {
       const signaling = f.let(isSignaling(x).or(isSignaling(y)));
       f.if(signaling.and(control.and(FSW.IE).eqz()).eqz(), () =>
         f.call(propagate, destination, first, second),
       );
-      f.return(signaling.or(DONE));
+      f.return(signaling.or(SCREEN_DONE));
     });
     const denormal = isDenormal(x).or(isDenormal(y)).or(control.and(DENORMAL_OPERAND).ne(0));
     f.return(denormal.shl(1));
@@ -85,7 +85,7 @@ export function screened(
   extra = 0,
 ): Int {
   const answer = f.callFor(screen, ...args);
-  f.if(answer.ltS(0), () => f.return(answer.and(~DONE).or(extra)));
+  f.if(answer.ltS(0), () => f.return(answer.and(~SCREEN_DONE).or(extra)));
   return answer;
 }
 
@@ -106,12 +106,12 @@ function emitPropagate(module: ModuleBuilder): FunctionReference {
     const larger = x.significand
       .gtU(y.significand)
       .or(x.significand.eq(y.significand).and(x.sign.leU(y.sign)));
-    const bothNaN = f.let(isNaN(x).and(isNaN(y)));
+    const bothNaN = f.let(isNan(x).and(isNan(y)));
     const mixed = f.let(bothNaN.and(isSignaling(x).ne(isSignaling(y))));
     const firstWins = f.local('i32');
     f.set(firstWins, larger);
     f.if(mixed, () => f.set(firstWins, isSignaling(y)));
-    f.if(bothNaN.eqz(), () => f.set(firstWins, isNaN(x)));
+    f.if(bothNaN.eqz(), () => f.set(firstWins, isNan(x)));
     const winner = f.let(first.select(second, f.get(firstWins)));
     const chosen = f.let(Int.load('i64', 64, winner).or(QUIET_BIT));
     f.store(16, destination, signExponent(winner), EXPONENT_OFFSET);

@@ -3,7 +3,7 @@ import type { FunctionReference } from '../../../wasm/function.ts';
 import { FSW } from '../control.ts';
 import { isNormal, unpack } from './format.ts';
 import { type Kit, operation } from './kit.ts';
-import { DENORMAL_OPERAND, isDenormal, isNaN, isSignaling, isUnsupported, isZero } from './operands.ts';
+import { DENORMAL_OPERAND, isDenormal, isNan, isSignaling, isUnsupported, isZero } from './operands.ts';
 
 const UNORDERED = FSW.C3 | FSW.C2 | FSW.C0;
 
@@ -21,7 +21,7 @@ export function emitCompare(kit: Kit): { compare: FunctionReference; compareQuie
       f.set(flags, Int.const32(0));
       f.if(isNormal(x).and(isNormal(y)).and(control.and(DENORMAL_OPERAND).eqz()).eqz(), () => {
         f.if(isUnsupported(x).or(isUnsupported(y)), () => f.return(Int.const32(FSW.IE | UNORDERED)));
-        f.if(isNaN(x).or(isNaN(y)), () => {
+        f.if(isNan(x).or(isNan(y)), () => {
           f.return(quiet ? isSignaling(x).or(isSignaling(y)).or(UNORDERED) : Int.const32(FSW.IE | UNORDERED));
         });
         const denormal = isDenormal(x).or(isDenormal(y)).or(control.and(DENORMAL_OPERAND).ne(0));

@@ -60,6 +60,23 @@ export interface SoftFloat {
   /** 10-byte packed BCD. */
   readonly fromDecimal: (destination: number, source: number) => number;
   readonly toDecimal: Unary;
+  /**
+   * What comes before arithmetic, for operations outside this module: (destination, x, y, control) -> IE if a NaN or
+   * an unsupported encoding settled the matter, with SCREEN_DONE; otherwise DE or 0.
+   */
+  readonly screen: Binary;
+  /**
+   * (destination, sign, biased exponent, high, low, control) -> flags: rounds and stores high.low, 64 bits and what
+   * follows them, `high` with its top bit set.
+   */
+  readonly roundPack: (
+    destination: number,
+    sign: number,
+    exponent: number,
+    high: bigint,
+    low: bigint,
+    control: number,
+  ) => number;
 }
 
 /** The same functions inside the module under construction, for emitted code that calls them. */
@@ -93,6 +110,8 @@ export function emitSoftFloat(module: ModuleBuilder): SoftFloatFunctions {
     toF64: emitToFloat(kit, DOUBLE),
     fromDecimal: emitFromDecimal(kit),
     toDecimal: emitToDecimal(kit),
+    screen: kit.screen,
+    roundPack: kit.roundPack,
   };
 }
 

@@ -1,0 +1,86 @@
+import { EFLAGS } from '../../arch/registers.ts';
+import { RCX } from '../../isa/builder.ts';
+import type { Cpu } from '../cpu.ts';
+import type { Instruction } from '../instruction.ts';
+import { index } from './string-runs.ts';
+
+/** A string operation on elements of one size. */
+export interface StringOperation {
+  /** Does one element: accesses first, then registers. */
+  step(cpu: Cpu, instruction: Instruction): void;
+  /** Does up to `limit` elements at once and returns how many; 0 if `step` has to do the next one. */
+  run(cpu: Cpu, instruction: Instruction, limit: number): number;
+  /** REPE and REPNE look at ZF after each element. */
+  readonly compares: boolean;
+  /** Elements after which a repeated instruction lets interrupts in. */
+  readonly quota: number;
+}
+
+/**
+ * Carries out a string instruction with its repeat prefix (SDM vol. 2B "REP/REPE/REPNE"). A long one ends early and
+ * goes on as if it had been interrupted, with EIP still on itself and the registers up to date.
+ */
+export function repeat(cpu: Cpu, instruction: Instruction, operation: StringOperation): void {
+  if (!instruction.rep && !instruction.repne) {
+    if (operation.run(cpu, instruction, 1) === 0) operation.step(cpu, instruction);
+  } else if (operation.compares) repeatComparing(cpu, instruction, operation);
+  else repeatCounting(cpu, instruction, operation);
+}
+
+/** TF traps after each element (SDM vol. 3B 17.3.1.4). */
+function quotaOf(cpu: Cpu, operation: StringOperation): number {
+  return (cpu.state.systemFlags & EFLAGS.TF) !== 0 ? 1 : operation.quota;
+}
+
+function setCounter(cpu: Cpu, instruction: Instruction, value: number): void {
+  if (instruction.addressSize === 2) cpu.state.setGpr16(RCX, value);
+  else cpu.state.setGpr(RCX, value);
+}
+
+/** Up to `limit` elements, at least one, off the counter. */
+function advance(cpu: Cpu, instruction: Instruction, operation: StringOperation, count: number, limit: number): number {
+  let done = operation.run(cpu, instruction, Math.min(count, limit));
+  if (done === 0) {
+    operation.step(cpu, instruction);
+    done = 1;
+  }
+  setCounter(cpu, instruction, count - done);
+  return done;
+}
+
+function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOperation): void {
+  let count = index(cpu.state, instruction, RCX);
+  let quota = quotaOf(cpu, operation);
+  while (count > 0) {
+    if (quota <= 0) {
+      cpu.nextEip = cpu.instructionEip;
+      return;
+    }
+    const done = advance(cpu, instruction, operation, count, quota);
+    count -= done;
+    // A device that was accessed may want attention before the next element.
+    quota = cpu.sliceEndRequested ? 0 : quota - done;
+  }
+}
+
+/** A fault on the way restores the flags, so that the instruction can start again (SDM vol. 2B "REP", "SCAS"). */
+function repeatComparing(cpu: Cpu, instruction: Instruction, operation: StringOperation): void {
+  const { state } = cpu;
+  let count = index(state, instruction, RCX);
+  if (count === 0) return;
+  const flags = state.eflags;
+  let quota = quotaOf(cpu, operation);
+  try {
+    for (;;) {
+      const done = advance(cpu, instruction, operation, count, quota);
+      count -= done;
+      if (count === 0 || state.zeroFlag !== instruction.rep) return;
+      quota = cpu.sliceEndRequested ? 0 : quota - done;
+      if (quota <= 0) break;
+    }
+  } catch (error) {
+    state.eflags = flags;
+    throw error;
+  }
+  cpu.nextEip = cpu.instructionEip;
+}
