@@ -3,7 +3,7 @@ import { AGENT_EXIT, AGENT_LAYOUT } from '../guest/agent-layout.ts';
 import { agents } from '../guest/agents.ts';
 import { type CompiledScenario, stepNumber } from './compile.ts';
 import { pagingRegistersText, roleText, stepText } from './describe.ts';
-import { Expectations, type ProcessorFacts, type StepExpectation } from './expect.ts';
+import { type Alternative, Expectations, type ProcessorFacts, type StepExpectation } from './expect.ts';
 import {
   expectedText,
   type LogEntry,
@@ -12,7 +12,8 @@ import {
   type SeenRecord,
   seenText,
 } from './records.ts';
-import type { Scenario } from './scenario.ts';
+import type { PagingRegisters } from './registers.ts';
+import type { Scenario, Step } from './scenario.ts';
 
 /** How a machine ended, and its memory then. */
 export interface MachineEnd {
@@ -30,9 +31,19 @@ export interface MachineEnd {
 export interface Mismatch {
   readonly scenario: string;
   /** Index of the step; -1 for what is not about one step. */
-  readonly step: number;
+  readonly index: number;
+  /** The step, what its records may be, and what they were; absent where it is not about one step. */
+  readonly details?: MismatchDetails;
   /** The whole story: scenario, step, what had to be, what was, registers, role. */
   readonly text: string;
+}
+
+export interface MismatchDetails {
+  readonly step: Step;
+  readonly level: string;
+  readonly registers: PagingRegisters;
+  readonly expected: readonly Alternative[];
+  readonly seen: readonly SeenRecord[];
 }
 
 /** The verdict on one scenario. */
@@ -60,8 +71,8 @@ export function judgeScenario(
 ): ScenarioVerdict {
   const { scenario } = compiled;
   const mismatches: Mismatch[] = [];
-  const note = (step: number, text: string): void => {
-    mismatches.push({ scenario: scenario.name, step, text });
+  const note = (text: string): void => {
+    mismatches.push({ scenario: scenario.name, index: -1, text });
   };
   let log: LogEntry[];
   try {
@@ -69,7 +80,6 @@ export function judgeScenario(
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     note(
-      -1,
       `Scenario ${scenario.name}: the agents left no log (${error.message}); the machine stopped because ${end.reason}.`,
     );
     return { scenario, probes: 0, mismatches };
@@ -89,12 +99,12 @@ export function judgeScenario(
         records.length === seen.length &&
         records.every((record, index) => recordMatches(record, seen[index])),
     );
-    if (taken.length === 0) note(expectation.index, mismatchText(scenario, expectation, seen));
+    if (taken.length === 0) mismatches.push(mismatchOf(scenario, expectation, seen));
     expectation.settle(taken.length > 0 ? taken : expectation.alternatives);
   }
   if (!finished) {
     const what = lastStep === 0 ? 'before its first step' : `after step ${lastStep}`;
-    note(-1, `Scenario ${scenario.name} did not finish: the machine stopped ${what} because ${end.reason}.`);
+    note(`Scenario ${scenario.name} did not finish: the machine stopped ${what} because ${end.reason}.`);
   }
   return { scenario, probes, mismatches };
 }
@@ -107,6 +117,17 @@ function groupByStep(log: readonly LogEntry[]): Map<number, SeenRecord[]> {
     else group.push(record);
   }
   return groups;
+}
+
+function mismatchOf(scenario: Scenario, expectation: StepExpectation, seen: readonly SeenRecord[]): Mismatch {
+  const { index, step, level, registers, alternatives } = expectation;
+  const text = mismatchText(scenario, expectation, seen);
+  return {
+    scenario: scenario.name,
+    index,
+    text,
+    details: { step, level, registers, expected: alternatives, seen },
+  };
 }
 
 function mismatchText(scenario: Scenario, expectation: StepExpectation, seen: readonly SeenRecord[]): string {

@@ -84,6 +84,8 @@ const LARGE_RESERVED = { 4: '21', 8: '13' } as const;
 
 /** Index of the page inside a large page that is probed: one in each half of 4 MiB. */
 const LARGE_PROBED = [5, 0x206] as const;
+/** Those pages, and where the first one is when a large page of 2 MiB moves to the other half of the frame. */
+const LARGE_PLACES = [...LARGE_PROBED, 0x205] as const;
 
 /** Which parts of the window a space has: leaves of the first directory, and directories, by name. */
 export interface SpaceOptions {
@@ -276,7 +278,7 @@ class SpaceBuilder {
         this.#entry({ page: name, index, width: 4 }, { to: small, flags: 'P W U' });
       }
     }
-    for (const index of LARGE_PROBED) this.#page(`${tableName}-${index.toString(16)}`, frame + index * PAGE);
+    for (const index of LARGE_PLACES) this.#page(`${tableName}-${index.toString(16)}`, frame + index * PAGE);
     const halves = this.#width === 8 ? [0, HALF] : [0];
     for (const half of halves) {
       const place = this.#directoryPlace(base + half);

@@ -1,0 +1,31 @@
+import type { Scenario } from '../scenario.ts';
+import { asidScenarios } from './asids.ts';
+import { CELLS, type Cell } from './cell.ts';
+import { editScenarios } from './edits.ts';
+import { faultScenarios } from './faults.ts';
+import { globalScenarios } from './globals.ts';
+import { modeScenarios } from './modes.ts';
+import { pdpteScenarios } from './pdptes.ts';
+import { registerScenarios } from './registers.ts';
+import { sharingScenarios } from './sharing.ts';
+
+/** The families of scenarios that every cell has, by name. */
+export const FAMILIES = {
+  registers: registerScenarios,
+  edits: editScenarios,
+  asids: asidScenarios,
+  modes: modeScenarios,
+  pdptes: pdpteScenarios,
+  globals: globalScenarios,
+  sharing: sharingScenarios,
+  faults: faultScenarios,
+} as const satisfies Readonly<Record<string, (cell: Cell) => Scenario[]>>;
+
+/** A cell of the grid with its scenarios. */
+export interface MatrixCell extends Cell {
+  readonly scenarios: readonly Scenario[];
+}
+
+/** The grid: every L1 mode with every L2 mode, all families. */
+export const matrix = (): MatrixCell[] =>
+  CELLS.map((cell) => ({ ...cell, scenarios: Object.values(FAMILIES).flatMap((family) => family(cell)) }));
