@@ -44,6 +44,15 @@ export interface CpuOptions {
   readonly ramBytes: number;
   readonly mmio?: MmioBus;
   readonly environment?: Environment;
+  /** Other parts than the usual ones, for a processor that emulates single instructions. */
+  readonly parts?: CpuParts;
+}
+
+export interface CpuParts {
+  svm(cpu: Cpu): Svm;
+  memory(cpu: Cpu): LinearMemory;
+  /** Where `find` gets its block from, instead of memory; 0 to end the run. */
+  block(): number;
 }
 
 /**
@@ -109,7 +118,7 @@ export class Cpu {
     this.state = new CpuState(wasmMemory.buffer);
     this.physical = new PhysicalMemory(wasmMemory.buffer, RAM_BASE, ramBytes, options.mmio ?? NO_MMIO);
     this.paging = new PagedMemory(this.state, this.physical, model, this.exception);
-    this.memory = this.paging;
+    this.memory = options.parts?.memory(this) ?? this.paging;
     const decoder = new Decoder(core, wasmMemory, (name) => this.hasFeature(name));
     this.code = new CodeCache(wasmMemory.buffer, RAM_BASE, this.physical, decoder, core.special, (frame) =>
       this.paging.protect(frame),
@@ -117,8 +126,8 @@ export class Cpu {
     this.physical.onCodeWrite = (frame, offset, bytes) => this.code.written(frame, offset, bytes);
     this.instruction = new Instruction(this.state);
     this.msrs = new ModelRegisters(this);
-    this.svm = new Svm(this);
-    const slowPaths = new SlowPaths(this);
+    this.svm = options.parts?.svm(this) ?? new Svm(this);
+    const slowPaths = new SlowPaths(this, options.parts?.block);
     this.#interpreter = instantiate(core, wasmMemory, slowPaths);
     this.x87 = new X87Binding(this, this.#interpreter as unknown as Record<string, unknown>);
     slowPaths.bindOperations();
@@ -152,6 +161,16 @@ export class Cpu {
    */
   run(until: number): StopReason {
     return runSlices(this, until, this.#interpreter);
+  }
+
+  /** Runs one instruction, the block that `parts.block` gives, without looking at events. */
+  step(): void {
+    this.sliceEndRequested = false;
+    this.sliceEnd += 1;
+    this.state.i32[BUDGET >> 2] = 1;
+    this.#interpreter.run();
+    this.sliceEnd = this.retired;
+    this.state.i32[BUDGET >> 2] = 0;
   }
 
   /** Ends the running slice with the present instruction, so that events are looked at before the next one. */
@@ -252,6 +271,11 @@ export class Cpu {
       u32[(place + SEGMENT.WRITE_SPAN) >> 2] === 0xffff_ffff &&
       i32[(place + SEGMENT.WRITE_SPAN + 4) >> 2] === 0
     );
+  }
+
+  /** Makes a block current whose records count their offsets from `base`. */
+  setBlockBase(base: number): void {
+    this.state.u32[EIP_BASE >> 2] = base;
   }
 
   /** EIP of a record of the running block. */

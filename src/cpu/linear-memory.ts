@@ -10,6 +10,9 @@ export interface LinearMemory {
   read(linear: number, size: 1 | 2 | 4, access: number): number;
   write(linear: number, size: 1 | 2 | 4, value: number, access: number): void;
 
-  /** Non-throwing forms for the interpreter: false and 0 after `exception` was filled in. */
+  /** As `check`, for the interpreter: false after the exception was filled in. */
   allows(linear: number, size: number, access: number): boolean;
+
+  /** A task switch loads CR3 while an instruction is emulated; the processor's own memory does that elsewhere. */
+  loadCr3?(value: number): void;
 }

@@ -32,8 +32,12 @@ export class SlowPaths implements InterpreterImports {
   /** A write in progress hit decoded code: the block must be left. */
   #codeChanged = false;
 
-  constructor(cpu: Cpu) {
+  readonly #block: (() => number) | undefined;
+
+  /** @param block where blocks come from, if not from memory */
+  constructor(cpu: Cpu, block?: () => number) {
     this.#cpu = cpu;
+    this.#block = block;
     this.#ends = FORMS.map((form) => form.ends === true);
     const observe = cpu.physical.onCodeWrite;
     cpu.physical.onCodeWrite = (frame, offset, bytes) => {
@@ -122,6 +126,7 @@ export class SlowPaths implements InterpreterImports {
     const cpu = this.#cpu;
     const { state } = cpu;
     if ((state.i32[BUDGET >> 2] as number) <= 0 || cpu.stopRequested) return 0;
+    if (this.#block !== undefined) return this.#block();
     for (;;) {
       const record = this.#findBlock(state.eip);
       if (record > 0) return record;

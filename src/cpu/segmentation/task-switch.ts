@@ -55,10 +55,15 @@ export function taskSwitch(cpu: Cpu, selector: number, request: TaskSwitch): voi
   // From here on everything happens in the new task.
   cpu.state.setSegment(TR, selector, target.base, target.limit, target.attributes | 2);
   cpu.state.setSystem(SYSTEM.CR0, (cpu.state.cr0 | CR0.TS) >>> 0);
-  if (layout.cr3 >= 0 && (cpu.state.cr0 & CR0.PG) !== 0) loadCr3(cpu, next.cr3);
+  if (layout.cr3 >= 0 && (cpu.state.cr0 & CR0.PG) !== 0) switchTables(cpu, next.cr3);
   loadRegisters(cpu, next, flags);
   loadSegments(cpu, next, flags, ext);
   finish(cpu, next, request, layout);
+}
+
+function switchTables(cpu: Cpu, cr3: number): void {
+  if (cpu.memory.loadCr3 === undefined) loadCr3(cpu, cr3);
+  else cpu.memory.loadCr3(cr3);
 }
 
 function checkTarget(cpu: Cpu, selector: number, request: TaskSwitch, ext: number): Descriptor {
