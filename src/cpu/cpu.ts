@@ -33,6 +33,7 @@ import { runSlices, type StopReason } from './run.ts';
 import { SlowPaths } from './slow-paths.ts';
 import { CpuState } from './state.ts';
 import { Svm } from './svm/svm.ts';
+import { Monitor } from './system/monitor.ts';
 
 /** RAM begins here in the WebAssembly memory; before it lie registers, TLB and decoded instructions. */
 const RAM_BASE = 0x200_0000;
@@ -70,6 +71,7 @@ export class Cpu {
   readonly code: CodeCache;
   readonly msrs: ModelRegisters;
   readonly svm: Svm;
+  readonly monitor = new Monitor();
   readonly x87: X87Binding;
   /** The exception that is being raised; there is only ever one. */
   readonly exception = new GuestException();
@@ -86,6 +88,8 @@ export class Cpu {
   halted = false;
   /** Shutdown after a triple fault; only RESET (or INIT under SVM) ends it. */
   shutdown = false;
+  /** TypeScript is carrying out an instruction or one of its memory accesses. */
+  carryingOut = false;
   /** Set by `endSlice`; the slice ends when the instruction is complete. */
   sliceEndRequested = false;
   /** `run` is asked to return. */
@@ -149,6 +153,16 @@ export class Cpu {
   /** Virtual time in ticks: the unscaled TSC between instructions. */
   get now(): number {
     return this.retired + this.idleTicks;
+  }
+
+  /** Whether an interrupt could end a halt: IF is set, or an interrupt goes to the host anyway. */
+  get wakeable(): boolean {
+    return this.svm.physicalInterruptsOpen(false);
+  }
+
+  /** Virtual time as devices see it: at the instruction that runs, or between two. */
+  get instructionNow(): number {
+    return this.carryingOut ? this.instructionTime : this.now;
   }
 
   /** Virtual time at the instruction that TypeScript is carrying out. */

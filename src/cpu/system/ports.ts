@@ -32,7 +32,8 @@ function bitmapAllows(cpu: Cpu, port: number, size: PortSize): boolean {
   const { state, memory } = cpu;
   const attributes = state.segmentAttributes(TR);
   const limit = state.segmentLimit(TR);
-  if ((attributes & ATTRIBUTE.P) === 0 || (attributes & TYPE_32_BIT) === 0 || limit <= BITMAP_POINTER) return false;
+  if ((attributes & ATTRIBUTE.P) === 0 || (attributes & TYPE_32_BIT) === 0 || limit <= BITMAP_POINTER)
+    return false;
   const base = state.segmentBase(TR);
   const place = memory.read((base + BITMAP_POINTER) >>> 0, 2, ACCESS.IMPLICIT) + (port >> 3);
   if (place + 1 > limit) return false;

@@ -38,7 +38,13 @@ function setCounter(cpu: Cpu, instruction: Instruction, value: number): void {
 }
 
 /** Up to `limit` elements, at least one, off the counter. */
-function advance(cpu: Cpu, instruction: Instruction, operation: StringOperation, count: number, limit: number): number {
+function advance(
+  cpu: Cpu,
+  instruction: Instruction,
+  operation: StringOperation,
+  count: number,
+  limit: number,
+): number {
   let done = operation.run(cpu, instruction, Math.min(count, limit));
   if (done === 0) {
     operation.step(cpu, instruction);

@@ -1,8 +1,8 @@
 import { ATTRIBUTE } from '../../arch/descriptors.ts';
-import type { Cpu } from '../cpu.ts';
 import { RSP } from '../../isa/builder.ts';
+import type { Cpu } from '../cpu.ts';
 import { SS } from '../layout.ts';
-import { readSegment, writeSegment } from '../segmentation/access.ts';
+import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
 
 /**
  * A stack that an instruction works on without moving ESP until `commit`: if anything faults before, nothing happened
@@ -18,6 +18,15 @@ export class StackWalk {
     this.#cpu = cpu;
     this.#mask = (cpu.state.segmentAttributes(SS) & ATTRIBUTE.DB) !== 0 ? 0xffff_ffff : 0xffff;
     this.#pointer = (cpu.state.gpr(RSP) & this.#mask) >>> 0;
+  }
+
+  /** Stack pointer as it would be now, within the mask. */
+  get pointer(): number {
+    return this.#pointer;
+  }
+  /** 0xffff or 0xffffffff, by SS.B. */
+  get mask(): number {
+    return this.#mask;
   }
 
   push(size: 2 | 4, value: number): void {
@@ -39,6 +48,11 @@ export class StackWalk {
 
   skip(bytes: number): void {
     this.#pointer = ((this.#pointer + bytes) & this.#mask) >>> 0;
+  }
+
+  /** Raises what writing the element at the top would raise. */
+  checkTop(size: 2 | 4): void {
+    checkWrite(this.#cpu, SS, this.#pointer, size);
   }
 
   commit(): void {

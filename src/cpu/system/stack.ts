@@ -88,7 +88,8 @@ function pushFlags(cpu: Cpu, size: 2 | 4): void {
 }
 
 /** What POPF may always change, and what it may besides with 32 bits. */
-const POPPED = EFLAGS.CF | EFLAGS.PF | EFLAGS.AF | EFLAGS.ZF | EFLAGS.SF | EFLAGS.TF | EFLAGS.DF | EFLAGS.OF | EFLAGS.NT;
+const POPPED =
+  EFLAGS.CF | EFLAGS.PF | EFLAGS.AF | EFLAGS.ZF | EFLAGS.SF | EFLAGS.TF | EFLAGS.DF | EFLAGS.OF | EFLAGS.NT;
 const POPPED_WIDE = EFLAGS.AC | EFLAGS.ID;
 
 /** POPF (SDM vol. 2B "POPF", table 4-21). */
@@ -105,17 +106,18 @@ function popFlags(cpu: Cpu, size: 2 | 4): void {
   stack.commit();
   const iopl = (state.systemFlags & EFLAGS.IOPL) >> 12;
   const alignment = state.systemFlags & EFLAGS.AC;
-  let mask = POPPED | (size === 4 ? POPPED_WIDE : 0);
+  let mask = POPPED | EFLAGS.RF | (size === 4 ? POPPED_WIDE : 0);
   if (cpu.cpl <= iopl) mask |= EFLAGS.IF;
   if (cpu.cpl === 0) mask |= EFLAGS.IOPL;
-  mergeFlags(cpu, value, mask);
+  mergeFlags(cpu, value & ~EFLAGS.RF, mask);
   if ((state.systemFlags & EFLAGS.AC) !== alignment) cpu.updateContext();
 }
 
 /** IF goes to VIF; what would let an interrupt or trap happen that the 8086 monitor must see raises #GP. */
 function popVirtualFlags(cpu: Cpu, value: number): void {
   const opens = (value & EFLAGS.IF) !== 0;
-  if ((value & EFLAGS.TF) !== 0 || (opens && (cpu.state.systemFlags & EFLAGS.VIP) !== 0)) cpu.raiseGeneralProtection();
+  if ((value & EFLAGS.TF) !== 0 || (opens && (cpu.state.systemFlags & EFLAGS.VIP) !== 0))
+    cpu.raiseGeneralProtection();
   mergeFlags(cpu, (value & 0xffff) | (opens ? EFLAGS.VIF : 0), POPPED | EFLAGS.VIF);
 }
 

@@ -122,7 +122,8 @@ function moveBackward(u8: Uint8Array, from: number, to: number, bytes: number, s
     u8.copyWithin(to, from, from + bytes);
     return;
   }
-  for (let left = bytes - size; left >= 0; left -= size) u8.copyWithin(to + left, from + left, from + left + size);
+  for (let left = bytes - size; left >= 0; left -= size)
+    u8.copyWithin(to + left, from + left, from + left + size);
 }
 
 /** STOS */
@@ -167,7 +168,11 @@ export function loadRun(cpu: Cpu, instruction: Instruction, size: ElementSize, l
   const from = locate(cpu, segment, source, cpu.dataAccess);
   if (from < 0) return 0;
   const bytes = isBackward(state) ? -count * size : count * size;
-  setAccumulator(state, size, element(physical.u8, isBackward(state) ? from + bytes + size : from + bytes - size, size));
+  setAccumulator(
+    state,
+    size,
+    element(physical.u8, isBackward(state) ? from + bytes + size : from + bytes - size, size),
+  );
   moveIndex(state, instruction, RSI, bytes);
   return count;
 }
