@@ -88,8 +88,8 @@ export class Cpu {
   halted = false;
   /** Shutdown after a triple fault; only RESET (or INIT under SVM) ends it. */
   shutdown = false;
-  /** TypeScript is carrying out an instruction or one of its memory accesses. */
-  carryingOut = false;
+  /** Instructions paid for that are not over yet, while TypeScript carries one of them out; else 0. */
+  chargedAhead = 0;
   /** Set by `endSlice`; the slice ends when the instruction is complete. */
   sliceEndRequested = false;
   /** `run` is asked to return. */
@@ -162,7 +162,7 @@ export class Cpu {
 
   /** Virtual time as devices see it: at the instruction that runs, or between two. */
   get instructionNow(): number {
-    return this.carryingOut ? this.instructionTime : this.now;
+    return this.now - this.chargedAhead;
   }
 
   /** Virtual time at the instruction that TypeScript is carrying out. */

@@ -58,21 +58,21 @@ export class SlowPaths implements InterpreterImports {
   }
 
   readSlow(record: number, linear: number, size: number): number {
-    return this.#access(record, linear, size, this.#cpu.dataAccess) ? this.#read(linear, size) : 0;
+    return this.#access(record, linear, size, this.#cpu.dataAccess) ? this.#read(record, linear, size) : 0;
   }
 
   readSlow64(record: number, linear: number): bigint {
-    return this.#access(record, linear, 8, this.#cpu.dataAccess) ? this.#read64(linear) : 0n;
+    return this.#access(record, linear, 8, this.#cpu.dataAccess) ? this.#read64(record, linear) : 0n;
   }
 
   modifySlow(record: number, linear: number, size: number): number {
     const access = this.#cpu.dataAccess | ACCESS.WRITE;
-    return this.#access(record, linear, size, access) ? this.#read(linear, size) : 0;
+    return this.#access(record, linear, size, access) ? this.#read(record, linear, size) : 0;
   }
 
   modifySlow64(record: number, linear: number): bigint {
     const access = this.#cpu.dataAccess | ACCESS.WRITE;
-    return this.#access(record, linear, 8, access) ? this.#read64(linear) : 0n;
+    return this.#access(record, linear, 8, access) ? this.#read64(record, linear) : 0n;
   }
 
   writeSlow(record: number, linear: number, size: number, value: number): number {
@@ -107,6 +107,7 @@ export class SlowPaths implements InterpreterImports {
     cpu.nextEip = (cpu.instructionEip + cpu.instruction.length) >>> 0;
     const fallThrough = cpu.nextEip;
     this.#codeChanged = false;
+    cpu.chargedAhead = cpu.instruction.remaining;
     try {
       const operation = this.#operations[form];
       if (operation === undefined) cpu.raiseUndefined();
@@ -114,6 +115,8 @@ export class SlowPaths implements InterpreterImports {
     } catch (error) {
       this.#caught(error, record);
       return 0;
+    } finally {
+      cpu.chargedAhead = 0;
     }
     const goesOn = !this.#ends[form] && cpu.nextEip === fallThrough;
     if (goesOn && !this.#codeChanged && !cpu.sliceEndRequested) return record + RECORD_SIZE;
@@ -261,19 +264,25 @@ export class SlowPaths implements InterpreterImports {
     return false;
   }
 
-  #read(linear: number, size: number): number {
-    return this.#cpu.memory.read(linear >>> 0, size as 4, this.#cpu.dataAccess);
+  #read(record: number, linear: number, size: number): number {
+    const cpu = this.#cpu;
+    cpu.chargedAhead = cpu.state.u8[record + RECORD.REMAINING] as number;
+    const value = cpu.memory.read(linear >>> 0, size as 4, cpu.dataAccess);
+    cpu.chargedAhead = 0;
+    return value;
   }
 
-  #read64(linear: number): bigint {
-    const low = BigInt(this.#read(linear, 4));
-    return BigInt.asIntN(64, low | (BigInt(this.#read(linear + 4, 4)) << 32n));
+  #read64(record: number, linear: number): bigint {
+    const low = BigInt(this.#read(record, linear, 4));
+    return BigInt.asIntN(64, low | (BigInt(this.#read(record, linear + 4, 4)) << 32n));
   }
 
   #afterWrite(record: number, write: () => void): number {
     const cpu = this.#cpu;
     this.#codeChanged = false;
+    cpu.chargedAhead = cpu.state.u8[record + RECORD.REMAINING] as number;
     write();
+    cpu.chargedAhead = 0;
     if (!this.#codeChanged && !cpu.sliceEndRequested) return 0;
     cpu.leaveBlock(record);
     cpu.state.eip = (cpu.eipOf(record) + (cpu.state.u8[record + RECORD.LENGTH] as number)) >>> 0;

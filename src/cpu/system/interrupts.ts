@@ -4,8 +4,8 @@ import type { Cpu } from '../cpu.ts';
 import { pushReal, redirectsToV86 } from '../events/deliver.ts';
 import { deliverInterrupt, raiseException } from '../events/exceptions.ts';
 import { CS } from '../layout.ts';
-import { loadReal } from '../segmentation/load.ts';
 import { interruptReturn } from '../segmentation/interrupt-return.ts';
+import { loadReal } from '../segmentation/load.ts';
 import type { Operation } from './operations.ts';
 
 /** INT n, INT3 and INTO arrive at their handler with EIP behind the instruction (SDM vol. 2A "INT n"). */

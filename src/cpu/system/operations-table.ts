@@ -2,7 +2,6 @@ import { BCD_OPERATIONS } from './bcd.ts';
 import { DESCRIPTOR_QUERY_OPERATIONS } from './descriptor-queries.ts';
 import { INTERRUPT_FLAG_OPERATIONS } from './interrupt-flag.ts';
 import { INTERRUPT_OPERATIONS } from './interrupts.ts';
-import { MISC_OPERATIONS } from './misc.ts';
 import type { Operation } from './operations.ts';
 import { PORT_OPERATIONS } from './ports.ts';
 import { SEGMENT_OPERATIONS } from './segments.ts';
@@ -13,13 +12,12 @@ import { SYSTEM_REGISTER_OPERATIONS } from './system-registers.ts';
 /** Every operation by the name that the instruction table calls it. */
 export const OPERATIONS: Readonly<Record<string, Operation | undefined>> = {
   ...SEGMENT_OPERATIONS,
-  ...STACK_OPERATIONS,
   ...INTERRUPT_OPERATIONS,
-  ...INTERRUPT_FLAG_OPERATIONS,
-  ...BCD_OPERATIONS,
+  ...SYSTEM_REGISTER_OPERATIONS,
+  ...STACK_OPERATIONS,
   ...STRING_OPERATIONS,
   ...PORT_OPERATIONS,
+  ...BCD_OPERATIONS,
   ...DESCRIPTOR_QUERY_OPERATIONS,
-  ...MISC_OPERATIONS,
-  ...SYSTEM_REGISTER_OPERATIONS,
+  ...INTERRUPT_FLAG_OPERATIONS,
 };

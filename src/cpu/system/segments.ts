@@ -99,7 +99,8 @@ export const SEGMENT_OPERATIONS: Readonly<Record<string, Operation>> = {
   loadFarSS: loadFar(SS),
   loadFarFS: loadFar(FS),
   loadFarGS: loadFar(GS),
-  callFar: (cpu, instruction) => callFar(cpu, instruction.farSelector, farOffset(instruction), instruction.operandSize),
+  callFar: (cpu, instruction) =>
+    callFar(cpu, instruction.farSelector, farOffset(instruction), instruction.operandSize),
   jumpFar: (cpu, instruction) => jumpFar(cpu, instruction.farSelector, farOffset(instruction)),
   callFarIndirect: (cpu, instruction) => {
     const { offset, selector } = readFarPointer(cpu, instruction);
@@ -110,5 +111,6 @@ export const SEGMENT_OPERATIONS: Readonly<Record<string, Operation>> = {
     jumpFar(cpu, selector, offset);
   },
   returnFar: (cpu, instruction) => returnFar(cpu, 0, instruction.operandSize),
-  returnFarAndRelease: (cpu, instruction) => returnFar(cpu, instruction.immediate & 0xffff, instruction.operandSize),
+  returnFarAndRelease: (cpu, instruction) =>
+    returnFar(cpu, instruction.immediate & 0xffff, instruction.operandSize),
 };

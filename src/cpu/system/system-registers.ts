@@ -49,7 +49,12 @@ const storeSelector =
   (cpu, instruction) => {
     requireProtectedMode(cpu);
     cpu.svm.interceptTable(which, 'read');
-    writeRm(cpu, instruction, instruction.isMemory ? 2 : instruction.operandSize, cpu.state.selector(segment));
+    writeRm(
+      cpu,
+      instruction,
+      instruction.isMemory ? 2 : instruction.operandSize,
+      cpu.state.selector(segment),
+    );
   };
 
 const PROTECTED_BITS = CR0.PE | CR0.MP | CR0.EM | CR0.TS;
@@ -81,7 +86,12 @@ function loadControlRegister(cpu: Cpu, instruction: Instruction): void {
 
 function storeControlRegister(cpu: Cpu, instruction: Instruction): void {
   const number = instruction.lock ? 8 : instruction.regField;
-  const places: Readonly<Record<number, number>> = { 0: SYSTEM.CR0, 2: SYSTEM.CR2, 3: SYSTEM.CR3, 4: SYSTEM.CR4 };
+  const places: Readonly<Record<number, number>> = {
+    0: SYSTEM.CR0,
+    2: SYSTEM.CR2,
+    3: SYSTEM.CR3,
+    4: SYSTEM.CR4,
+  };
   const place = places[number];
   if (place === undefined && !(number === 8 && hasCr8(cpu))) cpu.raiseUndefined();
   requirePrivilege(cpu);
@@ -132,7 +142,12 @@ const loadDebugRegister: Operation = (cpu, instruction) => {
 
 /** Writes DR0-3, DR6 or DR7 with its fixed bits (SDM vol. 3B 17.2). */
 export function setDebugRegister(cpu: Cpu, number: number, value: number): void {
-  const fixed = number === 6 ? ((value & 0x0000_e00f) | 0xffff_0ff0) >>> 0 : number === 7 ? ((value & ~0xd800) | 0x400) >>> 0 : value;
+  const fixed =
+    number === 6
+      ? ((value & 0x0000_e00f) | 0xffff_0ff0) >>> 0
+      : number === 7
+        ? ((value & ~0xd800) | 0x400) >>> 0
+        : value;
   cpu.state.setSystem(placeOf(number), fixed);
   cpu.endSlice();
   cpu.watchDataBreakpoints();
@@ -183,7 +198,12 @@ export const SYSTEM_REGISTER_OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   storeMachineStatus: (cpu, instruction) => {
     cpu.svm.interceptCr(0, 'read', instruction);
-    writeRm(cpu, instruction, instruction.isMemory ? 2 : instruction.operandSize, instruction.isMemory ? cpu.state.cr0 & 0xffff : cpu.state.cr0);
+    writeRm(
+      cpu,
+      instruction,
+      instruction.isMemory ? 2 : instruction.operandSize,
+      instruction.isMemory ? cpu.state.cr0 & 0xffff : cpu.state.cr0,
+    );
   },
   loadMachineStatus,
   clearTaskSwitched: (cpu, instruction) => {
