@@ -1,3 +1,38 @@
+/** A part of a memory operand: bytes from the operand's start, and how many. */
+export interface OperandPiece {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** The largest number in memory: extended precision or packed BCD. */
+const LARGEST_NUMBER = 10;
+
+/** Bytes of the environment (SDM vol. 1 figures 8-9 to 8-12), and of the state that FSAVE writes. */
+export const environmentBytes = (operandBits: 16 | 32): number => (operandBits === 32 ? 28 : 14);
+export const stateBytes = (operandBits: 16 | 32): number =>
+  environmentBytes(operandBits) + 8 * LARGEST_NUMBER;
+
+const TEN: readonly OperandPiece[] = [
+  { offset: 0, bytes: 8 },
+  { offset: 8, bytes: 2 },
+];
+
+/**
+ * The parts in which processors check an operand, in their order; each part has an offset of its own, which wraps at
+ * 64 KiB with 16-bit addresses. Seen in CR2 where an operand reaches into a missing page: numbers of ten bytes are
+ * two accesses, and environment and state images are probed at their first field and last byte before all else.
+ */
+export function operandPieces(bytes: number): readonly OperandPiece[] {
+  if (bytes < LARGEST_NUMBER) return [{ offset: 0, bytes }];
+  if (bytes === LARGEST_NUMBER) return TEN;
+  const field = bytes === environmentBytes(16) || bytes === stateBytes(16) ? 2 : 4;
+  return [
+    { offset: 0, bytes: field },
+    { offset: bytes - 1, bytes: 1 },
+    { offset: 0, bytes },
+  ];
+}
+
 /** What the FPU asks of the processor around it while an instruction runs. */
 export interface X87Core {
   /** Offset of the instruction (of its first prefix) in its code segment, 32 bits unsigned, and the selector in CS. */
@@ -18,11 +53,11 @@ export interface X87Core {
   writeComparison(flags: number): void;
   writeAx(value: number): void;
   /**
-   * Copies `bytes` bytes of the memory operand to the operand buffer (`X87_LAYOUT.OPERAND`). False: it faulted, the
+   * Checks the pieces of a memory operand of `bytes` bytes (`operandPieces`) and copies it to the operand buffer (`X87_LAYOUT.OPERAND`). False: it faulted, the
    * processor has seen to that, and the FPU must leave everything as it is.
    */
   readOperand(bytes: number): boolean;
-  /** Checks that `bytes` bytes of the memory operand can be written; false as above. */
+  /** Checks that the pieces of such an operand can be written; false as above. */
   probeOperand(bytes: number): boolean;
   /** Copies `bytes` bytes of the operand buffer to the memory operand, which was probed just before. */
   writeOperand(bytes: number): void;

@@ -1,6 +1,5 @@
 import { FSW } from './control.ts';
-import type { X87Core } from './core.ts';
-import { environmentBytes, stateBytes } from './instructions/environment.ts';
+import { environmentBytes, stateBytes, type X87Core } from './core.ts';
 import type { Handler } from './instructions/handler.ts';
 import type { X87 } from './state.ts';
 
@@ -69,11 +68,17 @@ const bytesOf = (size: OperandBytes, operandBits: 16 | 32): number => {
  * @param register ModRM r/m: i of ST(i) in register forms
  */
 export function executeX87(form: X87Form, fpu: X87, core: X87Core, register = 0): void {
-  if (form.noWait === undefined && (fpu.status & FSW.ES) !== 0) return core.pendingException();
+  if (form.noWait === undefined && (fpu.status & FSW.ES) !== 0) {
+    core.pendingException();
+    return;
+  }
   const { reads, writes } = form;
   if (reads !== undefined && !core.readOperand(bytesOf(reads, core.operandBits))) return;
   if (writes !== undefined && !core.probeOperand(bytesOf(writes, core.operandBits))) return;
-  if (form.control) return form.execute(fpu, core, register);
+  if (form.control) {
+    form.execute(fpu, core, register);
+    return;
+  }
   fpu.recordInstruction(core);
   const touchesMemory = form.digit >= 0;
   const late = fpu.model.dataPointerOnlyOnException;

@@ -1,4 +1,4 @@
-export type { X87Core, X87Model } from './core.ts';
+export { operandPieces, type OperandPiece, PLAIN_MODEL, type X87Core, type X87Model } from './core.ts';
 export { executeX87, type X87Form } from './form.ts';
 export { X87_FORMS } from './forms.ts';
 export { fxrstor, fxsave } from './instructions/environment.ts';

@@ -1,14 +1,10 @@
 import { FCW, FSW } from '../control.ts';
-import type { X87Core } from '../core.ts';
+import { environmentBytes, stateBytes, type X87Core } from '../core.ts';
 import { EXPONENT_OFFSET } from '../softfloat/format.ts';
 import type { X87 } from '../state.ts';
 import type { Handler } from './handler.ts';
 
-/** Bytes of the environment (SDM vol. 1 figures 8-9 to 8-12) and of a register behind it (FSAVE). */
-export const environmentBytes = (operandBits: 16 | 32): number => (operandBits === 32 ? 28 : 14);
 const REGISTER_BYTES = 10;
-export const stateBytes = (operandBits: 16 | 32): number =>
-  environmentBytes(operandBits) + 8 * REGISTER_BYTES;
 
 /** Real-mode formats hold 20- or 32-bit linear addresses in place of selector and offset. */
 const linear = (selector: number, offset: number): number => ((selector << 4) + offset) >>> 0;

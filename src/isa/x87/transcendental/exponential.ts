@@ -3,12 +3,12 @@ import {
   ACCURACY,
   about,
   atScale,
-  signalled,
   magnitude,
   multiply,
   type Outcome,
   type Real,
   real,
+  signalled,
   trim,
 } from './real.ts';
 

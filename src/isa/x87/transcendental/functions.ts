@@ -24,7 +24,9 @@ export const tangentOf = (x: Operand): Result =>
 export function powerOf(x: Operand): Result {
   if (x.infinite) return x.sign ? number(exactly(real(-1n, 0))) : infinity(0);
   if (isZero(x)) return zero(x.sign);
-  return number(compareWithOne(real(absolute(x.mantissa), x.scale)) > 0 ? signalled(x) : powerOfTwoLessOne(x));
+  return number(
+    compareWithOne(real(absolute(x.mantissa), x.scale)) > 0 ? signalled(x) : powerOfTwoLessOne(x),
+  );
 }
 
 /** Negative, zero or positive as x is to 1. */

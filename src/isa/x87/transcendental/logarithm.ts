@@ -5,12 +5,12 @@ import {
   add,
   atScale,
   divide,
-  signalled,
   magnitude,
   multiply,
   type Outcome,
   type Real,
   real,
+  signalled,
   trim,
 } from './real.ts';
 
