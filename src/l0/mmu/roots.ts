@@ -32,6 +32,8 @@ export class PaeRoot {
   readonly address: Hpa;
   readonly directories: (ShadowPage | null)[] = [null, null, null, null];
   built = false;
+  /** Differs each time it is built: the same page with other contents is another root. */
+  serial = 0;
   /** Generation of the memory slots when it was built: a later one may have put memory where a directory was absent. */
   generation = 0;
   role: PageRole = 0 as PageRole;
@@ -128,6 +130,7 @@ export class Roots {
     const context = this.#context;
     this.#tables.makeRoom(PDPTE_COUNT);
     this.#tables.statistics.roots += 1;
+    root.serial += 1;
     root.role = context.rootRole;
     root.generation = this.#tables.generation;
     root.pgd = 0;

@@ -1,0 +1,286 @@
+/**
+ * Running one instruction of the guest in software: it touches a device, or a page table that L0 protects. The instruction is
+ * the processor's own (InstructionEmulator); memory and ports are the guest's, seen through its own page tables.
+ */
+import type { Gva, Hpa } from '../arch/address.ts';
+import { VECTOR } from '../arch/exceptions.ts';
+import { ACCESS } from '../arch/paging/permissions.ts';
+import { EFLAGS } from '../arch/registers.ts';
+import { CLEAN } from '../arch/vmcb.ts';
+import { writeCr3 } from './control-registers.ts';
+import {
+  Emulated,
+  EmulatedAccess,
+  type EmulatedException,
+  type EmulatedState,
+  type EmulatorBus,
+  type TaskSwitchRequest,
+} from './hardware.ts';
+import { trackWrite } from './mmu/write-track.ts';
+import type { Vcpu } from './vcpu.ts';
+
+const PAGE = 4096;
+/** Registers that an emulated instruction may have changed. */
+const EMULATION_DIRTIES = CLEAN.SEG | CLEAN.DT | CLEAN.CR2 | CLEAN.DRX | CLEAN.CRX;
+
+class Fault implements EmulatedException {
+  vector = 0;
+  errorCode = 0;
+  address = 0;
+}
+
+/** What the emulator may know of a vCPU's registers. */
+class StateView implements EmulatedState {
+  readonly #vcpu: Vcpu;
+  constructor(vcpu: Vcpu) {
+    this.#vcpu = vcpu;
+  }
+  get vmcb(): Hpa {
+    return this.#vcpu.state.vmcb.address;
+  }
+  get gpr(): Uint32Array {
+    return this.#vcpu.state.gpr;
+  }
+  get cr0(): number {
+    return this.#vcpu.state.cr0;
+  }
+  get cr2(): number {
+    return this.#vcpu.cr2;
+  }
+  get cr3(): number {
+    return this.#vcpu.state.cr3;
+  }
+  get cr4(): number {
+    return this.#vcpu.state.cr4;
+  }
+  get efer(): number {
+    return this.#vcpu.state.efer;
+  }
+}
+
+export class Emulation implements EmulatorBus {
+  high = 0;
+  readonly fault = new Fault();
+  readonly #vcpu: Vcpu;
+  readonly #state: StateView;
+  /** The last page that code was fetched from: linear page, and host address of it. */
+  #codePage = -1;
+  #codeHost = -1;
+
+  constructor(vcpu: Vcpu) {
+    this.#vcpu = vcpu;
+    this.#state = new StateView(vcpu);
+  }
+
+  /**
+   * Runs the instruction at CS:RIP; what it raises is queued. A string instruction is repeated while nothing else wants the
+   * vCPU. False if the emulator does not run this instruction: nothing happened then.
+   */
+  run(): boolean {
+    const { state, hardware, events } = this.#vcpu;
+    // FS, GS, LDTR, TR and the SYSENTER MSRs are in the processor.
+    hardware.vmsave(state.vmcb.address);
+    const start = state.rip;
+    let done = this.#step();
+    for (let i = 1; done && state.rip === start && events.empty && i < MOST_ITERATIONS; i += 1)
+      done = this.#step();
+    hardware.vmload(state.vmcb.address);
+    state.vmcb.dirty(EMULATION_DIRTIES);
+    return done;
+  }
+
+  #step(): boolean {
+    const { hardware, state, statistics } = this.#vcpu;
+    this.#codePage = -1;
+    const trap = (state.rflags & EFLAGS.TF) !== 0;
+    const outcome = hardware.emulator.step(this.#state, this);
+    if (outcome === Emulated.unsupported) return false;
+    if (outcome === Emulated.exception) this.#raise(hardware.emulator.exception);
+    else {
+      statistics.emulatedInstructions += 1;
+      state.interruptShadow = hardware.emulator.interruptShadow;
+      if (trap) this.#vcpu.raiseSingleStep();
+    }
+    return true;
+  }
+
+  /** Performs an intercepted task switch. False if the emulator cannot. */
+  taskSwitch(request: TaskSwitchRequest): boolean {
+    const { state, hardware } = this.#vcpu;
+    hardware.vmsave(state.vmcb.address);
+    this.#codePage = -1;
+    const outcome = hardware.emulator.taskSwitch(this.#state, this, request);
+    hardware.vmload(state.vmcb.address);
+    state.vmcb.dirty(EMULATION_DIRTIES);
+    if (outcome === Emulated.unsupported) return false;
+    if (outcome === Emulated.exception) this.#raise(hardware.emulator.exception);
+    return true;
+  }
+
+  #raise({ vector, errorCode, address }: EmulatedException): void {
+    this.#vcpu.events.raise(vector, Math.max(errorCode, 0), address);
+  }
+
+  // --- EmulatorBus ---------------------------------------------------------------------------------------------
+
+  fetch(linear: Gva): number {
+    const page = linear & ~(PAGE - 1);
+    if (page !== this.#codePage) {
+      const user = this.#vcpu.state.cpl === 3 ? ACCESS.USER : 0;
+      const address = this.#translate(linear, ACCESS.FETCH | user);
+      if (address < 0) return -1;
+      this.#codePage = page;
+      this.#codeHost = this.#vcpu.vm.slots.hostAddress(address - (address % PAGE));
+    }
+    // Behind no memory the bus floats.
+    if (this.#codeHost < 0) return 0xff;
+    return this.#vcpu.hardware.memory.u8[this.#codeHost + (linear & (PAGE - 1))];
+  }
+
+  check(linear: Gva, size: number, access: EmulatedAccess, supervisor: boolean, implicit: boolean): boolean {
+    const wanted = accessBits(access, supervisor, implicit);
+    const { state, mmu } = this.#vcpu;
+    for (let at: number = linear, left = size; left > 0; ) {
+      const address = mmu.probe(at, wanted, state.alignmentCheck);
+      if (address < 0) return this.#pageFault(at);
+      const here = Math.min(left, PAGE - (at & (PAGE - 1)));
+      left -= here;
+      at = (at + here) >>> 0;
+    }
+    return true;
+  }
+
+  read(linear: Gva, size: number, supervisor: boolean, implicit: boolean): number {
+    const access = accessBits(EmulatedAccess.read, supervisor, implicit);
+    this.high = 0;
+    const room = PAGE - (linear & (PAGE - 1));
+    if (size > room) return this.#readAcross(linear, size, access);
+    const address = this.#translate(linear, access);
+    if (size < 8) return this.#readPhysical(address, size);
+    const low = this.#readPhysical(address, 4);
+    this.high = this.#readPhysical(address + 4, 4);
+    return low;
+  }
+
+  write(linear: Gva, size: number, lo: number, hi: number, supervisor: boolean, implicit: boolean): void {
+    const access = accessBits(EmulatedAccess.write, supervisor, implicit);
+    const room = PAGE - (linear & (PAGE - 1));
+    if (size > room) {
+      this.#writeAcross(linear, size, lo, hi, access);
+      return;
+    }
+    const address = this.#translate(linear, access);
+    this.#writePhysical(address, size, lo, hi);
+  }
+
+  portIn(port: number, size: 1 | 2 | 4): number {
+    return this.#vcpu.vm.environment.ports.read(port, size);
+  }
+
+  portOut(port: number, size: 1 | 2 | 4, value: number): void {
+    this.#vcpu.vm.environment.ports.write(port, size, value);
+  }
+
+  loadCr3(value: number): boolean {
+    const before = this.#vcpu.state.cr3;
+    // A task switch to the same CR3 reloads nothing (SDM vol. 3A 4.4.1).
+    if (before === value >>> 0 || writeCr3(this.#vcpu, value)) return true;
+    this.fault.vector = VECTOR.GP;
+    this.fault.errorCode = 0;
+    this.fault.address = 0;
+    return false;
+  }
+
+  // --- guest memory --------------------------------------------------------------------------------------------
+
+  /** Guest-physical address of an access in one page, A and D set; -1 with `fault` filled in. */
+  #translate(linear: number, access: number): number {
+    const address = this.#vcpu.mmu.translate(linear, access, this.#vcpu.state.alignmentCheck);
+    if (address < 0) this.#pageFault(linear);
+    return address;
+  }
+
+  #pageFault(linear: number): false {
+    this.fault.vector = VECTOR.PF;
+    this.fault.errorCode = this.#vcpu.mmu.errorCode;
+    this.fault.address = linear;
+    return false;
+  }
+
+  #readAcross(linear: number, size: number, access: number): number {
+    let lo = 0;
+    for (let i = 0; i < size; i += 1) {
+      const byte = this.#readPhysical(this.#translate((linear + i) >>> 0, access), 1);
+      if (i < 4) lo |= byte << (8 * i);
+      else this.high |= byte << (8 * (i - 4));
+    }
+    this.high >>>= 0;
+    return lo >>> 0;
+  }
+
+  #writeAcross(linear: number, size: number, lo: number, hi: number, access: number): void {
+    for (let i = 0; i < size; i += 1) {
+      const byte = (i < 4 ? lo >>> (8 * i) : hi >>> (8 * (i - 4))) & 0xff;
+      this.#writePhysical(this.#translate((linear + i) >>> 0, access), 1, byte, 0);
+    }
+  }
+
+  #readPhysical(address: number, size: number): number {
+    if (address < 0) return 0xffff_ffff >>> (32 - 8 * size);
+    const host = this.#vcpu.vm.slots.hostAddress(address);
+    if (host < 0) return this.#readDevice(address, size as 1 | 2 | 4);
+    const { u8 } = this.#vcpu.hardware.memory;
+    let value = 0;
+    for (let i = 0; i < size; i += 1) value |= u8[host + i] << (8 * i);
+    return value >>> 0;
+  }
+
+  #writePhysical(address: number, size: number, lo: number, hi: number): void {
+    if (address < 0) return;
+    const { vm, hardware } = this.#vcpu;
+    const slot = vm.slots.find(Math.floor(address / PAGE));
+    if (slot === undefined || slot.readOnly) {
+      this.#writeDevice(address, Math.min(size, 4) as 1 | 2 | 4, lo);
+      if (size === 8) this.#writeDevice(address + 4, 4, hi);
+      return;
+    }
+    const host = vm.slots.hostAddress(address);
+    const { u8 } = hardware.memory;
+    for (let i = 0; i < size; i += 1) u8[host + i] = i < 4 ? lo >>> (8 * i) : hi >>> (8 * (i - 4));
+    hardware.memory.written(host as Hpa, size);
+    trackWrite(vm.tables, address, size);
+  }
+
+  // --- devices -------------------------------------------------------------------------------------------------
+
+  /** Devices see aligned accesses only (see MmioBus). */
+  #readDevice(address: number, size: 1 | 2 | 4): number {
+    if (address % size !== 0) {
+      const half = (size >>> 1) as 1 | 2;
+      return (this.#readDevice(address, half) | (this.#readDevice(address + half, half) << (8 * half))) >>> 0;
+    }
+    return this.#vcpu.vm.mmio.read(address as Hpa, size);
+  }
+
+  #writeDevice(address: number, size: 1 | 2 | 4, value: number): void {
+    if (address % size !== 0) {
+      const half = (size >>> 1) as 1 | 2;
+      this.#writeDevice(address, half, value);
+      this.#writeDevice(address + half, half, value >>> (8 * half));
+      return;
+    }
+    const masked = size === 4 ? value >>> 0 : value & ((1 << (8 * size)) - 1);
+    this.#vcpu.vm.mmio.write(address as Hpa, size, masked);
+  }
+}
+
+/** Iterations of a repeated string instruction in one go. */
+const MOST_ITERATIONS = 256;
+
+function accessBits(access: EmulatedAccess, supervisor: boolean, implicit: boolean): number {
+  return (
+    (access === EmulatedAccess.write ? ACCESS.WRITE : ACCESS.READ) |
+    (supervisor ? 0 : ACCESS.USER) |
+    (implicit ? ACCESS.IMPLICIT : 0)
+  );
+}

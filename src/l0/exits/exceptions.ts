@@ -1,0 +1,72 @@
+/** Intercepted exceptions (APM vol. 2 15.12). #PF is the heart of it: EXITINFO1 is the error code, EXITINFO2 the address. */
+import { VECTOR } from '../../arch/exceptions.ts';
+import { EFER, EFLAGS } from '../../arch/registers.ts';
+import { EVENT, VMCB } from '../../arch/vmcb.ts';
+import { FAULT } from '../mmu/fault.ts';
+import type { Vcpu } from '../vcpu.ts';
+import { readInstruction } from './instruction.ts';
+
+export function handlePageFault(vcpu: Vcpu): void {
+  const { state, mmu, events } = vcpu;
+  const address = state.vmcb.read(VMCB.EXITINFO2);
+  const outcome = mmu.handleFault(address, state.vmcb.read(VMCB.EXITINFO1), state.cpl, state.alignmentCheck);
+  switch (outcome) {
+    case FAULT.INJECT:
+      events.raise(VECTOR.PF, mmu.errorCode, address);
+      break;
+    case FAULT.EMULATE:
+      emulateFaulting(vcpu, address);
+      break;
+    case FAULT.SPURIOUS:
+      vcpu.hardware.invlpga(address as never, vcpu.asid.asid);
+      break;
+    default:
+  }
+}
+
+/**
+ * A device or a protected table is behind the address. If the access was part of delivering an event, or the emulator does
+ * not run the instruction, a table gives way: its shadow pages are zapped and the guest writes to it like to any page.
+ */
+function emulateFaulting(vcpu: Vcpu, address: number): void {
+  const { state, vm } = vcpu;
+  const delivering = (state.vmcb.read(VMCB.EXITINTINFO) & EVENT.VALID) !== 0;
+  if (!delivering && vcpu.emulation.run()) {
+    if (vcpu.mmu.checker !== null) vcpu.mmu.checker.check(vcpu.mmu, 'emulated instruction');
+    return;
+  }
+  const physical = vcpu.mmu.translate(address, 0, true);
+  const frame = Math.floor(physical / 4096);
+  if (physical >= 0 && vm.slots.find(frame) !== undefined && vm.tables.unshadow(frame as never)) return;
+  const what = delivering ? 'the delivery of an event' : 'an instruction that the emulator does not run';
+  vcpu.fail(
+    `${what} at RIP ${state.rip.toString(16)}h accesses ${address.toString(16)}h, which is no memory`,
+  );
+}
+
+/** Exceptions that L0 intercepts only so that the guest leaves the processor, or for its own sake: they are the guest's. */
+export function handleReflectedException(vcpu: Vcpu): void {
+  const { vmcb } = vcpu.state;
+  const vector = vmcb.read(VMCB.EXITCODE) & 0x1f;
+  vcpu.events.raise(vector, vmcb.read(VMCB.EXITINFO1));
+}
+
+/**
+ * #GP: intercepted while the guest has not turned SVM on, since the processor itself runs with EFER.SVME = 1 and checks
+ * privilege before it looks for intercepts. The guest's own would not know the instruction at all (APM vol. 2 15.4).
+ */
+export function handleGeneralProtection(vcpu: Vcpu): void {
+  const { state } = vcpu;
+  if ((state.efer & EFER.SVME) === 0 && state.vmcb.read(VMCB.EXITINFO1) === 0 && isSvmInstruction(vcpu)) {
+    vcpu.raiseUndefined();
+  } else handleReflectedException(vcpu);
+}
+
+/** 0F 01 D8 to DF: VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, INVLPGA (APM vol. 3). */
+function isSvmInstruction(vcpu: Vcpu): boolean {
+  // A fault while an event is delivered is no instruction's.
+  if ((vcpu.state.vmcb.read(VMCB.EXITINTINFO) & EVENT.VALID) !== 0) return false;
+  if ((vcpu.state.rflags & EFLAGS.VM) !== 0) return false;
+  const instruction = readInstruction(vcpu);
+  return instruction !== null && instruction.opcode === 0x01 && (instruction.modrm & 0xf8) === 0xd8;
+}

@@ -1,0 +1,106 @@
+/** Exits of single instructions that need no room of their own. */
+import { cpuid } from '../../arch/cpuid.ts';
+import { APIC_BASE } from '../../arch/msrs.ts';
+import { CR0, GPR } from '../../arch/registers.ts';
+import { CLEAN, EVENT, EVENT_TYPE, TASK_SWITCH_HI, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
+import type { TaskSwitchRequest } from '../hardware.ts';
+import type { Vcpu } from '../vcpu.ts';
+import { instructionLength } from './instruction.ts';
+
+/** CPUID answers for the VM's model. */
+export function handleCpuid(vcpu: Vcpu): void {
+  const { state, vm } = vcpu;
+  const { apic } = vm.environment;
+  const apicEnabled = apic === undefined || (apic.baseLo & APIC_BASE.ENABLE) !== 0;
+  const answer = cpuid(vm.model, state.register(GPR.EAX), state.register(GPR.ECX), {
+    apicId: vcpu.index,
+    apicEnabled,
+  });
+  state.setRegister(GPR.EAX, answer.eax);
+  state.setRegister(GPR.EBX, answer.ebx);
+  state.setRegister(GPR.ECX, answer.ecx);
+  state.setRegister(GPR.EDX, answer.edx);
+  vcpu.skipInstruction();
+}
+
+/** HLT: the vCPU waits for an event, behind the instruction. */
+export function handleHlt(vcpu: Vcpu): void {
+  vcpu.skipInstruction();
+  vcpu.halted = true;
+}
+
+/** Caches are not modelled: INVD and WBINVD have nothing to do, MONITOR nothing to watch. */
+export const handleNothing = (vcpu: Vcpu): void => vcpu.skipInstruction();
+
+/** MWAIT may end at any time (SDM vol. 2B MWAIT); as HLT it lets time pass until an interrupt. */
+export const handleMwait = handleHlt;
+
+/** Instructions that the VM's CPU does not have. */
+export const handleUndefined = (vcpu: Vcpu): void => vcpu.raiseUndefined();
+
+/** RDPMC: there are no performance counters behind the indices (SDM vol. 2B RDPMC). */
+export const handleRdpmc = (vcpu: Vcpu): void => vcpu.raiseGeneralProtection();
+
+/**
+ * Physical interrupts, NMI, SMI and INIT are the host's: STGI has let it handle them. An open interrupt window needs nothing
+ * either: the next entry injects.
+ */
+export const handleHostEvent = (_vcpu: Vcpu): void => {};
+
+/** IRET ends the blocking of NMIs (SDM vol. 3A 6.7.1). It is run here, so that an NMI can follow right behind it. */
+export function handleIret(vcpu: Vcpu): void {
+  vcpu.intercepts.iret = false;
+  vcpu.applyIntercepts();
+  vcpu.emulation.run();
+  vcpu.events.nmiBlocked = false;
+}
+
+export const handleShutdown = (vcpu: Vcpu): void => vcpu.shutdown();
+
+/** A VMCB of L0's own was refused: a bug. L1's are checked before. */
+export function handleInvalid(vcpu: Vcpu): void {
+  vcpu.fail('the processor refused a VMCB of its making (VMEXIT_INVALID)');
+}
+
+/**
+ * Task switch (APM vol. 2 15.14.1): it loads CR3, which must not happen behind the shadow MMU's back. The processor's own
+ * switch is run in the emulator.
+ */
+export function handleTaskSwitch(vcpu: Vcpu): void {
+  const { state } = vcpu;
+  const { vmcb } = state;
+  const request = taskSwitchRequest(vcpu);
+  // The event that caused the switch through a task gate is delivered by the switch itself.
+  vcpu.events.clear();
+  if (!vcpu.emulation.taskSwitch(request)) {
+    vcpu.fail('the emulator does not perform a task switch');
+    return;
+  }
+  state.cr0 = (state.cr0 | CR0.TS) >>> 0;
+  vmcb.write(VMCB_SAVE.CR0, vmcb.read(VMCB_SAVE.CR0) | CR0.TS);
+  vmcb.dirty(CLEAN.CRX | CLEAN.SEG | CLEAN.DT | CLEAN.DRX);
+  state.interruptShadow = false;
+}
+
+function taskSwitchRequest(vcpu: Vcpu): TaskSwitchRequest {
+  const { state } = vcpu;
+  const { vmcb } = state;
+  const high = vmcb.readHigh(VMCB.EXITINFO2);
+  const selector = vmcb.read(VMCB.EXITINFO1) & 0xffff;
+  const errorCode = (high & TASK_SWITCH_HI.ERROR_CODE) !== 0 ? vmcb.read(VMCB.EXITINFO2) : -1;
+  const source =
+    (high & TASK_SWITCH_HI.IRET) !== 0 ? 'iret' : (high & TASK_SWITCH_HI.FAR_JUMP) !== 0 ? 'jump' : 'call';
+  return { selector, source, errorCode, savedRip: behindTaskSwitch(vcpu) };
+}
+
+/** Instructions are saved as done: JMP, CALL, IRET, INT n, INT3 and INTO; exceptions and interrupts leave RIP where it is. */
+function behindTaskSwitch(vcpu: Vcpu): number {
+  const { state } = vcpu;
+  const info = state.vmcb.read(VMCB.EXITINTINFO);
+  const type = info & EVENT.TYPE;
+  const vector = info & EVENT.VECTOR;
+  const soft =
+    type === EVENT_TYPE.SOFTWARE || (type === EVENT_TYPE.EXCEPTION && (vector === 3 || vector === 4));
+  if ((info & EVENT.VALID) !== 0 && !soft) return state.rip;
+  return (state.rip + instructionLength(vcpu)) >>> 0;
+}

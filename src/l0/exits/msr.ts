@@ -1,0 +1,113 @@
+/** RDMSR and WRMSR (APM vol. 2 15.11): registers with effects here, the rest in the vCPU's MsrFile. */
+import { MSR } from '../../arch/msrs.ts';
+import { GPR } from '../../arch/registers.ts';
+import { CLEAN, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
+import { writeEfer } from '../control-registers.ts';
+import type { Halves } from '../hardware.ts';
+import type { Vcpu } from '../vcpu.ts';
+
+const TWO_TO_32 = 0x1_0000_0000;
+
+/** Where VMSAVE puts MSRs that VMRUN does not switch. */
+const IN_SAVE_AREA: ReadonlyMap<number, number> = new Map([
+  [MSR.SYSENTER_CS, VMCB_SAVE.SYSENTER_CS],
+  [MSR.SYSENTER_ESP, VMCB_SAVE.SYSENTER_ESP],
+  [MSR.SYSENTER_EIP, VMCB_SAVE.SYSENTER_EIP],
+]);
+
+const has = (vcpu: Vcpu, feature: string): boolean =>
+  (vcpu.vm.model.features as ReadonlySet<string>).has(feature);
+
+const hasEfer = (vcpu: Vcpu): boolean => has(vcpu, 'nx') || has(vcpu, 'svm') || has(vcpu, 'syscall');
+
+/** Value of an MSR as the guest reads it; null: #GP(0). */
+export function readMsr(vcpu: Vcpu, index: number): Halves | null {
+  const { state, vm, hardware } = vcpu;
+  switch (index) {
+    case MSR.EFER:
+      return hasEfer(vcpu) ? { lo: state.efer, hi: 0 } : null;
+    case MSR.TSC:
+      return has(vcpu, 'tsc') ? guestTime(vcpu) : null;
+    case MSR.APIC_BASE: {
+      const { apic } = vm.environment;
+      return apic === undefined ? null : { lo: apic.baseLo, hi: apic.baseHi };
+    }
+  }
+  const field = IN_SAVE_AREA.get(index);
+  if (field === undefined) return vcpu.msrs.read(index);
+  if (!has(vcpu, 'sep')) return null;
+  hardware.vmsave(state.vmcb.address);
+  return { lo: state.vmcb.read(field), hi: state.vmcb.readHigh(field) };
+}
+
+/** Writes an MSR for the guest. False: #GP(0), nothing changed. */
+export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boolean {
+  const { state, vm, hardware } = vcpu;
+  switch (index) {
+    case MSR.EFER:
+      return hasEfer(vcpu) && writeEfer(vcpu, lo, hi);
+    case MSR.TSC:
+      if (!has(vcpu, 'tsc')) return false;
+      setGuestTime(vcpu, lo, hi);
+      return true;
+    case MSR.APIC_BASE: {
+      const { apic } = vm.environment;
+      if (apic === undefined) return false;
+      apic.baseLo = lo;
+      apic.baseHi = hi;
+      return true;
+    }
+    case MSR.TSC_AUX:
+      if (!vcpu.msrs.write(index, lo, hi)) return false;
+      // RDTSCP is not intercepted and reads the processor's own.
+      hardware.wrmsr(index, lo, hi);
+      return true;
+  }
+  const field = IN_SAVE_AREA.get(index);
+  if (field === undefined) return vcpu.msrs.write(index, lo, hi);
+  if (!has(vcpu, 'sep')) return false;
+  hardware.vmsave(state.vmcb.address);
+  state.vmcb.write64(field, lo, hi);
+  hardware.vmload(state.vmcb.address);
+  return true;
+}
+
+/** The TSC as the guest would read it now: TSC_OFFSET of the VMCB that runs covers all levels. */
+function guestTime(vcpu: Vcpu): Halves {
+  const { lo, hi } = vcpu.hardware.rdtsc();
+  const { vmcb } = vcpu.state;
+  const low = lo + vmcb.read(VMCB.TSC_OFFSET);
+  const carry = low >= TWO_TO_32 ? 1 : 0;
+  return { lo: low >>> 0, hi: (hi + vmcb.readHigh(VMCB.TSC_OFFSET) + carry) >>> 0 };
+}
+
+/** Sets TSC_OFFSET so that the guest's TSC is {lo, hi} now. */
+function setGuestTime(vcpu: Vcpu, lo: number, hi: number): void {
+  const now = vcpu.hardware.rdtsc();
+  const low = lo - now.lo;
+  const borrow = low < 0 ? 1 : 0;
+  const { vmcb } = vcpu.state;
+  vmcb.write64(VMCB.TSC_OFFSET, low >>> 0, (hi - now.hi - borrow) >>> 0);
+  vmcb.dirty(CLEAN.INTERCEPTS);
+}
+
+/** VMEXIT_MSR: EXITINFO1 is 0 for RDMSR, 1 for WRMSR. */
+export function handleMsr(vcpu: Vcpu): void {
+  const { state } = vcpu;
+  const index = state.register(GPR.ECX);
+  if ((state.vmcb.read(VMCB.EXITINFO1) & 1) !== 0) {
+    if (!writeMsr(vcpu, index, state.register(GPR.EAX), state.register(GPR.EDX))) {
+      vcpu.raiseGeneralProtection();
+      return;
+    }
+  } else {
+    const value = readMsr(vcpu, index);
+    if (value === null) {
+      vcpu.raiseGeneralProtection();
+      return;
+    }
+    state.setRegister(GPR.EAX, value.lo);
+    state.setRegister(GPR.EDX, value.hi);
+  }
+  vcpu.skipInstruction();
+}

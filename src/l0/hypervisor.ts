@@ -1,0 +1,138 @@
+/**
+ * L0 on a processor: takes it over from the host kernel, owns its ASIDs and L0's pages, and makes VMs.
+ */
+import { type CpuModel, withFeatures } from '../arch/cpu-models.ts';
+import { CR0, EFER, MSR } from '../arch/registers.ts';
+import type { Halves, Hardware, HostRange } from './hardware.ts';
+import { HostPages } from './pages.ts';
+import { AsidPool } from './svm/asid.ts';
+import { allPorts, guestMsrs } from './svm/permission-maps.ts';
+import { Vmcb } from './svm/vmcb.ts';
+import type { Vcpu } from './vcpu.ts';
+import { Vm, type VmOptions } from './vm.ts';
+
+/** L0 cannot run here. The message says what is missing. */
+export class UnsupportedHost extends Error {
+  override readonly name = 'UnsupportedHost';
+}
+
+const EXTENDED_FEATURES = 0x8000_0001;
+const SVM_FEATURES = 0x8000_000a;
+const ECX_SVM = 1 << 2;
+const EDX_NX = 1 << 20;
+const EDX_NRIP = 1 << 3;
+const EDX_FLUSH_BY_ASID = 1 << 6;
+const EDX_DECODE_ASSISTS = 1 << 7;
+const VM_CR_SVMDIS = 1 << 4;
+
+/** SVM features that L0 does not offer its guests: they would need nested paging, or nobody emulates them. */
+const NOT_OFFERED: readonly string[] = [
+  'npt',
+  'lbrv',
+  'avic',
+  'v_vmsave_vmload',
+  'vgif',
+  'pausefilter',
+  'pfthreshold',
+  'tsc_scale',
+  'skinit',
+];
+
+export class Hypervisor {
+  readonly hardware: Hardware;
+  readonly pages: HostPages;
+  readonly asids: AsidPool;
+  /** The host kernel's registers as its boot code left them. */
+  readonly host: { readonly cr0: number; readonly cr3: number; readonly cr4: number; readonly efer: number };
+  /** The processor saves the rIP after an intercepted instruction (CPUID Fn8000_000A_EDX[NRIPS]). */
+  readonly nextRip: boolean;
+  /** It decodes operands of intercepted instructions (DecodeAssists). */
+  readonly decodeAssists: boolean;
+  readonly iopm: number;
+  readonly msrpm: number;
+  /** Where VMSAVE keeps the host's FS, GS, TR, LDTR while a guest's are loaded. */
+  readonly #hostVmcb: Vmcb;
+  #loaded: Vcpu | null = null;
+
+  /**
+   * Takes the processor over: turns SVM on and reserves L0's own structures.
+   *
+   * @param owned pages for L0 alone, below 4 GiB
+   * @throws UnsupportedHost without SVM or NX: L0 shadows with EFER.NXE = 1 (APM vol. 2 5.6.3)
+   */
+  constructor(hardware: Hardware, owned: HostRange) {
+    this.hardware = hardware;
+    const extended = hardware.cpuid(EXTENDED_FEATURES, 0);
+    if ((extended.ecx & ECX_SVM) === 0) {
+      throw new UnsupportedHost(
+        'L0 needs a processor with SVM (CPUID 8000_0001h ECX bit 2), which this one lacks.',
+      );
+    }
+    if ((extended.edx & EDX_NX) === 0) {
+      throw new UnsupportedHost(
+        'L0 needs no-execute (CPUID 8000_0001h EDX bit 20) to shadow page tables, and this processor has none.',
+      );
+    }
+    if ((hardware.rdmsr(MSR.VM_CR).lo & VM_CR_SVMDIS) !== 0) {
+      throw new UnsupportedHost('SVM is disabled by the firmware (VM_CR.SVMDIS is set).');
+    }
+    const efer = hardware.rdmsr(MSR.EFER);
+    this.host = { cr0: hardware.readCr(0), cr3: hardware.readCr(3), cr4: hardware.readCr(4), efer: efer.lo };
+    if ((this.host.cr0 & CR0.PE) === 0)
+      throw new UnsupportedHost('L0 is entered in protected mode; CR0.PE is clear.');
+    const svm = hardware.cpuid(SVM_FEATURES, 0);
+    this.nextRip = (svm.edx & EDX_NRIP) !== 0;
+    this.decodeAssists = (svm.edx & EDX_DECODE_ASSISTS) !== 0;
+    this.asids = new AsidPool(svm.ebx, (svm.edx & EDX_FLUSH_BY_ASID) !== 0);
+    this.pages = new HostPages(hardware.memory, owned);
+    this.#enable(efer);
+    this.iopm = allPorts(hardware.memory, this.pages);
+    this.msrpm = guestMsrs(hardware.memory, this.pages);
+    this.#hostVmcb = new Vmcb(hardware.memory, this.pages.allocate(1));
+  }
+
+  /** APM vol. 2 15.4 and 15.30.4: EFER.SVME, and a page in which VMRUN saves the host's state. */
+  #enable(efer: Halves): void {
+    this.hardware.wrmsr(MSR.EFER, (efer.lo | EFER.SVME) >>> 0, efer.hi);
+    this.hardware.wrmsr(MSR.VM_HSAVE_PA, this.pages.allocate(1), 0);
+  }
+
+  /** The most that a guest can be offered on this processor: its own model without what L0 does not virtualise. */
+  guestModel(host: CpuModel): CpuModel {
+    const features = new Set(host.features);
+    for (const name of NOT_OFFERED) features.delete(name as never);
+    return withFeatures(host, host.name, features);
+  }
+
+  /** Throws UnsupportedHost for a guest CPU with features that L0 does not virtualise. */
+  checkModel(model: CpuModel): void {
+    const features: ReadonlySet<string> = model.features;
+    const surplus = NOT_OFFERED.filter((name) => features.has(name));
+    if (surplus.length > 0) {
+      throw new UnsupportedHost(
+        `L0 cannot offer ${surplus.join(', ')} to a guest; take the model from guestModel().`,
+      );
+    }
+  }
+
+  createVm(options: VmOptions): Vm {
+    return new Vm(this, options);
+  }
+
+  /** Brings a vCPU's registers that VMRUN does not switch into the processor, if another's or the host's are there. */
+  load(vcpu: Vcpu): void {
+    if (this.#loaded === vcpu) return;
+    this.unload();
+    this.hardware.vmsave(this.#hostVmcb.address);
+    this.#loaded = vcpu;
+    vcpu.loadUnswitched();
+  }
+
+  /** Gives the processor back to the host. */
+  unload(): void {
+    if (this.#loaded === null) return;
+    this.#loaded.saveUnswitched();
+    this.#loaded = null;
+    this.hardware.vmload(this.#hostVmcb.address);
+  }
+}

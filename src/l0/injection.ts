@@ -1,0 +1,112 @@
+/**
+ * Before an entry: which event, if any, goes into the guest with VMRUN (APM vol. 2 15.20), and whether the guest must exit as
+ * soon as it could take an interrupt (15.21.4).
+ */
+import { VECTOR } from '../arch/exceptions.ts';
+import { CR0, EFLAGS } from '../arch/registers.ts';
+import {
+  CLEAN,
+  EVENT_TYPE,
+  eventInjection,
+  V_INTR,
+  V_INTR_PRIORITY_SHIFT,
+  VMCB,
+  VMCB_SAVE,
+} from '../arch/vmcb.ts';
+import { NO_EVENT } from './events.ts';
+import type { Vcpu } from './vcpu.ts';
+
+/** A virtual interrupt of the highest priority that ignores TPR: it is "taken" as soon as IF and the shadow allow. */
+const WINDOW = V_INTR.IRQ | V_INTR.IGNORE_TPR | (0xf << V_INTR_PRIORITY_SHIFT);
+
+export function prepareEvents(vcpu: Vcpu): void {
+  const { events, state } = vcpu;
+  // L1 may want to see the event instead; then L1 runs from here on.
+  if (state.guestMode) vcpu.nested.interceptEvents();
+  if (events.tripleFault) {
+    events.tripleFault = false;
+    vcpu.shutdown();
+    return;
+  }
+  if (events.vector >= 0) injectException(vcpu);
+  else if (events.event !== NO_EVENT) injectAgain(vcpu);
+  else if (events.nmiPending && nmiAllowed(vcpu)) injectNmi(vcpu);
+  else if (vcpu.vm.environment.interrupts.pending && interruptAllowed(vcpu)) injectInterrupt(vcpu);
+  updateWindow(vcpu);
+}
+
+function inject(vcpu: Vcpu, event: number, errorCode: number): void {
+  vcpu.state.vmcb.write64(VMCB.EVENTINJ, event, errorCode);
+  vcpu.injected = event;
+  vcpu.halted = false;
+  const { trace } = vcpu.vm;
+  if (trace !== null) trace.inject(event, errorCode, vcpu.state.guestMode);
+}
+
+function injectException(vcpu: Vcpu): void {
+  const { events, state } = vcpu;
+  if (events.redelivered === NO_EVENT) applySideEffects(vcpu);
+  inject(vcpu, events.injection((state.cr0 & CR0.PE) !== 0), events.errorCode);
+  vcpu.statistics.injectedExceptions += 1;
+  events.vector = -1;
+  events.redelivered = NO_EVENT;
+}
+
+/** What the processor does when it raises an exception by itself and not when one is injected: CR2, and RF in the flags. */
+export function applySideEffects(vcpu: Vcpu): void {
+  const { events, state } = vcpu;
+  if (events.vector === VECTOR.PF) {
+    state.vmcb.write64(VMCB_SAVE.CR2, events.address, 0);
+    state.vmcb.dirty(CLEAN.CR2);
+  }
+  // The flags that a fault pushes have RF = 1 (SDM vol. 3B 17.3.1.1).
+  if (events.isFault) state.rflags |= EFLAGS.RF;
+}
+
+function injectAgain(vcpu: Vcpu): void {
+  const { events } = vcpu;
+  inject(vcpu, events.event, 0);
+  events.event = NO_EVENT;
+}
+
+const nmiAllowed = (vcpu: Vcpu): boolean =>
+  vcpu.gif && !vcpu.events.nmiBlocked && !vcpu.state.interruptShadow;
+
+function injectNmi(vcpu: Vcpu): void {
+  vcpu.events.nmiPending = false;
+  inject(vcpu, eventInjection(EVENT_TYPE.NMI, VECTOR.NMI, false), 0);
+  vcpu.intercepts.iret = true;
+  vcpu.applyIntercepts();
+}
+
+const interruptAllowed = (vcpu: Vcpu): boolean => vcpu.interruptsOpen && !vcpu.state.interruptShadow;
+
+function injectInterrupt(vcpu: Vcpu): void {
+  const vector = vcpu.vm.environment.interrupts.acknowledge();
+  inject(vcpu, eventInjection(EVENT_TYPE.INTR, vector, false), 0);
+  vcpu.statistics.injectedInterrupts += 1;
+}
+
+/** Opens the interrupt window while something waits for it, and closes it otherwise. */
+function updateWindow(vcpu: Vcpu): void {
+  const { intercepts, events, vm, state } = vcpu;
+  const nmiWaits = events.nmiPending && !events.nmiBlocked;
+  const wanted = vcpu.gif && (vm.environment.interrupts.pending || nmiWaits) && !interceptedByL1(vcpu);
+  if (wanted === intercepts.interruptWindow) return;
+  intercepts.interruptWindow = wanted;
+  const { vmcb } = state;
+  if (wanted) vmcb.write(VMCB.V_INTR, (vmcb.read(VMCB.V_INTR) & ~V_INTR.PRIORITY) | WINDOW);
+  else closeWindow(vcpu);
+  vmcb.dirty(CLEAN.TPR);
+  vcpu.applyIntercepts();
+}
+
+/** While L2 runs under a VINTR window of L0's, L1's own virtual interrupt is set aside (nested/). */
+function closeWindow(vcpu: Vcpu): void {
+  const { vmcb, guestMode } = vcpu.state;
+  const rest = vmcb.read(VMCB.V_INTR) & ~(V_INTR.IRQ | V_INTR.IGNORE_TPR | V_INTR.PRIORITY);
+  vmcb.write(VMCB.V_INTR, guestMode ? rest | vcpu.nested.virtualInterrupt : rest);
+}
+
+/** Interrupts end L2 whatever its IF is: there is no window to wait for. */
+const interceptedByL1 = (vcpu: Vcpu): boolean => vcpu.state.guestMode && vcpu.nested.interceptsInterrupts;

@@ -1,0 +1,25 @@
+/** Events that come up while L2 runs and that L1 intercepts: they end L2 instead of being delivered (APM vol. 2 15.12, 15.13). */
+import { VECTOR } from '../../arch/exceptions.ts';
+import { VMEXIT } from '../../arch/svm-exits.ts';
+import { INTERCEPT1, VMCB } from '../../arch/vmcb.ts';
+import type { Vcpu } from '../vcpu.ts';
+import { exitToL1 } from './exit.ts';
+
+/** Called before each entry of L2. Afterwards L1 is current if it wanted one of the pending events. */
+export function interceptEvents(vcpu: Vcpu): void {
+  const { events, nested, vm } = vcpu;
+  if (events.nestedVector >= 0) {
+    const address = events.nestedVector === VECTOR.PF ? events.nestedAddress : 0;
+    exitToL1(vcpu, VMEXIT.EXCP + events.nestedVector, events.nestedErrorCode, 0, address);
+  } else if (events.tripleFault) {
+    if ((nested.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.SHUTDOWN) === 0) return;
+    events.tripleFault = false;
+    exitToL1(vcpu, VMEXIT.SHUTDOWN);
+  } else if (events.nmiPending && !events.nmiBlocked && nested.interceptsNmi) {
+    // The NMI stays pending for L1, which takes it after STGI.
+    exitToL1(vcpu, VMEXIT.NMI);
+  } else if (nested.interceptsInterrupts && vm.environment.interrupts.pending && nested.interruptsOpen) {
+    // Likewise: a physical interrupt is not acknowledged by the exit.
+    exitToL1(vcpu, VMEXIT.INTR);
+  }
+}

@@ -1,0 +1,82 @@
+/** The SVM instructions as L1 executes them (APM vol. 2 15.5, 15.16.2, 15.17; APM vol. 3). */
+import type { Gva, Hpa } from '../../arch/address.ts';
+import { EFER, GPR } from '../../arch/registers.ts';
+import { VMCB_SIZE } from '../../arch/vmcb.ts';
+import { trackWrite } from '../mmu/write-track.ts';
+import type { Vcpu } from '../vcpu.ts';
+import { enterL2 } from './enter.ts';
+
+/**
+ * #UD while L1 has not set EFER.SVME. The other checks, protected mode and CPL 0, the processor makes before it looks for
+ * intercepts.
+ */
+function isAllowed(vcpu: Vcpu): boolean {
+  if ((vcpu.state.efer & EFER.SVME) !== 0) return true;
+  vcpu.raiseUndefined();
+  return false;
+}
+
+/** Guest-physical address of the VMCB in rAX; -1 after #GP for one that is no page below MAXPHYADDR. */
+function vmcbOperand(vcpu: Vcpu): number {
+  const address = vcpu.state.register(GPR.EAX);
+  const limit = 2 ** vcpu.vm.model.maxPhysicalAddressBits;
+  if (address % VMCB_SIZE === 0 && address < limit) return address;
+  vcpu.raiseGeneralProtection();
+  return -1;
+}
+
+export function handleVmrun(vcpu: Vcpu): void {
+  const address = isAllowed(vcpu) ? vmcbOperand(vcpu) : -1;
+  if (address < 0) return;
+  vcpu.skipInstruction();
+  enterL2(vcpu, address);
+}
+
+/** FS, GS, TR, LDTR and the rest go straight from L1's VMCB into the processor, where L1's own are. */
+export function handleVmload(vcpu: Vcpu): void {
+  const host = vmcbInMemory(vcpu);
+  if (host < 0) return;
+  vcpu.hardware.vmload(host as Hpa);
+  vcpu.skipInstruction();
+}
+
+export function handleVmsave(vcpu: Vcpu): void {
+  const host = vmcbInMemory(vcpu);
+  if (host < 0) return;
+  vcpu.hardware.vmsave(host as Hpa);
+  vcpu.hardware.memory.written(host as Hpa, VMCB_SIZE);
+  trackWrite(vcpu.vm.tables, vcpu.state.register(GPR.EAX), VMCB_SIZE);
+  vcpu.skipInstruction();
+}
+
+/** Host address of the operand; a VMCB outside memory is refused like one outside the address space. */
+function vmcbInMemory(vcpu: Vcpu): number {
+  const address = isAllowed(vcpu) ? vmcbOperand(vcpu) : -1;
+  if (address < 0) return -1;
+  const host = vcpu.vm.slots.hostAddress(address);
+  if (host < 0) vcpu.raiseGeneralProtection();
+  return host;
+}
+
+export function handleStgi(vcpu: Vcpu): void {
+  if (!isAllowed(vcpu)) return;
+  vcpu.gif = true;
+  vcpu.skipInstruction();
+}
+
+export function handleClgi(vcpu: Vcpu): void {
+  if (!isAllowed(vcpu)) return;
+  vcpu.gif = false;
+  vcpu.skipInstruction();
+}
+
+/**
+ * INVLPGA rAX, ECX: ASID 0 is L1 itself, every other one is a guest of L1. The guest's tables are read again at its next VMRUN.
+ */
+export function handleInvlpga(vcpu: Vcpu): void {
+  if (!isAllowed(vcpu)) return;
+  const linear = vcpu.state.register(GPR.EAX);
+  if (vcpu.state.register(GPR.ECX) === 0 && !vcpu.state.guestMode) vcpu.invalidatePage(linear);
+  else vcpu.hardware.invlpga(linear as Gva, vcpu.nested.asid02.asid);
+  vcpu.skipInstruction();
+}

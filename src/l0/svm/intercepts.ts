@@ -1,0 +1,102 @@
+/**
+ * The intercept words of the VMCBs (APM vol. 2 15.9 to 15.14): what L0 wants to see of its guest, and for L2 what L1 wants
+ * on top.
+ */
+import { VECTOR } from '../../arch/exceptions.ts';
+import { CLEAN, INTERCEPT1, INTERCEPT2, INTERCEPT3, VMCB } from '../../arch/vmcb.ts';
+import type { Vmcb } from './vmcb.ts';
+
+/** Intercept words in a VMCB, 32 bits each from offset 0. */
+const WORDS = 6;
+const CR = VMCB.INTERCEPT_CR >>> 2;
+const EXCEPTION = VMCB.INTERCEPT_EXCEPTION >>> 2;
+const MISC1 = VMCB.INTERCEPT_MISC1 >>> 2;
+const MISC2 = VMCB.INTERCEPT_MISC2 >>> 2;
+const MISC3 = VMCB.INTERCEPT_MISC3 >>> 2;
+
+const reads = (...registers: number[]): number => registers.reduce((bits, n) => bits | (1 << n), 0);
+const writes = (...registers: number[]): number => reads(...registers.map((n) => n + 16));
+const CR0_ACCESS = reads(0) | writes(0);
+const CR8_ACCESS = (reads(8) | writes(8)) >>> 0;
+
+/** CR3 and CR4 are L0's while it shadows; CR0 is looked at below. CR8 is the task priority of the VM's APIC. */
+const CR_WANTED = reads(3, 4, 8) | writes(3, 4, 8);
+
+/**
+ * #PF drives the shadow MMU. #DB and #AC can recur without end while they are delivered (a guest that puts its own handler under
+ * a breakpoint, or its stack askew), and would keep the processor from ever leaving the guest. #MC is the host's.
+ */
+const EXCEPTIONS_WANTED = (1 << VECTOR.PF) | (1 << VECTOR.DB) | (1 << VECTOR.AC) | (1 << VECTOR.MC);
+
+// RDTSC, RDPMC, PUSHF and the like run as they are; INVLPG and task switches would bypass the shadow MMU.
+const MISC1_WANTED =
+  (INTERCEPT1.INTR |
+    INTERCEPT1.NMI |
+    INTERCEPT1.SMI |
+    INTERCEPT1.INIT |
+    INTERCEPT1.CR0_SEL_WRITE |
+    INTERCEPT1.RDPMC |
+    INTERCEPT1.CPUID |
+    INTERCEPT1.INVD |
+    INTERCEPT1.HLT |
+    INTERCEPT1.INVLPG |
+    INTERCEPT1.INVLPGA |
+    INTERCEPT1.IOIO |
+    INTERCEPT1.MSR |
+    INTERCEPT1.TASK_SWITCH |
+    INTERCEPT1.SHUTDOWN) >>>
+  0;
+
+const MISC2_WANTED =
+  INTERCEPT2.VMRUN |
+  INTERCEPT2.VMMCALL |
+  INTERCEPT2.VMLOAD |
+  INTERCEPT2.VMSAVE |
+  INTERCEPT2.STGI |
+  INTERCEPT2.CLGI |
+  INTERCEPT2.SKINIT |
+  INTERCEPT2.WBINVD |
+  INTERCEPT2.MONITOR |
+  INTERCEPT2.MWAIT |
+  INTERCEPT2.XSETBV |
+  INTERCEPT2.RDPRU;
+
+const MISC3_WANTED =
+  INTERCEPT3.INVLPGB | INTERCEPT3.INVLPGB_ILLEGAL | INTERCEPT3.INVPCID | INTERCEPT3.TLBSYNC;
+
+/** L0's own wishes for a vCPU. The parts that change with the guest's state are fields; `apply` writes them out. */
+export class Intercepts {
+  /** Every access to CR0: the guest's value differs from the one in force. */
+  cr0 = true;
+  /** #GP: while the guest has no SVM, its SVM instructions must raise #UD at any CPL (APM vol. 2 15.4). */
+  generalProtection = true;
+  /** The moment at which the guest could take an interrupt. */
+  interruptWindow = false;
+  /** IRET ends the blocking of NMIs. */
+  iret = false;
+
+  /**
+   * Writes the intercepts of a VMCB.
+   *
+   * @param nested L1's intercept words for L2, in the order of the VMCB; null while L1 runs
+   */
+  apply(vmcb: Vmcb, nested: Uint32Array | null): void {
+    const { words } = vmcb;
+    let cr = CR_WANTED | (this.cr0 ? CR0_ACCESS : 0);
+    let misc2 = MISC2_WANTED;
+    if (nested !== null) {
+      // The task priority of L2 is L1's business, and so are its hypercalls.
+      cr &= ~CR8_ACCESS;
+      misc2 &= ~INTERCEPT2.VMMCALL;
+    }
+    words[CR] = cr;
+    words[1] = 0;
+    words[EXCEPTION] = EXCEPTIONS_WANTED | (this.generalProtection ? 1 << VECTOR.GP : 0);
+    words[MISC1] =
+      MISC1_WANTED | (this.interruptWindow ? INTERCEPT1.VINTR : 0) | (this.iret ? INTERCEPT1.IRET : 0);
+    words[MISC2] = misc2;
+    words[MISC3] = MISC3_WANTED;
+    if (nested !== null) for (let i = 0; i < WORDS; i += 1) words[i] |= nested[i];
+    vmcb.dirty(CLEAN.INTERCEPTS);
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * A virtual CPU: VMRUN, look at the exit, handle it, again. The run loop is here; what an exit means is in exits/, events
+ * that go in are in injection.ts, and L1's own guests in nested/.
+ */
+import type { Gva } from '../arch/address.ts';
+import { VECTOR } from '../arch/exceptions.ts';
+import { MSR } from '../arch/msrs.ts';
+import { DR6, EFLAGS } from '../arch/registers.ts';
+import { CLEAN, EVENT, EVENT_TYPE, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
+import { collectCr0 } from './control-registers.ts';
+import { Emulation } from './emulation.ts';
+import { EventQueue, NO_EVENT } from './events.ts';
+import { handleExit } from './exits/dispatch.ts';
+import { instructionLength } from './exits/instruction.ts';
+import { GuestState } from './guest-state.ts';
+import type { Hardware } from './hardware.ts';
+import { prepareEvents } from './injection.ts';
+import { Mmu } from './mmu/mmu.ts';
+import { MsrFile } from './msr-file.ts';
+import { Nested } from './nested/nested.ts';
+import type { Statistics } from './statistics.ts';
+import { AsidContext } from './svm/asid.ts';
+import { Intercepts } from './svm/intercepts.ts';
+import { Vmcb } from './svm/vmcb.ts';
+import { HALTED, KICKED, SHUTDOWN, type VcpuExit } from './vcpu-exit.ts';
+import { resetVcpu } from './vcpu-registers.ts';
+import type { Vm } from './vm.ts';
+
+/** Exits in a row without a retired guest instruction after which the guest is taken to be stuck. */
+const MOST_IDLE_EXITS = 100_000;
+
+export class Vcpu {
+  readonly vm: Vm;
+  /** Initial APIC ID. */
+  readonly index: number;
+  readonly hardware: Hardware;
+  readonly statistics: Statistics;
+  readonly state: GuestState;
+  readonly mmu: Mmu;
+  readonly events = new EventQueue();
+  readonly intercepts = new Intercepts();
+  readonly msrs: MsrFile;
+  readonly emulation: Emulation;
+  /** L1's VMCB, and all about the guests that L1 runs. */
+  readonly vmcb01: Vmcb;
+  readonly asid01 = new AsidContext();
+  readonly nested: Nested;
+  /** DR0 to DR3, while another vCPU or the host is in the processor. */
+  readonly debugAddresses = new Uint32Array(4);
+  readonly pdpteScratch = new Uint32Array(8);
+  halted = false;
+  /** Global interrupt flag of L1 (APM vol. 2 15.17). */
+  gif = true;
+  /** EVENTINJ of the running entry, NO_EVENT for none. The processor may clear the field. */
+  injected: number = NO_EVENT;
+  /** Set by whoever finds that user space must decide. */
+  exit: VcpuExit | null = null;
+  #kicked = false;
+  #idleExits = 0;
+  #lastTime = -1;
+
+  /** Use `Vm.createVcpu`. */
+  constructor(vm: Vm, index: number) {
+    const { hardware, pages, iopm, msrpm } = vm.hypervisor;
+    this.vm = vm;
+    this.index = index;
+    this.hardware = hardware;
+    this.statistics = vm.statistics;
+    this.vmcb01 = new Vmcb(hardware.memory, pages.allocate(1));
+    this.vmcb01.write64(VMCB.IOPM_BASE_PA, iopm, 0);
+    this.vmcb01.write64(VMCB.MSRPM_BASE_PA, msrpm, 0);
+    this.vmcb01.write(VMCB.V_INTR, V_INTR.INTR_MASKING);
+    this.state = new GuestState(this.vmcb01);
+    this.mmu = new Mmu(vm.tables, pages, vm.formats, this.state);
+    this.mmu.checker = vm.checker;
+    this.msrs = new MsrFile(vm.model);
+    this.emulation = new Emulation(this);
+    this.nested = new Nested(this);
+    resetVcpu(this);
+  }
+
+  // --- running -------------------------------------------------------------------------------------------------
+
+  /** Runs the guest until user space must look. Devices are called on the way. */
+  run(): VcpuExit {
+    const { hypervisor } = this.vm;
+    hypervisor.load(this);
+    this.exit = null;
+    try {
+      while (this.exit === null) this.#runOnce();
+      return this.exit;
+    } finally {
+      this.#kicked = false;
+      hypervisor.unload();
+    }
+  }
+
+  /** Makes `run` return 'kicked' before the next guest instruction; to be called from a timer or a device. */
+  kick(): void {
+    this.#kicked = true;
+  }
+
+  #runOnce(): void {
+    const { hardware, state, vm } = this;
+    if (this.#kicked) {
+      this.exit = KICKED;
+      return;
+    }
+    if (this.halted && !this.#waitForInterrupt()) return;
+    prepareEvents(this);
+    if (this.exit !== null || this.halted) return;
+
+    hardware.clgi();
+    this.#enter();
+    hardware.vmrun(state.vmcb.address);
+    this.#leave();
+    hardware.stgi();
+    if (vm.trace !== null) this.#traceExit();
+    handleExit(this);
+  }
+
+  #enter(): void {
+    const { state, hardware, vm } = this;
+    const { vmcb } = state;
+    const root = this.mmu.load();
+    if (vmcb.read(VMCB_SAVE.CR3) !== root.address) {
+      vmcb.write64(VMCB_SAVE.CR3, root.address, 0);
+      vmcb.dirty(CLEAN.CRX);
+    }
+    this.asid.prepare(vm.hypervisor.asids, vm.tables, vmcb, root);
+    state.deliverRegisters(hardware.gpr);
+    this.statistics.entries += 1;
+    if (vm.trace !== null) vm.trace.entry(state.rip, state.guestMode);
+  }
+
+  #leave(): void {
+    const { state, hardware } = this;
+    const { vmcb } = state;
+    state.collectRegisters(hardware.gpr);
+    vmcb.allClean();
+    collectCr0(this);
+    this.statistics.countExit(vmcb.read(VMCB.EXITCODE) | 0);
+    const { injected } = this;
+    const info = vmcb.read(VMCB.EXITINTINFO);
+    if ((info & EVENT.VALID) !== 0) {
+      this.events.redeliver(info, vmcb.readHigh(VMCB.EXITINTINFO), info === injected);
+    } else if (injected !== NO_EVENT && (injected & EVENT.TYPE) === EVENT_TYPE.NMI) {
+      this.events.nmiBlocked = true;
+    }
+    this.injected = NO_EVENT;
+    vmcb.write64(VMCB.EVENTINJ, NO_EVENT, 0);
+    this.#noteProgress();
+  }
+
+  /** A guest that exits for ever without retiring an instruction would hang the host program. */
+  #noteProgress(): void {
+    this.#idleExits += 1;
+    if (this.#idleExits % 1024 !== 0) return;
+    const { lo, hi } = this.hardware.rdtsc();
+    const now = hi * 0x1_0000_0000 + lo;
+    if (now !== this.#lastTime) {
+      this.#lastTime = now;
+      this.#idleExits = 0;
+    } else if (this.#idleExits >= MOST_IDLE_EXITS) {
+      this.fail(
+        `the guest made ${this.#idleExits} exits at RIP ${this.state.rip.toString(16)}h without retiring one`,
+      );
+    }
+  }
+
+  /** HLT: time passes until an interrupt. False if `run` must return or look again. */
+  #waitForInterrupt(): boolean {
+    if (this.#wakes()) {
+      this.halted = false;
+      return true;
+    }
+    if (!this.hardware.hlt()) this.exit = HALTED;
+    return false;
+  }
+
+  /** HLT ends with an interrupt that could be taken, and with an NMI (APM vol. 3 HLT). */
+  #wakes(): boolean {
+    if (!this.events.empty) return true;
+    if (this.gif && this.events.nmiPending && !this.events.nmiBlocked) return true;
+    return this.vm.environment.interrupts.pending && this.interruptsOpen;
+  }
+
+  /** ASID of whoever runs. */
+  get asid(): AsidContext {
+    return this.state.guestMode ? this.nested.asid02 : this.asid01;
+  }
+
+  // --- for the handlers ----------------------------------------------------------------------------------------
+
+  /** Whether an interrupt for L1 would be looked at now: GIF and IF, and for L2 as L1 arranged (APM vol. 2 15.21). */
+  get interruptsOpen(): boolean {
+    if (!this.gif) return false;
+    if (this.state.guestMode) return this.nested.interruptsOpen;
+    return (this.state.rflags & EFLAGS.IF) !== 0;
+  }
+
+  get cr2(): number {
+    return this.state.vmcb.read(VMCB_SAVE.CR2);
+  }
+
+  /** Goes on behind the intercepted instruction, as its completion would: shadow and RF end, TF traps. */
+  skipInstruction(): void {
+    const { state } = this;
+    const trap = (state.rflags & EFLAGS.TF) !== 0;
+    const next = this.vm.hypervisor.nextRip ? state.vmcb.read(VMCB.NRIP) : 0;
+    state.rip = next !== 0 ? next : (state.rip + instructionLength(this)) >>> 0;
+    state.rflags &= ~EFLAGS.RF;
+    state.interruptShadow = false;
+    if (trap) this.raiseSingleStep();
+  }
+
+  /** The #DB of TF behind an instruction that L0 carried out (SDM vol. 3B 17.3.1.4). */
+  raiseSingleStep(): void {
+    const { vmcb } = this.state;
+    vmcb.write(VMCB_SAVE.DR6, vmcb.read(VMCB_SAVE.DR6) | DR6.BS);
+    vmcb.dirty(CLEAN.DRX);
+    this.events.raise(VECTOR.DB);
+  }
+
+  raiseGeneralProtection(): void {
+    this.events.raise(VECTOR.GP, 0);
+  }
+
+  raiseUndefined(): void {
+    this.events.raise(VECTOR.UD);
+  }
+
+  /** The guest invalidated all its translations, or L0 must. */
+  flushGuestTlb(): void {
+    this.mmu.flush();
+    this.asid.flush();
+  }
+
+  /** INVLPG on the guest's behalf. */
+  invalidatePage(linear: number): void {
+    this.mmu.invalidatePage(linear);
+    this.hardware.invlpga(linear as Gva, this.asid.asid);
+  }
+
+  applyIntercepts(): void {
+    const { state, nested } = this;
+    this.intercepts.apply(state.vmcb, state.guestMode ? nested.interceptWords : null);
+  }
+
+  shutdown(): void {
+    this.exit = SHUTDOWN;
+  }
+
+  /** Gives up on the guest, with a clause that says why. */
+  fail(clause: string): void {
+    this.exit = { reason: 'internal-error', message: `L0 cannot go on: ${clause}.` };
+  }
+
+  // --- what VMRUN does not switch --------------------------------------------------------------------------------
+
+  loadUnswitched(): void {
+    const { hardware } = this;
+    hardware.vmload(this.state.vmcb.address);
+    for (const n of DEBUG_ADDRESSES) hardware.writeDr(n, this.debugAddresses[n]);
+    const aux = this.msrs.read(MSR.TSC_AUX);
+    if (aux !== null) hardware.wrmsr(MSR.TSC_AUX, aux.lo, aux.hi);
+  }
+
+  saveUnswitched(): void {
+    const { hardware } = this;
+    hardware.vmsave(this.state.vmcb.address);
+    for (const n of DEBUG_ADDRESSES) this.debugAddresses[n] = hardware.readDr(n);
+  }
+
+  #traceExit(): void {
+    const { vmcb, guestMode } = this.state;
+    this.vm.trace?.exit(
+      vmcb.read(VMCB.EXITCODE) | 0,
+      this.state.rip,
+      vmcb.read(VMCB.EXITINFO1),
+      vmcb.readHigh(VMCB.EXITINFO1),
+      vmcb.read(VMCB.EXITINFO2),
+      vmcb.readHigh(VMCB.EXITINFO2),
+      guestMode,
+    );
+  }
+}
+
+const DEBUG_ADDRESSES = [0, 1, 2, 3] as const;
