@@ -30,9 +30,6 @@ export function markerOffset(form: ProbeForm): number {
   return form.access === 'write' ? WRITE : READ;
 }
 
-/** The word that a marker with this number answers, the same in each of its bytes so that narrow reads tell too. */
-export const markerWord = (number: number): number => ((number & 0xff) * 0x0101_0101) >>> 0;
-
 /** The 32 bytes of a marker. `number` is 1 to 255. */
 export function markerBytes(number: number): Uint8Array {
   const bytes = new Uint8Array(MARKER_SIZE);

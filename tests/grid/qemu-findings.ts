@@ -1,4 +1,5 @@
 import type { Mismatch, MismatchDetails } from '../../src/grid/judge.ts';
+import { pagingModeOf } from '../../src/grid/registers.ts';
 import { PROBE_FORMS, probeFormNumber } from '../../src/guest/probe-forms.ts';
 
 /** Page-fault error code bits (SDM vol. 3A 4.7). */
@@ -53,7 +54,8 @@ export const QEMU_FINDINGS: readonly Finding[] = [
     about:
       'A PDPTE with one of the bits 1, 2 and 8:5 set is used as if they were clear; they are reserved (SDM vol. 3A ' +
       'table 4-8), so with PDPTEs read on use the access raises #PF with RSVD, and otherwise MOV CR3 raises #GP.',
-    explains: ({ expected, seen }) =>
+    explains: ({ registers, expected, seen }) =>
+      pagingModeOf(registers) === 'PAE' &&
       expected.some(({ records }) => records[0]?.kind === 'fault' && (records[0].errorCode & RSVD) !== 0) &&
       (seen[0]?.kind === 'done' || (seen[0]?.kind === 'fault' && (seen[0].errorCode & RSVD) === 0)),
     // What a probe stored through such an entry is there from now on.

@@ -1,0 +1,145 @@
+import { describe, expect, it } from 'vitest';
+import { InputError } from '../../src/arch/input-error.ts';
+import { VMCB, VMCB_SAVE } from '../../src/arch/vmcb.ts';
+import { compileScenario, vmcbAddress } from '../../src/grid/compile.ts';
+import { scenarioText } from '../../src/grid/describe.ts';
+import { entryText, entryValue } from '../../src/grid/entry.ts';
+import { MARKER_OFFSET, markerBytes } from '../../src/grid/marker.ts';
+import { PageMemory } from '../../src/grid/page-memory.ts';
+import { placePages, SCENARIO_MEMORY } from '../../src/grid/placement.ts';
+import type { Scenario, Step } from '../../src/grid/scenario.ts';
+import { AGENT_LAYOUT, OPERATION } from '../../src/guest/agent-layout.ts';
+import { AGENT_PDPTE, AGENT_TWO_LEVEL_ENTRIES } from '../../src/guest/agent-paging.ts';
+
+const SMALL: Scenario = {
+  name: 'small',
+  about: 'One page in each level.',
+  features: ['pae'],
+  pages: {
+    pd: { entries4: { 4: { to: 'pt', flags: 'P W U' } } },
+    pt: { entries4: { 1: { to: 'data', flags: 'P U' } } },
+    data: {},
+    pdpt: { entries8: { 1: { to: 'pd8', flags: 'P' } } },
+    pd8: { entries8: { 8: { to: 'large', flags: 'P W U PS 51' } } },
+    large: { at: 0x0080_0000, words: { 16: 0xdeadbeef } },
+  },
+  l1: { mode: '2-level', root: 'pd', flags: ['CR0.WP'] },
+  l2: { A: { mode: 'PAE', root: 'pdpt', flags: [], asid: 5 } },
+  steps: [
+    { do: 'probe', form: 'read4', cpl: 3, at: 0x0100_1f80 },
+    { do: 'enter', l2: 'A', vmcb: { flags: ['EFER.NX'], tlbControl: 'asid' } },
+    { do: 'set', flag: 'CR4.PGE', value: true },
+    { do: 'leave' },
+  ],
+};
+const withSteps = (...steps: Step[]): Scenario => ({ ...SMALL, steps });
+
+describe('compileScenario', () => {
+  const compiled = compileScenario(SMALL);
+  const memory = new PageMemory(SCENARIO_MEMORY, compiled.segments);
+  const at = (name: string): bigint => BigInt(compiled.placement.get(name)!);
+  const word = (address: bigint): number => Number(memory.read(address, 4));
+
+  it('places pages one after another, and where they ask to be', () => {
+    expect(compiled.placement.get('pd')).toBe(AGENT_LAYOUT.PAGES);
+    expect(compiled.placement.get('pt')).toBe(AGENT_LAYOUT.PAGES + 0x1000);
+    expect(compiled.placement.get('large')).toBe(0x0080_0000);
+  });
+
+  it('writes entries, words and markers', () => {
+    expect(word(at('pd') + 16n)).toBe(AGENT_LAYOUT.PAGES + 0x1000 + 7);
+    expect(word(at('pt') + 4n)).toBe(Number(at('data')) + 5);
+    expect(memory.read(at('pd8') + 64n, 8)).toBe((1n << 51n) | 0x0080_0087n);
+    expect(word(at('large') + 0x10n)).toBe(0xdeadbeef);
+    // The third page: every answer is 3.
+    expect(word(at('data') + BigInt(MARKER_OFFSET))).toBe(0x0303_0303);
+    expect([...markerBytes(3).slice(8, 15)]).toEqual([0xb9, 3, 3, 3, 3, 0xff, 0xe2]);
+  });
+
+  it('maps the agents in every root, by its format', () => {
+    AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
+      expect(word(at('pd') + BigInt(index * 4))).toBe(entry);
+    });
+    expect(word(at('pdpt'))).toBe(AGENT_PDPTE);
+  });
+
+  it('puts L2 into its VMCB, and changes to it into the script', () => {
+    const vmcb = BigInt(vmcbAddress(SMALL, 'A'));
+    expect(word(vmcb + BigInt(VMCB.GUEST_ASID))).toBe(5);
+    expect(word(vmcb + BigInt(VMCB_SAVE.CR4))).toBe(0x20);
+    const script = BigInt(AGENT_LAYOUT.SCRIPT);
+    const operations = Array.from({ length: 12 }, (_, index) => word(script + BigInt(index * 32)));
+    const { SWITCH, PROBE, WRITE, ENTER, NOTHING, SET, LEAVE, END } = OPERATION;
+    expect(operations).toEqual([
+      SWITCH,
+      PROBE,
+      WRITE,
+      WRITE,
+      WRITE,
+      WRITE,
+      WRITE,
+      ENTER,
+      NOTHING,
+      SET,
+      LEAVE,
+      END,
+    ]);
+    // EFER is the fourth write; L1 goes on after LEAVE if L2 cannot run.
+    expect(word(script + 5n * 32n + 8n)).toBe(Number(vmcb) + VMCB_SAVE.EFER);
+    expect(word(script + 5n * 32n + 16n)).toBe(0x1800);
+    expect(word(script + 7n * 32n + 12n)).toBe(AGENT_LAYOUT.SCRIPT + 11 * 32);
+  });
+
+  // biome-ignore format: table
+  const wrong: readonly [string, Scenario, string][] = [
+    ['an unknown L2', withSteps({ do: 'enter', l2: 'B' }, { do: 'leave' }), 'Step 1 (enter) of scenario "small": There is no L2 "B"; the scenario has A.'],
+    ['L2 entering L2', withSteps({ do: 'enter', l2: 'A' }, { do: 'enter', l2: 'A' }), 'A cannot enter A: only L1 runs L2s.'],
+    ['leaving L1', withSteps({ do: 'leave' }), 'L1 cannot leave'],
+    ['an end in L2', withSteps({ do: 'enter', l2: 'A' }), 'ends in A; its last step must be in L1'],
+    ['an unknown page', withSteps({ do: 'load-cr3', root: 'nowhere' }), 'There is no page "nowhere"; the scenario has pd, pt,'],
+    ['a flag of the wrong width', withSteps({ do: 'edit', page: 'pt', index: 0, width: 4, entry: { flags: 'P NX' } }), '"NX" is not a flag of an entry of 4 bytes'],
+    ['PUSH at CPL 0', withSteps({ do: 'probe', form: 'push', cpl: 0, at: 0x0100_0000 }), 'A push probe runs at CPL 3 only'],
+    ['a write over the agents', withSteps({ do: 'probe', form: 'write4', cpl: 0, at: 0x0010_0000 }), 'would write over the agents'],
+    ['a root without a page', { ...SMALL, l1: { mode: 'PAE', flags: [] } }, 'Paging mode PAE needs a root page.'],
+    ['a page on another', { ...SMALL, pages: { ...SMALL.pages, more: { at: 0x0080_0000 } } }, 'where page "large" is already'],
+    ['a page in the agents', { ...SMALL, pages: { ...SMALL.pages, more: { at: 0x0010_0000 } } }, 'pages of scenarios lie in 0x300000 to'],
+    ['an entry of the agents', { ...SMALL, pages: { ...SMALL.pages, pd: { entries4: { 0: { to: 'pt', flags: 'P' } } } } }, 'the first 16 MiB of every address space belong to the agents'],
+    ['an entry beyond the table', { ...SMALL, pages: { ...SMALL.pages, pt: { entries8: { 512: { flags: 'P' } } } } }, 'has no entry 512'],
+  ];
+  it.each(wrong)('refuses %s', (_, scenario, sentence) => {
+    expect(() => compileScenario(scenario)).toThrow(InputError);
+    expect(() => compileScenario(scenario)).toThrow(sentence);
+  });
+});
+
+describe('entries', () => {
+  const placement = placePages(SMALL);
+
+  it('are an address and flags', () => {
+    expect(entryValue({ to: 'large+0x200000', flags: 'P W U PS G' }, 4, placement)).toEqual({
+      lo: 0x00a0_0187,
+      hi: 0,
+    });
+    expect(entryValue({ to: 0x1_2345_6000, flags: 'P NX 51' }, 8, placement)).toEqual({
+      lo: 0x2345_6001,
+      hi: 0x8008_0001,
+    });
+    expect(entryValue({ flags: '' }, 8, placement)).toEqual({ lo: 0, hi: 0 });
+  });
+
+  it('have a text form', () => {
+    expect(entryText({ to: 'data', flags: 'P W' })).toBe('data P W');
+    expect(entryText({ flags: '' })).toBe('zero');
+  });
+});
+
+describe('scenarioText', () => {
+  it('shows levels, pages and numbered steps', () => {
+    const text = scenarioText(SMALL);
+    expect(text).toContain('  L1: 2-level root pd CR0.WP\n');
+    expect(text).toContain('  A: PAE root pdpt asid 5\n');
+    expect(text).toContain('    [8]/8 large P W U PS 51\n');
+    expect(text).toContain('  2. enter A with flags EFER.NX, flush asid\n');
+    expect(text).toContain('  1. probe read4 cpl 3 at 0x1001f80\n');
+  });
+});
