@@ -22,7 +22,7 @@ export function runSlices(cpu: Cpu, until: number, interpreter: InterpreterExpor
     if (cpu.halted) return 'halted';
     const stepping = needsStepping(cpu);
     const trap = (state.systemFlags & EFLAGS.TF) !== 0;
-    const length = stepping ? 1 : Math.min(until - cpu.now, LONGEST_SLICE);
+    const length = stepping ? 1 : Math.min(Math.ceil(until - cpu.now), LONGEST_SLICE);
     cpu.delivered = false;
     cpu.sliceEndRequested = false;
     cpu.sliceEnd += length;

@@ -51,7 +51,8 @@ function emitSpecial(module: ModuleBuilder, dispatch: Dispatch): SpecialSlots {
       // The block was paid for on entry; looking it up pays again.
       storeState(code, BUDGET, loadState(BUDGET).add(field8(record, RECORD.REMAINING)));
       storeState(code, EIP, loadState(EIP_BASE).add(field16(record, RECORD.OFFSET)));
-      code.returnCall(dispatch.lookup);
+      // The jump cache may still lead here.
+      code.returnCall(dispatch.search);
     }),
   };
 }

@@ -34,6 +34,8 @@ export class Dispatch {
   readonly imports: ReturnType<typeof declareImports>;
   /** Goes on at EIP. */
   readonly lookup: FunctionReference;
+  /** Goes on at EIP, past the jump cache. */
+  readonly search: FunctionReference;
   /** Takes a relative branch whose target is not known yet, or lies in another page. */
   readonly branchSlow: FunctionReference;
   readonly #handlerType: number;
@@ -43,9 +45,11 @@ export class Dispatch {
     this.imports = imports;
     this.#handlerType = module.type(HANDLER);
     this.lookup = module.declare(signature([], []));
+    this.search = module.declare(signature([], []));
     this.branchSlow = module.declare(HANDLER);
     this.#shorten = module.declare(HANDLER);
     module.define(this.lookup, (code) => this.#writeLookup(code));
+    module.define(this.search, (code) => this.#writeSearch(code));
     module.define(this.branchSlow, (code) => this.#writeBranchSlow(code));
     module.define(this.#shorten, (code) => this.#writeShorten(code));
   }
@@ -85,6 +89,10 @@ export class Dispatch {
       storeState(code, EIP_BASE, eip.sub(field16(record, RECORD.OFFSET)));
       this.enter(code, record);
     });
+    code.returnCall(this.search);
+  }
+
+  #writeSearch(code: FunctionBuilder): void {
     const found = code.callFor(this.imports.find);
     code.if(found.eqz(), () => code.return());
     this.enter(code, found);
