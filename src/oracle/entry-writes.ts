@@ -1,4 +1,3 @@
-import { ENTRY, has } from './bits.ts';
 import type { EntryPlace } from './formats/entry.ts';
 import type { PhysicalMemory, Width } from './memory.ts';
 
@@ -59,8 +58,3 @@ export function mergeWrites(writes: readonly EntryWrite[]): readonly EntryWrite[
   }
   return merged;
 }
-
-/** Whether an entry that maps a page has its dirty flag set. */
-export const isDirty = (value: bigint): boolean => has(value, ENTRY.D);
-/** Whether an entry has its accessed flag set. */
-export const isAccessed = (value: bigint): boolean => has(value, ENTRY.A);

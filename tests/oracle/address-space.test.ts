@@ -150,6 +150,25 @@ describe('rights', () => {
   });
 });
 
+describe('a fault and upper levels', () => {
+  it('drops only those on the way to its page (SDM vol. 3A 4.10.4.1, footnote)', () => {
+    const { model } = mapped();
+    model.settle(model.allowed(0n, read)); // PDE 0 is absent
+    model.store(PDE, 4, 0x3000n | ALL);
+    model.settle(model.allowed(0n, read));
+    model.store(PTE, 4, 0xb000n | ALL);
+    expect(outcomes(model)).toContain('b678');
+  });
+
+  it('takes what was seen only for the entry it was seen in', () => {
+    const memory = ram();
+    entries32(memory, PDE, 0x2000n | P | W | U, PTE, 0x7000n | P);
+    const model = new AddressSpaceModel(memory, twoLevel({ cpl: 3 }));
+    model.settle(model.allowed(linear, read), [{ address: PTE, width: 4, value: 0x7000n | P }]);
+    expect([model.unknown(PTE, 4), model.unknown(PDE, 4)]).toEqual([0n, A]);
+  });
+});
+
 describe('upper levels (SDM vol. 3A 4.10.3)', () => {
   it('an old table may be followed to entries written later', () => {
     const { model } = mapped();
@@ -213,6 +232,19 @@ describe('large pages', () => {
     expect(outcomes(model)).toEqual(['7678', '405678']);
     model.invlpg(0x00ff_f000n);
     expect(outcomes(model)).toEqual(['7678']);
+  });
+
+  it('G makes a large page global too', () => {
+    const run = (pde: bigint) => {
+      const memory = ram();
+      entries32(memory, PDE, pde);
+      const model = new AddressSpaceModel(memory, twoLevel({}, CR4.PSE | CR4.PGE));
+      model.store(PDE, 4, 0n);
+      model.writeCr3(0x1000n);
+      return outcomes(model);
+    };
+    expect(run(large)).toEqual(['#14(0)']);
+    expect(run(large | G)).toEqual(['#14(0)', '405678']);
   });
 
   it('CR4.PSE: AMD flushes, Intel may go on with the old size', () => {
@@ -423,6 +455,16 @@ describe('ASIDs (APM vol. 2 15.16)', () => {
     model.invlpga(linear, 1);
     enter(model, TLB_CONTROL.NOTHING);
     expect(outcomes(model)).toEqual(['a678']);
+  });
+
+  it('INVLPGA need not drop upper levels of other pages (APM vol. 2 5.5.3)', () => {
+    const { model } = mapped();
+    model.store(PDE, 4, 0x3000n | ALL);
+    model.invlpga(0n, 0);
+    model.store(PTE, 4, 0xb000n | ALL);
+    expect(outcomes(model)).toContain('b678');
+    model.invlpga(linear, 0);
+    expect(outcomes(model)).toEqual(['#14(0)']);
   });
 
   it('entry and exit load PDPTEs: illegal ones refuse the guest, or shut the host down (15.6)', () => {

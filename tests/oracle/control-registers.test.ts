@@ -52,6 +52,15 @@ describe('MOV to CR0 (SDM vol. 3A 2.5, APM vol. 2 3.1.1)', () => {
     expect(gp(writeCr0({ ...off, cr4: 0n }, memory, PE_PG))).toBe(false);
   });
 
+  it('keeps WP while CR4.CET is set, and the other way round', () => {
+    const features = oracleFeatures({ cet: true });
+    expect(gp(writeCr0(twoLevel({ features }, CR4.CET), ram(), PE_PG))).toBe(true);
+    expect(gp(writeCr0(twoLevel({ features }, CR4.CET), ram(), PE_PG | CR0.WP))).toBe(false);
+    expect(gp(writeCr0(twoLevel({ features }), ram(), PE_PG))).toBe(false);
+    expect(gp(writeCr4(twoLevel({ features }), ram(), CR4.CET))).toBe(false);
+    expect(gp(writeCr4(twoLevel({ features, cr0: PE_PG }), ram(), CR4.CET))).toBe(true);
+  });
+
   it('enters long mode: LME needs PAE and CS.L = 0, and LMA follows', () => {
     const features = oracleFeatures({ longMode: true });
     const lme = oracleCpu({ efer: EFER.LME, features, cr4: CR4.PAE });
@@ -185,6 +194,7 @@ describe('MOV to CR4 (SDM vol. 3A 2.5, APM vol. 2 3.1.3)', () => {
     expect(gp(writeCr4(fourLevel({ features, cr3: 0x1000n }), ram(), CR4.PAE | CR4.PCIDE))).toBe(false);
     // And CR0.PG cannot go while it is set.
     expect(gp(writeCr0(fourLevel({ csLong: false }, CR4.PCIDE), ram(), CR0.PE))).toBe(true);
+    expect(gp(writeCr0(fourLevel({ csLong: false }, CR4.PCIDE), ram(), PE_PG))).toBe(false);
   });
 });
 

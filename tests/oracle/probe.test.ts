@@ -41,6 +41,13 @@ describe('probes within a page', () => {
     expect(outcome).toMatchObject({ value: 0xffff_ffffn });
   });
 
+  it('an implicit access at CPL 3 is a supervisor access', () => {
+    const model = space(0x7000n | P | W | A | D, 0n, twoLevel({ cpl: 3 }));
+    const probe: Probe = { linear: page, size: 4, kind: 'read' };
+    expect(probeOutcomes(model, probe).map(fault)).toEqual([[5, page]]);
+    expect(probeOutcomes(model, { ...probe, implicit: true })).toMatchObject([{ outcome: 'ok' }]);
+  });
+
   it('a read-modify-write faults as a read or as a write, and succeeds as a write', () => {
     const probe: Probe = { linear: page, size: 4, kind: 'modify' };
     expect(probeOutcomes(space(0n), probe).map(fault)).toEqual([
@@ -84,6 +91,25 @@ describe('probes across a page boundary', () => {
     ]);
   });
 
+  it('list the entries of both pages, a shared one once', () => {
+    const model = space(0x7000n | P | W | U, 0x9000n | P | W | U);
+    model.store(0x100cn, 4, 0x2000n | P | W | U);
+    const [outcome] = probeOutcomes(model, write);
+    expect(outcome?.entries).toEqual([
+      { address: 0x100cn, width: 4, values: [0x2000n | P | W | U | A] },
+      { address: PTE, width: 4, values: [0x7000n | ALL] },
+      { address: PTE + 4n, width: 4, values: [0x9000n | ALL] },
+    ]);
+  });
+
+  it('report the first page with flags of the second in doubt', () => {
+    const outcomes = probeOutcomes(space(0n, 0x9000n | P | W), write);
+    expect(outcomes.map(fault)).toEqual([[2, page + 0xffen]]);
+    expect(outcomes[0]?.entries).toEqual([
+      { address: PTE + 4n, width: 4, values: [0x9000n | P | W | A | D, 0x9000n | P | W] },
+    ]);
+  });
+
   it('report either page if both fault', () => {
     expect(probeOutcomes(space(0n, 0n), read).map(fault)).toEqual([
       [0, page + 0xffen],
@@ -110,6 +136,8 @@ describe('probes across a page boundary', () => {
     model.store(PTE + 4n, 4, 0xa000n | ALL);
     const values = probeOutcomes(model, read).map((outcome) => outcome.outcome === 'ok' && outcome.value);
     expect(values).toEqual([0x0000_4433n, 0x6655_4433n]);
+    const sources = probeOutcomes(model, read).map((outcome) => outcome.source);
+    expect(sources).toEqual(['tables', 'cached translation']);
   });
 });
 
@@ -216,7 +244,8 @@ describe('judge', () => {
       source: 'tables',
     };
     expect(judge(read, [doubtful], { outcome: 'ok', value: 0x1an }).match).toBe(true);
-    expect(judge(read, [doubtful], { outcome: 'ok', value: 0x2an }).match).toBe(false);
+    const wrong = judge(read, [doubtful], { outcome: 'ok', value: 0x2an });
+    expect(wrong.match ? '' : wrong.explanation).toContain('value 0x10 (bits 0xf either way) at physical');
     const gp: ProbeOutcome = {
       outcome: 'fault',
       vector: 13,
@@ -226,6 +255,20 @@ describe('judge', () => {
       source: 'tables',
     };
     expect(judge(read, [gp], { outcome: 'fault', vector: 13, errorCode: 0, cr2: 0x55n }).match).toBe(true);
+  });
+
+  it('names implicit accesses, and no CR2 for other exceptions', () => {
+    const allowed = probeOutcomes(space(), { ...read, implicit: true });
+    const wrong = judge({ ...read, size: 1, implicit: true }, allowed, {
+      outcome: 'fault',
+      vector: 13,
+      errorCode: 0,
+      cr2: 5n,
+    });
+    expect(wrong.match ? '' : wrong.explanation).toBe(
+      'implicit supervisor read of 1 byte at 0xc05ffc must give value 0x44332211 at physical 0x7ffc; ' +
+        'but saw exception 13 with error code 0x0.',
+    );
   });
 
   it('puts error codes into words', () => {

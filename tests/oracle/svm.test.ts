@@ -115,6 +115,8 @@ describe('VMRUN consistency checks (APM vol. 2 15.5.1)', () => {
     expect(check({ cr4: CR4.PAE, npEnable: true }, { memory })).toBe('valid');
     expect(check({ cr4: CR4.PAE, cr0: CR0.PE }, { memory })).toBe('valid');
     expect(check({}, { memory })).toBe('valid');
+    entries64(memory, 0x1010n, 1n << 5n); // absent: its other bits do not count
+    expect(check({ cr4: CR4.PAE }, { memory })).toBe('valid');
   });
 
   it('nested paging needs host paging, a legal nCR3 and a legal G_PAT (15.25.3, 15.25.4)', () => {
@@ -155,6 +157,11 @@ describe('event injection (APM vol. 2 15.20)', () => {
     const in64 = { efer: EFER.SVME | EFER.LME | EFER.LMA, cr4: CR4.PAE, csLong: true, csDefaultBig: false };
     expect(inject(3, 5, in64)).toBe('invalid');
     expect(inject(3, 5)).toBe('valid');
+    expect(inject(3, 5, { ...in64, csLong: false })).toBe('valid');
+    expect(inject(3, 5, { csLong: true })).toBe('valid');
+    expect(inject(3, 5, { ...in64, cr0: CR0.PE, efer: EFER.SVME | EFER.LME })).toBe('valid');
+    expect(inject(3, 13, in64)).toBe('valid');
+    expect(inject(3, 4, in64)).toBe('either');
   });
 });
 
