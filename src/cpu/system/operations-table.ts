@@ -2,6 +2,7 @@ import { BCD_OPERATIONS } from './bcd.ts';
 import { DESCRIPTOR_QUERY_OPERATIONS } from './descriptor-queries.ts';
 import { INTERRUPT_FLAG_OPERATIONS } from './interrupt-flag.ts';
 import { INTERRUPT_OPERATIONS } from './interrupts.ts';
+import { MISC_OPERATIONS } from './misc.ts';
 import type { Operation } from './operations.ts';
 import { PORT_OPERATIONS } from './ports.ts';
 import { SEGMENT_OPERATIONS } from './segments.ts';
@@ -20,4 +21,5 @@ export const OPERATIONS: Readonly<Record<string, Operation | undefined>> = {
   ...BCD_OPERATIONS,
   ...DESCRIPTOR_QUERY_OPERATIONS,
   ...INTERRUPT_FLAG_OPERATIONS,
+  ...MISC_OPERATIONS,
 };
