@@ -64,6 +64,11 @@ export class MmioBus {
     return this.#core.get(page) ?? this.#pages.get(page);
   }
 
+  /** True if a device answers in the 4 KiB page with this frame number. */
+  claims(frame: number): boolean {
+    return this.#core.has(frame) || this.#pages.has(frame);
+  }
+
   /** Reads `size` bytes; unsigned. */
   read(address: number, size: AccessSize): number {
     const region = this.find(address);

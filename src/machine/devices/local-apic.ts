@@ -97,17 +97,25 @@ export class LocalApic implements MmioDevice, InterruptSource {
     this.#update();
   }
 
-  /** APIC_BASE, low and high half (10.4.4). */
-  get base(): { readonly lo: number; readonly hi: number } {
-    return { lo: this.#base.lo, hi: this.#base.hi };
+  /** APIC_BASE, low and high half (10.4.4). Reserved bits are the processor's to check; BSP cannot be written. */
+  get baseLo(): number {
+    return this.#base.lo;
   }
 
-  /** Takes a value whose reserved bits are checked; BSP cannot be written. Disabling forgets all state (10.4.3). */
-  setBase(lo: number, hi: number): void {
+  set baseLo(lo: number) {
     const wasEnabled = this.enabled;
-    this.#base.set(lo, hi);
+    this.#base.set(lo, this.#base.hi);
+    // A disabled APIC forgets all state (10.4.3).
     if (wasEnabled && !this.enabled) this.init();
     this.#update();
+  }
+
+  get baseHi(): number {
+    return this.#base.hi;
+  }
+
+  set baseHi(hi: number) {
+    this.#base.set(this.#base.lo, hi);
   }
 
   /** The global enable in APIC_BASE. CPUID shows the APIC feature only while it is set. */
@@ -120,14 +128,13 @@ export class LocalApic implements MmioDevice, InterruptSource {
     return this.#id >>> 24;
   }
 
-  /** TPR, 8 bits; CR8 of a processor with long mode is its upper half. */
+  /** CR8: bits 7:4 of TPR (10.8.6). */
   get taskPriority(): number {
-    return this.#priority.tpr;
+    return this.#priority.tpr >> 4;
   }
 
   set taskPriority(value: number) {
-    this.#priority.tpr = value & 0xff;
-    this.#update();
+    this.#writeTpr((value & 0xf) << 4);
   }
 
   get pending(): boolean {
@@ -222,7 +229,7 @@ export class LocalApic implements MmioDevice, InterruptSource {
         this.#id = value & 0xff00_0000;
         break;
       case APIC.TPR:
-        this.taskPriority = value;
+        this.#writeTpr(value & 0xff);
         break;
       case APIC.EOI:
         this.#endOfInterrupt();
@@ -256,6 +263,11 @@ export class LocalApic implements MmioDevice, InterruptSource {
       default:
         if (!isReadOnly(offset)) this.#fail(ESR.ILLEGAL_REGISTER);
     }
+  }
+
+  #writeTpr(value: number): void {
+    this.#priority.tpr = value;
+    this.#update();
   }
 
   /** Software disable masks the whole LVT; what waits or is in service stays (10.4.7.2). */

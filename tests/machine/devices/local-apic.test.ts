@@ -99,16 +99,18 @@ describe('local APIC registers', () => {
 
   it('move with APIC_BASE, and forget their state at a global disable', () => {
     const { mmio, apic, write, enable } = machine();
-    expect(apic.base).toEqual({ lo: 0xfee0_0900, hi: 0 });
+    expect([apic.baseLo, apic.baseHi]).toEqual([0xfee0_0900, 0]);
     enable();
-    apic.setBase(0xd000_0800, 0x1);
-    expect(apic.base).toEqual({ lo: 0xd000_0900, hi: 1 });
+    apic.baseLo = 0xd000_0800;
+    apic.baseHi = 1;
+    expect([apic.baseLo, apic.baseHi]).toEqual([0xd000_0900, 1]);
     expect(mmio.read(BASE + SVR, 4)).toBe(0xffff_ffff);
     expect(mmio.read(0x1_d000_0000 + SVR, 4)).toBe(0x1ff);
-    apic.setBase(0xfee0_0000, 0);
+    apic.baseHi = 0;
+    apic.baseLo = 0xfee0_0000;
     expect(apic.enabled).toBe(false);
     expect(mmio.find(BASE)).toBeUndefined();
-    apic.setBase(0xfee0_0800, 0);
+    apic.baseLo = 0xfee0_0800;
     expect(mmio.read(BASE + SVR, 4)).toBe(0xff);
     write(LVT_TIMER, 0x20);
     expect(mmio.read(BASE + LVT_TIMER, 4)).toBe(0x1_0020);
@@ -153,8 +155,8 @@ describe('local APIC priorities', () => {
     const { apic, read, write, enable, raise } = machine();
     enable();
     raise(0x80);
-    apic.taskPriority = 0x8f;
-    expect(read(TPR)).toBe(0x8f);
+    apic.taskPriority = 8;
+    expect([read(TPR), apic.taskPriority]).toEqual([0x80, 8]);
     expect(apic.pending).toBe(false);
     expect(apic.acknowledge()).toBe(0xff);
     for (let word = 0; word < 8; word++) expect(read(ISR + word * 0x10)).toBe(0);
@@ -297,7 +299,7 @@ describe('LINT0 and LINT1', () => {
 
   it('are INTR and NMI without APIC', () => {
     const { apic, events } = machine();
-    apic.setBase(0xfee0_0000, 0);
+    apic.baseLo = 0xfee0_0000;
     apic.lint0.set(true);
     expect(apic.acknowledge()).toBe(0x77);
     apic.lint1.set(true);

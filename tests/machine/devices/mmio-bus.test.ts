@@ -26,6 +26,12 @@ describe('MMIO bus', () => {
     expect(wide.written).toEqual([0x10, 2, 0x2345]);
     expect(bus.find(0xd000_1fff)).toBe(wide);
     expect(bus.find(0xd000_2000)).toBeUndefined();
+    expect([0xcffff, 0xd0000, 0xd0001, 0xd0002].map((frame) => bus.claims(frame))).toEqual([
+      false,
+      true,
+      true,
+      false,
+    ]);
   });
 
   it('reads all ones where nobody is, also above 4 GiB', () => {
