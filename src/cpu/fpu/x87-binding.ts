@@ -19,6 +19,8 @@ export const MXCSR_MASK = 0xffff;
 /** Intel and AMD differ in when FXSAVE keeps the pointers. */
 const modelOf = (cpu: Cpu): X87Model => ({
   fxsavePointersOnlyOnError: cpu.model.vendor === 'AuthenticAMD',
+  // CPUID 8000_0008:EBX[2] (RstrFpErrPtrs) came with Zen 2.
+  fxrstorPointersOnlyOnError: cpu.model.vendor === 'AuthenticAMD' && cpu.model.family < 23,
   segmentsDeprecated: false,
   dataPointerOnlyOnException: false,
 });
@@ -41,7 +43,7 @@ export class X87Binding implements X87Core {
     return (_cpu, instruction) => {
       this.#checkAvailable(wait);
       this.#form = form;
-      executeX87(form, this.fpu, this, instruction.rmRegister);
+      executeX87(form, this.fpu, this, instruction.modrm & 7);
     };
   }
 
