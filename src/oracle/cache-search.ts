@@ -62,15 +62,17 @@ export function walksNow(timeline: Timeline, gva: bigint): Walk[] {
 
 /** Translations of `gva` that may still be cached for the current address space. */
 export function cachedTranslations(timeline: Timeline, gva: bigint): CachedTranslation[] {
-  const { cpu, asid, now } = timeline;
+  const { cpu, asid } = timeline;
   const found: CachedTranslation[] = [];
-  const pcids = new Set(timeline.contexts(asid, 0, now).map((context) => currentPcid(context.cpu)));
-  for (const pcid of pcids) {
+  for (const pcid of timeline.pcids(asid)) {
     const flushes = timeline.flushes(asid, pcid);
+    const sinceAny = lastFlushOf(gva, true, flushes);
+    const sinceNonGlobal = lastFlushOf(gva, false, flushes);
     for (const epoch of epochs(timeline, gva, pcid)) {
-      if (flushes.some(({ step, what }) => step > epoch.last && what.kind === 'all')) continue;
+      if (epoch.last < sinceAny) continue;
       for (const context of timeline.contexts(asid, epoch.from, epoch.last)) {
         if (currentPcid(context.cpu) !== pcid) continue;
+        if (epoch.last < sinceNonGlobal && !has(context.cpu.cr4, CR4.PGE)) continue;
         const start = firstEntry(context.cpu, gva);
         if (start.kind !== 'entry') continue;
         followCached(timeline, gva, epoch, context, start.place, {
@@ -83,6 +85,13 @@ export function cachedTranslations(timeline: Timeline, gva: bigint): CachedTrans
     }
   }
   return found;
+}
+
+/** Step of the last flush that drops every translation of `gva`, of any page size; 0 if there was none. */
+function lastFlushOf(gva: bigint, global: boolean, flushes: readonly Flush[]): number {
+  const drops = ({ what }: Flush): boolean =>
+    what.kind === 'page' ? what.linear >> 12n === gva >> 12n : what.kind === 'all' || !global;
+  return flushes.findLast(drops)?.step ?? 0;
 }
 
 /** Whether no invalidation since step `installed` covers the translation (SDM vol. 3A 4.10.4.1, APM vol. 2 5.5.3). */

@@ -1,5 +1,5 @@
 import { bits, CR0, CR4, EFER, has } from './bits.ts';
-import type { OracleCpu } from './cpu.ts';
+import { currentPcid, type OracleCpu } from './cpu.ts';
 import type { PhysicalMemory, Width } from './memory.ts';
 
 /** What 4 bytes of memory held from step `from` on. */
@@ -150,9 +150,8 @@ export class Timeline {
    */
   contexts(asid: number, from: number, last: number): Context[] {
     const found = new Map<OracleCpu, { from: number; last: number; cpu: OracleCpu }>();
-    for (let i = this.#periods.length - 1; i >= 0; i--) {
+    for (let i = this.#periodAt(last); i >= 0; i--) {
       const period = this.#periods[i]!;
-      if (period.from > last) continue;
       const end = (this.#periods[i + 1]?.from ?? this.#now + 1) - 1;
       if (end < from) break;
       if (period.asid !== asid) continue;
@@ -174,6 +173,13 @@ export class Timeline {
     );
   }
 
+  /** Every PCID that an ASID has had. */
+  pcids(asid: number): ReadonlySet<number> {
+    return new Set(
+      this.#periods.filter((period) => period.asid === asid).map(({ walker }) => currentPcid(walker)),
+    );
+  }
+
   /**
    * Forgets what no cache can still hold: everything before the last complete flush of each ASID that ever ran.
    * Answers stay the same; long runs stay small.
@@ -182,11 +188,8 @@ export class Timeline {
     const asids = new Set(this.#periods.map((period) => period.asid));
     let horizon = this.#now;
     for (const asid of asids) {
-      const complete = this.#flushes.filter(
-        (flush) =>
-          flush.what.kind === 'all' && flush.pcid === null && (flush.asid === null || flush.asid === asid),
-      );
-      horizon = Math.min(horizon, complete.at(-1)?.step ?? 0);
+      const complete = this.#flushes.findLast((flush) => this.#leavesNothing(flush, asid));
+      horizon = Math.min(horizon, complete?.step ?? 0);
     }
     this.#periods = lastBefore(this.#periods, horizon);
     this.#flushes = this.#flushes.filter((flush) => flush.step >= horizon);
@@ -198,6 +201,26 @@ export class Timeline {
     let size = this.#periods.length + this.#flushes.length;
     for (const versions of this.#versions.values()) size += versions.length;
     return size;
+  }
+
+  /** Whether nothing that was cached under an ASID before a flush is cached after it. */
+  #leavesNothing({ asid, pcid, what, step }: Flush, of: number): boolean {
+    if ((asid !== null && asid !== of) || what.kind === 'page') return false;
+    const before = this.#periods.filter((period) => period.asid === of && period.from < step);
+    if (pcid !== null && before.some((period) => currentPcid(period.walker) !== pcid)) return false;
+    return what.kind === 'all' || !before.some((period) => has(period.walker.cr4, CR4.PGE));
+  }
+
+  /** Index of the period at a step. */
+  #periodAt(step: number): number {
+    let low = 0;
+    let high = this.#periods.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#periods[middle]!.from <= step) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 
   #versionsOf(unit: bigint): Version[] {

@@ -523,6 +523,25 @@ describe('memory', () => {
     expect(outcomes(model)).toContain('678');
   });
 
+  it('prune goes by CR3 loads too, unless an ASID has had global pages', () => {
+    for (const [pge, shrinks] of [
+      [0n, true],
+      [CR4.PGE, false],
+    ] as const) {
+      const { model } = mapped(twoLevel({}, pge));
+      for (let i = 0; i < 50; i++) {
+        model.store(PTE, 4, BigInt(0x1_0000 + i * 0x1000) | ALL | G);
+        model.writeCr3(0x1000n);
+      }
+      const before = outcomes(model);
+      const size = model.historySize;
+      model.prune();
+      expect(outcomes(model)).toEqual(before);
+      expect(before).toHaveLength(shrinks ? 1 : 51);
+      expect(model.historySize < size / 5).toBe(shrinks);
+    }
+  });
+
   it('prune forgets only what no answer needs', () => {
     const { model } = mapped();
     for (let i = 0; i < 50; i++) {
