@@ -1,7 +1,19 @@
 import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { CR0, CR4, EFLAGS, EFLAGS_STATUS } from '../../arch/registers.ts';
-import { executeX87, fxrstor, fxsave, softFloatOf, X87, X87_FORMS, type X87Core, type X87Form, type X87Model } from '../../isa/x87/index.ts';
+import {
+  executeX87,
+  fxrstor,
+  fxsave,
+  type OperandPiece,
+  operandAccess,
+  softFloatOf,
+  X87,
+  X87_FORMS,
+  type X87Core,
+  type X87Form,
+  type X87Model,
+} from '../../isa/x87/index.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Instruction } from '../instruction.ts';
 import { CS, FPU, MXCSR, XMM } from '../layout.ts';
@@ -90,15 +102,23 @@ export class X87Binding implements X87Core {
   }
 
   readOperand(bytes: number): boolean {
-    copyIn(this.#cpu, this.#linear(bytes, false), this.fpu.operand, bytes);
+    const { probes, pieces } = operandAccess(bytes);
+    for (const piece of probes) this.#check(piece, 0);
+    for (const piece of pieces) {
+      copyIn(this.#cpu, this.#pieceLinear(piece, false), this.fpu.operand + piece.offset, piece.bytes);
+    }
     return true;
   }
   probeOperand(bytes: number): boolean {
-    this.#cpu.memory.check(this.#linear(bytes, true), bytes, this.#cpu.dataAccess | ACCESS.WRITE);
+    const { probes, pieces } = operandAccess(bytes);
+    for (const piece of probes) this.#check(piece, ACCESS.WRITE);
+    for (const piece of pieces) this.#check(piece, ACCESS.WRITE);
     return true;
   }
   writeOperand(bytes: number): void {
-    copyOut(this.#cpu, this.#linear(bytes, true), this.fpu.operand, bytes);
+    for (const piece of operandAccess(bytes).pieces) {
+      copyOut(this.#cpu, this.#pieceLinear(piece, true), this.fpu.operand + piece.offset, piece.bytes);
+    }
   }
 
   /** CR0.NE clear: FERR# would raise IRQ 13 through the chipset; the PC that Umbra is has no such wire (SDM vol. 1 8.7). */
@@ -106,8 +126,24 @@ export class X87Binding implements X87Core {
     this.#cpu.raise(VECTOR.MF);
   }
 
+  #check(piece: OperandPiece, write: number): void {
+    const linear = this.#pieceLinear(piece, write !== 0);
+    this.#cpu.memory.check(linear, piece.bytes, this.#cpu.dataAccess | write);
+  }
+
+  #pieceLinear({ offset, bytes }: OperandPiece, write: boolean): number {
+    const { segment, effectiveAddress, addressMask } = this.#instruction;
+    return segmentLinear(this.#cpu, segment, ((effectiveAddress + offset) & addressMask) >>> 0, bytes, write);
+  }
+
   #linear(bytes: number, write: boolean): number {
-    return segmentLinear(this.#cpu, this.#instruction.segment, this.#instruction.effectiveAddress, bytes, write);
+    return segmentLinear(
+      this.#cpu,
+      this.#instruction.segment,
+      this.#instruction.effectiveAddress,
+      bytes,
+      write,
+    );
   }
 
   /** FXSAVE (SDM vol. 2A): the XMM part only with CR4.OSFXSR is left to the processor; this one always has it. */

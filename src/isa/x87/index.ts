@@ -1,4 +1,4 @@
-export { operandPieces, type OperandPiece, PLAIN_MODEL, type X87Core, type X87Model } from './core.ts';
+export { type OperandPiece, operandAccess, type X87Core, type X87Model } from './core.ts';
 export { executeX87, type X87Form } from './form.ts';
 export { X87_FORMS } from './forms.ts';
 export { fxrstor, fxsave } from './instructions/environment.ts';

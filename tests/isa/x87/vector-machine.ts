@@ -2,7 +2,7 @@
  * The least processor that can run the x87 vectors: prefixes, ModRM addresses, segment bases and limits, page rights
  * and alignment checks, and nothing else of the instruction set.
  */
-import { operandPieces, type X87Core } from '../../../src/isa/x87/core.ts';
+import { operandAccess, type X87Core } from '../../../src/isa/x87/core.ts';
 import { executeX87 } from '../../../src/isa/x87/form.ts';
 import { findX87Form, X87_FORMS } from '../../../src/isa/x87/forms.ts';
 import type { VectorEnvironment, VectorFault } from '../../vectors/format.ts';
@@ -54,7 +54,6 @@ export class VectorMachine implements VectorDriver, X87Core {
   #fault: VectorFault | null = null;
   #segment = DS;
   #wideAddress = true;
-  #checkedAlignment = 1;
 
   instructionPointer = 0;
   codeSegment = 0;
@@ -144,9 +143,6 @@ export class VectorMachine implements VectorDriver, X87Core {
       }
       if (modrm < 0xc0) at += this.#address(modrm, code.base + at, override);
       this.opcode = ((opcode & 7) << 8) | modrm;
-      // The operand's size matters to alignment checks only (SDM vol. 3A table 6-7).
-      const size = form.reads ?? form.writes ?? 1;
-      this.#checkedAlignment = typeof size === 'string' ? this.operandBits / 8 : size === 10 ? 8 : size;
       executeX87(form, this.#unit.fpu, this, modrm & 7);
     }
     if (!this.#fault) state.set('eip', at);
@@ -214,7 +210,8 @@ export class VectorMachine implements VectorDriver, X87Core {
 
   /** Segment limit, alignment and page rights of the whole operand. */
   #checkOperand(bytes: number, write: boolean): boolean {
-    return operandPieces(bytes).every((piece) =>
+    const { probes, pieces } = operandAccess(bytes);
+    return [...probes, ...pieces].every((piece) =>
       this.#checkPiece(this.#offset(piece.offset), piece.bytes, write),
     );
   }
@@ -232,7 +229,7 @@ export class VectorMachine implements VectorDriver, X87Core {
       return false;
     }
     const linear = (segment.base + offset) >>> 0;
-    if (this.#state.get('eflags') & EFLAGS_AC && this.#linear(0) % this.#checkedAlignment !== 0) {
+    if (this.#state.get('eflags') & EFLAGS_AC && linear % bytes !== 0) {
       this.#raise(ALIGNMENT_CHECK);
       return false;
     }
@@ -252,7 +249,7 @@ export class VectorMachine implements VectorDriver, X87Core {
 
   /** Every byte of the operand: its place in the operand buffer and its linear address. */
   *#places(size: number): Generator<readonly [at: number, linear: number]> {
-    for (const { offset, bytes } of operandPieces(size)) {
+    for (const { offset, bytes } of operandAccess(size).pieces) {
       const linear = this.#linear(offset);
       for (let n = 0; n < bytes; n++) yield [this.#unit.fpu.operand + offset + n, linear + n];
     }

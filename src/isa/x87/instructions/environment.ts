@@ -123,7 +123,7 @@ export function fxrstor(fpu: X87): void {
   fpu.control = word(0);
   fpu.status = word(2);
   fpu.valid = word(4);
-  if (!fpu.model.fxsavePointersOnlyOnError || (fpu.status & FSW.ES) !== 0) {
+  if (!fpu.model.fxrstorPointersOnlyOnError || (fpu.status & FSW.ES) !== 0) {
     fpu.setPointers(word(6), from.getUint32(8, true), word(12), from.getUint32(16, true), word(20));
   }
   for (let i = 0; i < 8; i++) fpu.copySlot(fpu.st(i), fpu.operand + 32 + i * 16);
