@@ -8,7 +8,21 @@ export type Semantics = (op: Builder, ...operands: Operand[]) => void;
  * only), R (register only r/m), G (ModRM reg), Z (low opcode bits), I (immediate), J (relative), O (moffs), S, C, D
  * (segment, control, debug register in ModRM reg), A (far pointer), or a fixed register.
  */
-export type OperandKind = 'E' | 'M' | 'R' | 'G' | 'Z' | 'I' | 'J' | 'O' | 'S' | 'C' | 'D' | 'A' | 'fixed' | 'one';
+export type OperandKind =
+  | 'E'
+  | 'M'
+  | 'R'
+  | 'G'
+  | 'Z'
+  | 'I'
+  | 'J'
+  | 'O'
+  | 'S'
+  | 'C'
+  | 'D'
+  | 'A'
+  | 'fixed'
+  | 'one';
 
 /** b: byte; w: word; d: doubleword; q: quadword; v: operand size; z: operand size, at most 32; x: no size (an address). */
 export type OperandSize = 'b' | 'w' | 'd' | 'q' | 'v' | 'z' | 'x';
@@ -72,7 +86,12 @@ function parseOperand(text: string): OperandSpec {
   if (text === '1') return { kind: 'one', size: 'b', register: 0, signed: false };
   const match = /^(s?)([EMRGZIJOSCDA])([bwdqvzx])$/.exec(text);
   if (!match) throw new Error(`operand ${text} is not of the table's notation`);
-  return { kind: match[2] as OperandKind, size: match[3] as OperandSize, register: 0, signed: match[1] === 's' };
+  return {
+    kind: match[2] as OperandKind,
+    size: match[3] as OperandSize,
+    register: 0,
+    signed: match[1] === 's',
+  };
 }
 
 function parseEncoding(text: string): Encoding {
@@ -85,9 +104,9 @@ function parseEncoding(text: string): Encoding {
   if (words[0] === '0F' && words.length > 1) {
     words.shift();
     map = 1;
-    const escape = words[0] as string;
-    if ((escape === '38' || escape === '3A') && words.length > 1 && !(words[1] as string).startsWith('/')) {
-      map = escape === '38' ? 2 : 3;
+    const second = words[0] as string;
+    if ((second === '38' || second === '3A') && words.length > 1 && !(words[1] as string).startsWith('/')) {
+      map = second === '38' ? 2 : 3;
       words.shift();
     }
   }
@@ -97,7 +116,8 @@ function parseEncoding(text: string): Encoding {
   const tail = words.shift();
   const digit = tail && /^\/[0-7]$/.test(tail) ? Number(tail[1]) : -1;
   const fixedModrm = tail && /^[0-9A-F]{2}$/.test(tail) ? Number.parseInt(tail, 16) : -1;
-  if (Number.isNaN(opcode) || words.length > 0) throw new Error(`encoding ${text} is not of the table's notation`);
+  if (Number.isNaN(opcode) || words.length > 0)
+    throw new Error(`encoding ${text} is not of the table's notation`);
   return { map, opcode, plusRegister, modrm: tail !== undefined, digit, fixedModrm, mandatoryPrefix };
 }
 

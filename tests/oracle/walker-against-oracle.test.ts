@@ -384,8 +384,7 @@ describe('bit 8 of upper entries in long mode on AMD', () => {
     expect(at('4-level', 2, true)).toEqual(['#PF(0x0)', '#PF(0x0)']);
   });
 
-  // Open: src/arch/paging/four-level.ts reserves it there. Make this an `it` once it does not.
-  it.fails('is ignored in a PDPE (APM vol. 2 figure 5-21)', () => {
+  it('is ignored in a PDPE (APM vol. 2 figure 5-21)', () => {
     expect(at('4-level', 3, true)).toEqual(['#PF(0x0)', '#PF(0x0)']);
   });
 });

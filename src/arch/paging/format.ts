@@ -39,7 +39,7 @@ export interface PagingFeatures {
   readonly pse36: boolean;
   /** The CPU has 1 GiB pages (4-level and 5-level paging). */
   readonly pages1G: boolean;
-  /** AMD reserves bit 8 of non-leaf entries at level 3 and up (APM vol. 2 5.3.3). */
+  /** AMD reserves bit 8 of PML4Es and PML5Es, not of PDPEs (APM vol. 2 figures 5-19 to 5-21). */
   readonly amd: boolean;
 }
 

@@ -40,8 +40,8 @@ export function longModeShapes(features: PagingFeatures, levels: number): LevelS
   const page: LevelShape = { reserved: high, plain: true };
   const directory: LevelShape = { reserved: high, largeReserved: [...high, [20, 13]], plain: true };
   const pointer: LevelShape = features.pages1G
-    ? { reserved: upper, largeReserved: [...high, [29, 13]], plain: true }
-    : { reserved: [...upper, [7, 7]], plain: true };
+    ? { reserved: high, largeReserved: [...high, [29, 13]], plain: true }
+    : { reserved: [...high, [7, 7]], plain: true };
   // PML4E and PML5E never map a page: PS is reserved.
   const top: LevelShape = { reserved: [...upper, [7, 7]], plain: true };
   return [page, directory, pointer, top, top].slice(0, levels);

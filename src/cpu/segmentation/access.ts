@@ -15,7 +15,13 @@ function within(cpu: Cpu, segment: number, offset: number, size: number, write: 
  * Linear address of `size` bytes at an offset of a segment register's segment. Raises #SS(0) for SS and #GP(0) for
  * others when the segment does not allow the access (SDM vol. 3A 5.3, 5.5).
  */
-export function segmentLinear(cpu: Cpu, segment: number, offset: number, size: number, write: boolean): number {
+export function segmentLinear(
+  cpu: Cpu,
+  segment: number,
+  offset: number,
+  size: number,
+  write: boolean,
+): number {
   if (!within(cpu, segment, offset >>> 0, size, write)) cpu.raise(segment === SS ? VECTOR.SS : VECTOR.GP, 0);
   return (cpu.state.segmentBase(segment) + offset) >>> 0;
 }
@@ -24,7 +30,13 @@ export function segmentLinear(cpu: Cpu, segment: number, offset: number, size: n
 export function readSegment(cpu: Cpu, segment: number, offset: number, size: 1 | 2 | 4): number {
   return cpu.memory.read(segmentLinear(cpu, segment, offset, size, false), size, cpu.dataAccess);
 }
-export function writeSegment(cpu: Cpu, segment: number, offset: number, size: 1 | 2 | 4, value: number): void {
+export function writeSegment(
+  cpu: Cpu,
+  segment: number,
+  offset: number,
+  size: 1 | 2 | 4,
+  value: number,
+): void {
   cpu.memory.write(segmentLinear(cpu, segment, offset, size, true), size, value, cpu.dataAccess);
 }
 /** Raises what a write would raise. */

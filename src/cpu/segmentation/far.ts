@@ -6,12 +6,7 @@ import { innerStack, writeInnerFrame } from '../events/deliver.ts';
 import { CS, SS } from '../layout.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
 import { type Descriptor, isNullSelector, readDescriptor, selectorError } from './descriptor.ts';
-import {
-  checkStackSegment,
-  dropInaccessibleSegments,
-  fillSegment,
-  loadReal,
-} from './load.ts';
+import { checkStackSegment, dropInaccessibleSegments, fillSegment, loadReal } from './load.ts';
 import { taskSwitch } from './task-switch.ts';
 
 const { RPL } = SELECTOR;
@@ -150,7 +145,8 @@ function callInner(cpu: Cpu, gate: Descriptor, code: Descriptor, offset: number,
   const stackSegment = checkStackSegment(cpu, selector, code.dpl, VECTOR.TS);
   const old = new StackWalk(cpu);
   const values = [state.selector(SS), state.gpr(RSP)];
-  for (let parameter = gate.gateParameters - 1; parameter >= 0; parameter--) values.push(old.peek(parameter * size, size));
+  for (let parameter = gate.gateParameters - 1; parameter >= 0; parameter--)
+    values.push(old.peek(parameter * size, size));
   values.push(state.selector(CS), cpu.nextEip);
   const mask = (stackSegment.attributes & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
   const top = (pointer & mask) >>> 0;
@@ -222,4 +218,3 @@ export function returnOuter(
   dropInaccessibleSegments(cpu);
   cpu.updateContext();
 }
-

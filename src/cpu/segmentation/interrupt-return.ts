@@ -8,7 +8,8 @@ import { checkReturnCode, returnOuter } from './far.ts';
 import { fillSegment, loadReal, V86_ATTRIBUTES } from './load.ts';
 import { taskSwitch } from './task-switch.ts';
 
-const ALWAYS = EFLAGS.CF | EFLAGS.PF | EFLAGS.AF | EFLAGS.ZF | EFLAGS.SF | EFLAGS.TF | EFLAGS.DF | EFLAGS.OF | EFLAGS.NT;
+const ALWAYS =
+  EFLAGS.CF | EFLAGS.PF | EFLAGS.AF | EFLAGS.ZF | EFLAGS.SF | EFLAGS.TF | EFLAGS.DF | EFLAGS.OF | EFLAGS.NT;
 
 /** Flags that a 32-bit IRET may change beyond what the 16-bit one does. */
 const WIDE = EFLAGS.RF | EFLAGS.AC | EFLAGS.ID;
@@ -122,14 +123,20 @@ function returnMask(cpu: Cpu, cpl: number, size: 2 | 4): number {
 function returnToV86(cpu: Cpu, stack: StackWalk, eip: number, selector: number, flags: number): void {
   const { state } = cpu;
   const pointer = stack.pop(4);
-  const selectors: [number, number][] = [[SS, 0], [ES, 0], [DS, 0], [FS, 0], [GS, 0]];
+  const selectors: [number, number][] = [
+    [SS, 0],
+    [ES, 0],
+    [DS, 0],
+    [FS, 0],
+    [GS, 0],
+  ];
   for (const entry of selectors) entry[1] = stack.pop(4) & 0xffff;
   if (eip > 0xffff) cpu.raiseGeneralProtection();
   mergeFlags(cpu, flags, 0xffff_ffff & ~EFLAGS.ONE);
   selectors.push([CS, selector]);
-  for (const [segment, value] of selectors) state.setSegment(segment, value, value << 4, 0xffff, V86_ATTRIBUTES);
+  for (const [segment, value] of selectors)
+    state.setSegment(segment, value, value << 4, 0xffff, V86_ATTRIBUTES);
   state.setGpr(RSP, pointer);
   cpu.cpl = 3;
   cpu.nextEip = eip;
 }
-

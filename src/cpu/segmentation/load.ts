@@ -3,7 +3,13 @@ import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../layout.ts';
-import { type Descriptor, isNullSelector, markDescriptorAccessed, readDescriptor, selectorError } from './descriptor.ts';
+import {
+  type Descriptor,
+  isNullSelector,
+  markDescriptorAccessed,
+  readDescriptor,
+  selectorError,
+} from './descriptor.ts';
 
 const REAL_ATTRIBUTES = ATTRIBUTE.P | ATTRIBUTE.S | ATTRIBUTE.WRITABLE | ATTRIBUTE.ACCESSED;
 /** Virtual-8086 segments: data, writable, DPL 3, limit 64 KiB (SDM vol. 3B 20.2.1). */
@@ -45,7 +51,8 @@ export function checkStackSegment(cpu: Cpu, selector: number, cpl: number, vecto
   if (isNullSelector(selector)) cpu.raise(vector, selectorError(selector));
   const descriptor = readDescriptor(cpu, selector, vector);
   const rpl = selector & SELECTOR.RPL;
-  if (rpl !== cpl || descriptor.dpl !== cpl || !descriptor.isWritableData) cpu.raise(vector, selectorError(selector));
+  if (rpl !== cpl || descriptor.dpl !== cpl || !descriptor.isWritableData)
+    cpu.raise(vector, selectorError(selector));
   if (!descriptor.present) cpu.raise(VECTOR.SS, selectorError(selector));
   return descriptor;
 }
@@ -73,7 +80,12 @@ export function unusable(cpu: Cpu, segment: number, selector: number): void {
 }
 
 /** Loads the hidden part from a checked descriptor and sets its accessed bit. */
-export function fillSegment(cpu: Cpu, segment: number, descriptor: Descriptor, selector = descriptor.selector): void {
+export function fillSegment(
+  cpu: Cpu,
+  segment: number,
+  descriptor: Descriptor,
+  selector = descriptor.selector,
+): void {
   const attributes = markDescriptorAccessed(cpu, descriptor);
   cpu.state.setSegment(segment, selector, descriptor.base, descriptor.limit, attributes);
 }

@@ -5,8 +5,15 @@ import { CR0, EFLAGS } from '../../arch/registers.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, SYSTEM, TR } from '../layout.ts';
 import { loadCr3 } from '../system/control-registers.ts';
-import { Descriptor, isNullSelector, readDescriptor, selectorError } from './descriptor.ts';
-import { checkStackSegment, fillSegment, loadDataSegment, loadLdt, unusable, V86_ATTRIBUTES } from './load.ts';
+import { type Descriptor, isNullSelector, readDescriptor, selectorError } from './descriptor.ts';
+import {
+  checkStackSegment,
+  fillSegment,
+  loadDataSegment,
+  loadLdt,
+  unusable,
+  V86_ATTRIBUTES,
+} from './load.ts';
 
 export interface TaskSwitch {
   readonly source: 'jump' | 'call' | 'iret';
@@ -71,7 +78,10 @@ function checkTarget(cpu: Cpu, selector: number, request: TaskSwitch, ext: numbe
   const error = selectorError(selector) | ext;
   if (isNullSelector(selector) || (selector & SELECTOR.TI) !== 0) cpu.raise(vector, error);
   const target = readDescriptor(cpu, selector, vector);
-  const wanted = request.source === 'iret' ? [SYSTEM_TYPE.TSS_16_BUSY, SYSTEM_TYPE.TSS_32_BUSY] : [SYSTEM_TYPE.TSS_16_AVAILABLE, SYSTEM_TYPE.TSS_32_AVAILABLE];
+  const wanted =
+    request.source === 'iret'
+      ? [SYSTEM_TYPE.TSS_16_BUSY, SYSTEM_TYPE.TSS_32_BUSY]
+      : [SYSTEM_TYPE.TSS_16_AVAILABLE, SYSTEM_TYPE.TSS_32_AVAILABLE];
   if (target.isSegment || !(wanted as number[]).includes(target.type)) cpu.raise(vector, error);
   if (!target.present) cpu.raise(VECTOR.NP, error);
   if (target.limit < layoutOf(target.type).limit) cpu.raise(VECTOR.TS, error);
@@ -81,7 +91,8 @@ function checkTarget(cpu: Cpu, selector: number, request: TaskSwitch, ext: numbe
 /** Reads the whole incoming state before anything changes, so that a page fault leaves the old task as it is. */
 function readTask(cpu: Cpu, base: number, layout: Layout): TaskState {
   const { size } = layout;
-  const read = (offset: number, width: 2 | 4): number => cpu.memory.read((base + offset) >>> 0, width, ACCESS.IMPLICIT);
+  const read = (offset: number, width: 2 | 4): number =>
+    cpu.memory.read((base + offset) >>> 0, width, ACCESS.IMPLICIT);
   const registers = Array.from({ length: 8 }, (_, n) => {
     const value = read(layout.registers + n * size, size);
     // A 16-bit TSS leaves upper halves undefined; processors set them.
@@ -136,7 +147,7 @@ function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
   const { state } = cpu;
   state.eip = next.eip;
   state.eflags = ((flags & 0x003f_7fd5) | EFLAGS.ONE) >>> 0;
-  next.registers.forEach((value, n) => state.setGpr(n, value));
+  for (const [n, value] of next.registers.entries()) state.setGpr(n, value);
   // Segment registers hold the selectors even if loading one of them faults.
   for (const [n, segment] of SEGMENT_ORDER.entries()) unusable(cpu, segment, next.selectors[n] ?? 0);
   unusable(cpu, LDTR, next.ldt);
@@ -146,7 +157,14 @@ function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
 
 function loadSegments(cpu: Cpu, next: TaskState, flags: number, ext: number): void {
   const { state } = cpu;
-  const [es, cs, ss, ds, fs, gs] = SEGMENT_ORDER.map((_, n) => next.selectors[n] ?? 0) as [number, number, number, number, number, number];
+  const [es, cs, ss, ds, fs, gs] = SEGMENT_ORDER.map((_, n) => next.selectors[n] ?? 0) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   loadLdt(cpu, next.ldt, VECTOR.TS);
   if ((flags & EFLAGS.VM) !== 0) {
     for (const [n, segment] of SEGMENT_ORDER.entries()) {
@@ -159,7 +177,12 @@ function loadSegments(cpu: Cpu, next: TaskState, flags: number, ext: number): vo
   cpu.cpl = cs & SELECTOR.RPL;
   loadCode(cpu, cs, ext);
   fillSegment(cpu, SS, checkStackSegment(cpu, ss, cpu.cpl, VECTOR.TS));
-  for (const [segment, value] of [[ES, es], [DS, ds], [FS, fs], [GS, gs]] as const) {
+  for (const [segment, value] of [
+    [ES, es],
+    [DS, ds],
+    [FS, fs],
+    [GS, gs],
+  ] as const) {
     loadDataSegment(cpu, segment, value, VECTOR.TS);
   }
 }

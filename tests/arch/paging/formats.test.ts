@@ -106,7 +106,7 @@ describe('long mode reserved bits (SDM vol. 3A 4.5, tables 4-15 to 4-20)', () =>
     [
       '48 bits, NX, 1G, AMD',
       { maxPhysicalAddressBits: 48 },
-      [NX48, `${NX48} 000f0000001fe000`, '000f000000000100 000f00003fffe000', '000f000000000180'],
+      [NX48, `${NX48} 000f0000001fe000`, '000f000000000000 000f00003fffe000', '000f000000000180'],
     ],
     [
       '48 bits, NX, 1G, Intel',
@@ -121,7 +121,7 @@ describe('long mode reserved bits (SDM vol. 3A 4.5, tables 4-15 to 4-20)', () =>
     [
       '52 bits, NX, no 1G, AMD',
       { maxPhysicalAddressBits: 52, pages1G: false },
-      ['0000000000000000', '0000000000000000 00000000001fe000', '0000000000000180', '0000000000000180'],
+      ['0000000000000000', '0000000000000000 00000000001fe000', '0000000000000080', '0000000000000180'],
     ],
   ] as const)('%s', (_, changes, expected) => {
     const four = fourLevelFormat(features(changes));
