@@ -116,7 +116,8 @@ export class CodeCache {
     const length = this.#decoder.decode(bytes, 0, count, offset, mode, UNCACHED_RECORD);
     if (length === INCOMPLETE) return 0;
     this.#u8[UNCACHED_RECORD + RECORD.REMAINING] = 1;
-    if (this.#i32[(UNCACHED_RECORD + RECORD.LINK) >> 2] === 0) this.#i32[(UNCACHED_RECORD + RECORD.LINK) >> 2] = -1;
+    if (this.#i32[(UNCACHED_RECORD + RECORD.LINK) >> 2] === 0)
+      this.#i32[(UNCACHED_RECORD + RECORD.LINK) >> 2] = -1;
     if (!this.#decoder.ends) this.#chain(UNCACHED_RECORD + RECORD_SIZE, offset + length, false, 0);
     return UNCACHED_RECORD;
   }
@@ -140,7 +141,8 @@ export class CodeCache {
       for (const [key, block] of this.#crossing) {
         if (block.secondFrame === frame || Math.floor(key / 16384) === frame) this.#crossing.delete(key);
       }
-      if (![0, 1, 2, 3].some((mode) => this.#pages.has(frame * 4 + mode))) this.#physical.codePages[frame] = 0;
+      if (![0, 1, 2, 3].some((mode) => this.#pages.has(frame * 4 + mode)))
+        this.#physical.codePages[frame] = 0;
     }
     return stale;
   }
@@ -206,7 +208,8 @@ export class CodeCache {
       this.#chain(record, offset, (mode & DECODE_MODE.FLAT) !== 0 && offset < 4096, frame);
       record += RECORD_SIZE;
     }
-    for (let place = 0; place < count; place++) this.#u8[first + place * RECORD_SIZE + RECORD.REMAINING] = count - place;
+    for (let place = 0; place < count; place++)
+      this.#u8[first + place * RECORD_SIZE + RECORD.REMAINING] = count - place;
     this.#setFrame(first, count, frame);
     this.#keep(record);
     this.#mark(page, frame, start, offset);
@@ -217,7 +220,8 @@ export class CodeCache {
   /** Branches that may be linked remember their own frame: a link must not leave it. */
   #setFrame(first: number, count: number, frame: number): void {
     for (let record = first; record < first + count * RECORD_SIZE; record += RECORD_SIZE) {
-      if (this.#i32[(record + RECORD.LINK) >> 2] === 0) this.#i32[(record + RECORD.DISPLACEMENT) >> 2] = frame;
+      if (this.#i32[(record + RECORD.LINK) >> 2] === 0)
+        this.#i32[(record + RECORD.DISPLACEMENT) >> 2] = frame;
     }
   }
 
@@ -252,4 +256,3 @@ export class CodeCache {
     return false;
   }
 }
-

@@ -94,6 +94,8 @@ export class Instruction {
     const base = i32[(u16[(this.record + RECORD.BASE) >> 1] as number) >> 2] as number;
     const index = i32[(u16[(this.record + RECORD.INDEX) >> 1] as number) >> 2] as number;
     const displacement = i32[(this.record + RECORD.DISPLACEMENT) >> 2] as number;
-    return ((base + (index << (u8[this.record + RECORD.SCALE] as number)) + displacement) & this.addressMask) >>> 0;
+    return (
+      ((base + (index << (u8[this.record + RECORD.SCALE] as number)) + displacement) & this.addressMask) >>> 0
+    );
   }
 }

@@ -93,7 +93,8 @@ export class ModelRegisters {
     const register = this.#registers.get(index);
     if (register === undefined) this.#cpu.raiseGeneralProtection();
     if (register.constant) return;
-    if ((lo & ~register.allowedLo) !== 0 || (hi & ~register.allowedHi) !== 0) this.#cpu.raiseGeneralProtection();
+    if ((lo & ~register.allowedLo) !== 0 || (hi & ~register.allowedHi) !== 0)
+      this.#cpu.raiseGeneralProtection();
     if (index === MSR.PAT) this.#checkMemoryTypes(lo, hi);
     register.lo = lo >>> 0;
     register.hi = hi >>> 0;
@@ -111,7 +112,7 @@ export class ModelRegisters {
 
   #split(value: number): number {
     this.#resultHi = Math.floor(value / 0x1_0000_0000) >>> 0;
-    return value % 0x1_0000_0000 >>> 0;
+    return (value % 0x1_0000_0000) >>> 0;
   }
 
   #hasEfer(): boolean {
@@ -156,7 +157,16 @@ export class ModelRegisters {
       }
       return;
     }
-    for (const index of [MSR.SYSCFG, MSR.HWCR, MSR.NB_CFG, MSR.DE_CFG, MSR.LS_CFG, MSR.DC_CFG, MSR.IC_CFG, MSR.BU_CFG]) {
+    for (const index of [
+      MSR.SYSCFG,
+      MSR.HWCR,
+      MSR.NB_CFG,
+      MSR.DE_CFG,
+      MSR.LS_CFG,
+      MSR.DC_CFG,
+      MSR.IC_CFG,
+      MSR.BU_CFG,
+    ]) {
       this.#plain(index);
     }
     for (let n = 0; n < 4; n++) {
@@ -181,4 +191,3 @@ export class ModelRegisters {
     }
   }
 }
-

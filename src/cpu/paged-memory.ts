@@ -1,17 +1,17 @@
-import { CR0, CR3, CR4, EFER, EFLAGS } from '../arch/registers.ts';
-import { VECTOR } from '../arch/exceptions.ts';
 import { type CpuModel, pagingFeaturesOf } from '../arch/cpu-models.ts';
+import { VECTOR } from '../arch/exceptions.ts';
 import { ENTRY, type PagingFormat } from '../arch/paging/format.ts';
 import { paeFormat, pdpteIndex } from '../arch/paging/pae.ts';
 import { ACCESS, accessAllowed, PAGING_CONTROL, pagingControl } from '../arch/paging/permissions.ts';
 import { twoLevelFormat } from '../arch/paging/two-level.ts';
 import { type EntryMemory, translate, UPDATE, type Update, WALK, WalkResult } from '../arch/paging/walker.ts';
+import { CR0, CR3, CR4, EFER, EFLAGS } from '../arch/registers.ts';
 import type { GuestException } from './guest-exception.ts';
 import { SYSTEM, TLB_TAG } from './layout.ts';
 import type { LinearMemory } from './linear-memory.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
 import type { CpuState } from './state.ts';
-import { FastTlb, INVALIDATED, Tlb, TLB_FLAG } from './tlb.ts';
+import { FastTlb, INVALIDATED, TLB_FLAG, Tlb } from './tlb.ts';
 
 /** The walker reads and updates entries in physical memory, devices included. */
 class PhysicalEntries implements EntryMemory {
@@ -79,12 +79,7 @@ export class PagedMemory implements LinearMemory {
   /** Called with the linear address, size and whether it is a write, for every data access while `watch` is on. */
   onWatched: (linear: number, size: number, write: boolean) => void = () => {};
 
-  constructor(
-    state: CpuState,
-    physical: PhysicalMemory,
-    model: CpuModel,
-    exception: GuestException,
-  ) {
+  constructor(state: CpuState, physical: PhysicalMemory, model: CpuModel, exception: GuestException) {
     const asids = Math.max(model.asidCount, 1);
     this.tlb = new Tlb(asids);
     this.#fast = new FastTlb(state.u32);
@@ -222,7 +217,8 @@ export class PagedMemory implements LinearMemory {
     if (entry >= 0) {
       const flags = this.tlb.flags(entry);
       const usable = (access & ACCESS.WRITE) === 0 || (flags & TLB_FLAG.DIRTY) !== 0;
-      if (usable && accessAllowed(flags & 7, access, this.#control)) return this.#physicalOf(entry, linear, access);
+      if (usable && accessAllowed(flags & 7, access, this.#control))
+        return this.#physicalOf(entry, linear, access);
       // A fault found in the TLB is confirmed by a walk: an entry may be stricter than the tables are by now.
       this.tlb.drop(entry);
       this.#fast.drop(page);
@@ -282,7 +278,8 @@ export class PagedMemory implements LinearMemory {
       const mode = user ? ACCESS.USER : 0;
       frame = this.tlb.frame(entry);
       readable = accessAllowed(flags & 7, mode, this.#control);
-      writable = (flags & TLB_FLAG.DIRTY) !== 0 && accessAllowed(flags & 7, mode | ACCESS.WRITE, this.#control);
+      writable =
+        (flags & TLB_FLAG.DIRTY) !== 0 && accessAllowed(flags & 7, mode | ACCESS.WRITE, this.#control);
     }
     if (!this.#physical.isRam(frame)) return;
     const host = this.#physical.hostBase + frame * 4096;
@@ -354,9 +351,11 @@ export class PagedMemory implements LinearMemory {
   #writeAcross(linear: number, size: number, value: number, access: number): void {
     this.check(linear, size, access | ACCESS.WRITE);
     for (let byte = 0; byte < size; byte++) {
-      this.#physical.write8(this.translate((linear + byte) >>> 0, access | ACCESS.WRITE), (value >>> (byte * 8)) & 0xff);
+      this.#physical.write8(
+        this.translate((linear + byte) >>> 0, access | ACCESS.WRITE),
+        (value >>> (byte * 8)) & 0xff,
+      );
     }
     if (this.#watched) this.onWatched(linear, size, true);
   }
 }
-

@@ -51,7 +51,8 @@ export class PhysicalMemory {
     this.codePages = new Uint8Array(size / 4096);
     this.#mmio = mmio;
     this.#covered = new Uint8Array(size / 4096);
-    for (let frame = 0; frame < this.#covered.length; frame++) if (mmio.claims(frame)) this.#covered[frame] = 1;
+    for (let frame = 0; frame < this.#covered.length; frame++)
+      if (mmio.claims(frame)) this.#covered[frame] = 1;
   }
 
   /** True if the 4 KiB frame is plain RAM. */
@@ -60,12 +61,15 @@ export class PhysicalMemory {
   }
 
   read8(address: number): number {
-    if (address < this.size && this.#covered[Math.floor(address / 4096)] === 0) return this.u8[address] as number;
+    if (address < this.size && this.#covered[Math.floor(address / 4096)] === 0)
+      return this.u8[address] as number;
     return this.#mmio.read(address as Hpa, 1);
   }
   read16(address: number): number {
     if (this.#plain(address, 2)) return this.#view.getUint16(address, true);
-    return (address & 1) === 0 ? this.#mmio.read(address as Hpa, 2) : this.read8(address) | (this.read8(address + 1) << 8);
+    return (address & 1) === 0
+      ? this.#mmio.read(address as Hpa, 2)
+      : this.read8(address) | (this.read8(address + 1) << 8);
   }
   read32(address: number): number {
     if (this.#plain(address, 4)) return this.#view.getUint32(address, true);
@@ -111,7 +115,9 @@ export class PhysicalMemory {
   /** Copies bytes into RAM. Throws RangeError beyond its end. */
   load(address: Hpa, bytes: Uint8Array): void {
     if (address < 0 || address + bytes.length > this.size) {
-      throw new RangeError(`${bytes.length} bytes at 0x${address.toString(16)} do not fit into ${this.size} bytes of RAM`);
+      throw new RangeError(
+        `${bytes.length} bytes at 0x${address.toString(16)} do not fit into ${this.size} bytes of RAM`,
+      );
     }
     this.u8.set(bytes, address);
     this.written(address, bytes.length);
@@ -130,7 +136,9 @@ export class PhysicalMemory {
   /** Within one page of RAM? */
   #plain(address: number, bytes: number): boolean {
     return (
-      (address & 4095) + bytes <= 4096 && address < this.size && this.#covered[Math.floor(address / 4096)] === 0
+      (address & 4095) + bytes <= 4096 &&
+      address < this.size &&
+      this.#covered[Math.floor(address / 4096)] === 0
     );
   }
 

@@ -1,5 +1,5 @@
-import { ATTRIBUTE } from '../arch/descriptors.ts';
 import { signatureOf } from '../arch/cpuid.ts';
+import { ATTRIBUTE } from '../arch/descriptors.ts';
 import { CR0_RESET, EFLAGS, MXCSR_RESET } from '../arch/registers.ts';
 import { RDX } from '../isa/builder.ts';
 import type { Cpu } from './cpu.ts';

@@ -8,10 +8,10 @@ import {
   FLAG_RESULT,
   REGISTERS,
   SEGMENT,
-  segmentAddress,
   SS,
   STACK_MASK,
   SYSTEM,
+  segmentAddress,
 } from './layout.ts';
 
 /** Reads the six arithmetic flags from their three words (see layout.ts). */
@@ -167,8 +167,14 @@ export class CpuState {
     const low = expandDown ? limit + 1 : 0;
     const span = (expandDown ? top : limit) - low;
     this.u32[(place + SEGMENT.LOW) >> 2] = low;
-    this.#setSpan(place + SEGMENT.READ_SPAN, usable && (!code || (attributes & ATTRIBUTE.READABLE) !== 0) ? span : -1);
-    this.#setSpan(place + SEGMENT.WRITE_SPAN, usable && !code && (attributes & ATTRIBUTE.WRITABLE) !== 0 ? span : -1);
+    this.#setSpan(
+      place + SEGMENT.READ_SPAN,
+      usable && (!code || (attributes & ATTRIBUTE.READABLE) !== 0) ? span : -1,
+    );
+    this.#setSpan(
+      place + SEGMENT.WRITE_SPAN,
+      usable && !code && (attributes & ATTRIBUTE.WRITABLE) !== 0 ? span : -1,
+    );
   }
 
   #setSpan(place: number, span: number): void {

@@ -79,7 +79,9 @@ export class Tlb {
     this.#asid[entry] = asid;
     this.#frame[entry] = frame;
     this.#flags[entry] = flags;
-    this.#generation[entry] = ((flags & TLB_FLAG.GLOBAL) !== 0 ? this.#global[asid] : this.#local[asid]) as number;
+    this.#generation[entry] = (
+      (flags & TLB_FLAG.GLOBAL) !== 0 ? this.#global[asid] : this.#local[asid]
+    ) as number;
     if ((flags & TLB_FLAG.LARGE) !== 0) this.#largeRegion[(page >>> 10) & (REGIONS - 1)] = 1;
     return entry;
   }
@@ -187,7 +189,7 @@ export class FastTlb {
     for (let entry = FAST_TLB >> 2; entry < end; entry += 1 << (FAST_TLB_ENTRY_SHIFT - 2)) {
       const tag = u32[entry + (TLB_ENTRY.WRITE_TAG >> 2)] as number;
       const linear = (tag & ~0xfff) >>> 0;
-      if (((linear + (u32[entry + (TLB_ENTRY.ADDEND >> 2)] as number)) >>> 0) === host) {
+      if ((linear + (u32[entry + (TLB_ENTRY.ADDEND >> 2)] as number)) >>> 0 === host) {
         u32[entry + (TLB_ENTRY.WRITE_TAG >> 2)] = NO_TAG;
       }
     }

@@ -71,7 +71,9 @@ export class FunctionBuilder {
     address.emit(this.#code);
     value.emit(this.#code);
     const opcode =
-      value.type === 'i32' ? { 8: 0x3a, 16: 0x3b, 32: 0x36, 64: 0 }[bits] : { 8: 0x3c, 16: 0x3d, 32: 0x3e, 64: 0x37 }[bits];
+      value.type === 'i32'
+        ? { 8: 0x3a, 16: 0x3b, 32: 0x36, 64: 0 }[bits]
+        : { 8: 0x3c, 16: 0x3d, 32: 0x3e, 64: 0x37 }[bits];
     if (opcode === 0) throw new TypeError('an i32 has no 64 bits to store');
     this.#code.byte(opcode);
     this.#code.unsigned(0);
@@ -197,7 +199,8 @@ export class FunctionBuilder {
       throw new TypeError(`${signature.parameters.length} arguments expected, ${args.length} given`);
     }
     args.forEach((argument, place) => {
-      if (argument.type !== signature.parameters[place]) throw new TypeError(`argument ${place} is a ${argument.type}`);
+      if (argument.type !== signature.parameters[place])
+        throw new TypeError(`argument ${place} is a ${argument.type}`);
       argument.emit(this.#code);
     });
   }

@@ -6,6 +6,7 @@ const signatureOf = (parameters: readonly ValueTypeName[], results: readonly Val
   parameters,
   results,
 });
+
 export { signatureOf as signature };
 
 interface DefinedFunction extends FunctionReference {
@@ -129,7 +130,12 @@ export class ModuleBuilder {
     out.bytes(body.view);
   }
 
-  #section<T>(out: ByteWriter, id: number, entries: readonly T[], write: (body: ByteWriter, entry: T) => void): void {
+  #section<T>(
+    out: ByteWriter,
+    id: number,
+    entries: readonly T[],
+    write: (body: ByteWriter, entry: T) => void,
+  ): void {
     const body = new ByteWriter();
     body.unsigned(entries.length);
     for (const entry of entries) write(body, entry);

@@ -1,7 +1,19 @@
 import type { Form, OperandSpec } from '../../isa/form.ts';
 import { FORMS } from '../../isa/table.ts';
 import type { InterpreterCore } from '../interpreter/core.ts';
-import { CS, DS, ES, FS, GS, RECORD, RECORD_FLAG, REGISTERS, SS, segmentAddress, ZERO_SLOT } from '../layout.ts';
+import {
+  CS,
+  DS,
+  ES,
+  FS,
+  GS,
+  RECORD,
+  RECORD_FLAG,
+  REGISTERS,
+  SS,
+  segmentAddress,
+  ZERO_SLOT,
+} from '../layout.ts';
 import { buildOpcodeMap, type Candidate, type OpcodeEntry } from './opcode-map.ts';
 
 /** What of the processor's mode decides how bytes decode and which handlers run them. */
@@ -71,7 +83,14 @@ export class Decoder {
    * @param mode       OR of DECODE_MODE
    * @returns its length in bytes, or INCOMPLETE
    */
-  decode(bytes: Uint8Array, position: number, end: number, pageOffset: number, mode: number, record: number): number {
+  decode(
+    bytes: Uint8Array,
+    position: number,
+    end: number,
+    pageOffset: number,
+    mode: number,
+    record: number,
+  ): number {
     this.#bytes = bytes;
     this.#position = position;
     this.#end = Math.min(end, position + MAXIMUM_LENGTH);
@@ -136,16 +155,37 @@ export class Decoder {
     for (;;) {
       const byte = this.#byte();
       switch (byte) {
-        case 0x66: this.#prefix66 = true; continue;
-        case 0x67: address67 = true; continue;
-        case 0x26: this.#segment = ES; continue;
-        case 0x2e: this.#segment = CS; continue;
-        case 0x36: this.#segment = SS; continue;
-        case 0x3e: this.#segment = DS; continue;
-        case 0x64: this.#segment = FS; continue;
-        case 0x65: this.#segment = GS; continue;
-        case 0xf0: this.#lock = true; continue;
-        case 0xf2: case 0xf3: this.#repeat = byte; continue;
+        case 0x66:
+          this.#prefix66 = true;
+          continue;
+        case 0x67:
+          address67 = true;
+          continue;
+        case 0x26:
+          this.#segment = ES;
+          continue;
+        case 0x2e:
+          this.#segment = CS;
+          continue;
+        case 0x36:
+          this.#segment = SS;
+          continue;
+        case 0x3e:
+          this.#segment = DS;
+          continue;
+        case 0x64:
+          this.#segment = FS;
+          continue;
+        case 0x65:
+          this.#segment = GS;
+          continue;
+        case 0xf0:
+          this.#lock = true;
+          continue;
+        case 0xf2:
+        case 0xf3:
+          this.#repeat = byte;
+          continue;
       }
       if (!this.#incomplete) this.#position--;
       this.#operand16 = code16 !== this.#prefix66;
@@ -277,15 +317,31 @@ export class Decoder {
           else this.#view.setInt32(record + RECORD.DISPLACEMENT, this.#immediate(spec), true);
           break;
         case 'J':
-          this.#view.setInt32(record + RECORD.IMMEDIATE, spec.size === 'b' ? this.#signedByte() : this.#operand16 ? (this.#word() << 16) >> 16 : this.#doubleword(), true);
+          this.#view.setInt32(
+            record + RECORD.IMMEDIATE,
+            spec.size === 'b'
+              ? this.#signedByte()
+              : this.#operand16
+                ? (this.#word() << 16) >> 16
+                : this.#doubleword(),
+            true,
+          );
           break;
         case 'A':
-          this.#view.setInt32(record + RECORD.IMMEDIATE, this.#operand16 ? this.#word() : this.#doubleword(), true);
+          this.#view.setInt32(
+            record + RECORD.IMMEDIATE,
+            this.#operand16 ? this.#word() : this.#doubleword(),
+            true,
+          );
           this.#view.setInt32(record + RECORD.LINK, this.#word(), true);
           break;
         case 'O':
           this.#u8[record + RECORD.FLAGS] |= RECORD_FLAG.MEMORY;
-          this.#view.setInt32(record + RECORD.DISPLACEMENT, this.#address16 ? this.#word() : this.#doubleword(), true);
+          this.#view.setInt32(
+            record + RECORD.DISPLACEMENT,
+            this.#address16 ? this.#word() : this.#doubleword(),
+            true,
+          );
           break;
       }
     }
@@ -325,7 +381,9 @@ export class Decoder {
     this.ends = form.ends === true;
     // CS may be execute-only; FS and GS are rarely flat.
     const flat =
-      (mode & DECODE_MODE.FLAT) !== 0 && !this.#address16 && (this.#segment === DS || this.#segment === SS || this.#segment === ES);
+      (mode & DECODE_MODE.FLAT) !== 0 &&
+      !this.#address16 &&
+      (this.#segment === DS || this.#segment === SS || this.#segment === ES);
     this.#link(record, form, length, pageOffset, (mode & DECODE_MODE.FLAT) !== 0);
     const handler =
       typeof form.semantics === 'string'

@@ -1,5 +1,5 @@
-import { ACCESS } from '../../arch/paging/permissions.ts';
 import type { Gva } from '../../arch/address.ts';
+import { ACCESS } from '../../arch/paging/permissions.ts';
 import type { GuestException } from '../guest-exception.ts';
 import type { LinearMemory } from '../linear-memory.ts';
 

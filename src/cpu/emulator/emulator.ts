@@ -1,9 +1,9 @@
 import type { Gva } from '../../arch/address.ts';
 import { VMCB_SAVE, VMCB_SEGMENT, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
-import { CODE_CONTEXT, CS, FPU, LDTR, MXCSR, SYSTEM, TR } from '../layout.ts';
 import { Cpu } from '../cpu.ts';
-import { taskSwitch } from '../segmentation/task-switch.ts';
 import { VmExit } from '../guest-exception.ts';
+import { CODE_CONTEXT, CS, FPU, LDTR, MXCSR, SYSTEM, TR } from '../layout.ts';
+import { taskSwitch } from '../segmentation/task-switch.ts';
 import { BusMemory, type SuppliedBus } from './bus-memory.ts';
 import { EmulationGuard } from './guard.ts';
 
@@ -97,7 +97,11 @@ export class Emulator {
     cpu.state.eip = request.savedRip;
     this.#guard.allowsTaskSwitch = true;
     try {
-      taskSwitch(cpu, request.selector, { source: request.source, errorCode: request.errorCode, external: false });
+      taskSwitch(cpu, request.selector, {
+        source: request.source,
+        errorCode: request.errorCode,
+        external: false,
+      });
     } catch (error) {
       if (error !== cpu.exception && !(error instanceof VmExit)) throw error;
       // Before the commit point this is the old task as it was, behind it the new one.

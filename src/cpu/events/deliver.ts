@@ -26,7 +26,8 @@ const EXT = 1;
 
 /** Error code of a fault with the gate itself (SDM vol. 3A 6.13). */
 const gateError = (event: Event): number => event.vector * 8 + IDT_ERROR + (event.software ? 0 : EXT);
-const selectorErrorOf = (event: Event, selector: number): number => selectorError(selector) | (event.software ? 0 : EXT);
+const selectorErrorOf = (event: Event, selector: number): number =>
+  selectorError(selector) | (event.software ? 0 : EXT);
 
 /** Transfers control to the handler of an event, in any mode. Raises what goes wrong on the way. */
 export function deliverEvent(cpu: Cpu, event: Event): void {
@@ -38,7 +39,8 @@ export function deliverEvent(cpu: Cpu, event: Event): void {
 /** SDM vol. 3B 20.1.4: the vector table, 16-bit frame, no error code. */
 function deliverReal(cpu: Cpu, event: Event): void {
   const { state } = cpu;
-  if (event.vector * 4 + 3 > state.system(SYSTEM.IDT_LIMIT)) cpu.raiseGeneralProtection(event.vector * 8 + IDT_ERROR);
+  if (event.vector * 4 + 3 > state.system(SYSTEM.IDT_LIMIT))
+    cpu.raiseGeneralProtection(event.vector * 8 + IDT_ERROR);
   const entry = cpu.memory.read((state.system(SYSTEM.IDT_BASE) + event.vector * 4) >>> 0, 4, ACCESS.IMPLICIT);
   pushReal(cpu, [state.eflags, state.selector(CS), event.returnEip]);
   state.systemFlags &= ~(EFLAGS.IF | EFLAGS.TF | EFLAGS.AC | EFLAGS.RF);
@@ -62,7 +64,11 @@ function deliverProtected(cpu: Cpu, event: Event): void {
   if (gate.type === SYSTEM_TYPE.TASK_GATE) {
     if (!gate.present) cpu.raise(VECTOR.NP, gateError(event));
     cpu.state.eip = event.returnEip;
-    taskSwitch(cpu, gate.gateSelector, { source: 'call', errorCode: event.errorCode, external: !event.software });
+    taskSwitch(cpu, gate.gateSelector, {
+      source: 'call',
+      errorCode: event.errorCode,
+      external: !event.software,
+    });
     return;
   }
   if (!gate.present) cpu.raise(VECTOR.NP, gateError(event));
@@ -106,7 +112,8 @@ function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
   const cpl = inner ? code.dpl : cpu.cpl;
   if (inner) enterInner(cpu, event, size, frame, code.dpl, fromV86);
   else pushSame(cpu, size, frame);
-  const interrupt = gate.type === SYSTEM_TYPE.INTERRUPT_GATE_16 || gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32;
+  const interrupt =
+    gate.type === SYSTEM_TYPE.INTERRUPT_GATE_16 || gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32;
   state.systemFlags &= ~(EFLAGS.TF | EFLAGS.NT | EFLAGS.RF | EFLAGS.VM | (interrupt ? EFLAGS.IF : 0));
   cpu.cpl = cpl;
   fillSegment(cpu, CS, code, (selector & ~3) | cpl);
@@ -133,7 +140,14 @@ function pushSame(cpu: Cpu, size: 2 | 4, frame: readonly number[]): void {
 }
 
 /** To an inner level: a new stack from the TSS, then the old one's place, and from virtual-8086 mode the data segments. */
-function enterInner(cpu: Cpu, event: Event, size: 2 | 4, frame: readonly number[], dpl: number, fromV86: boolean): void {
+function enterInner(
+  cpu: Cpu,
+  event: Event,
+  size: 2 | 4,
+  frame: readonly number[],
+  dpl: number,
+  fromV86: boolean,
+): void {
   const { state } = cpu;
   const { selector, pointer } = innerStack(cpu, dpl, event.software ? 0 : EXT);
   const stack = checkInnerStack(cpu, selector, dpl, event);
@@ -156,7 +170,8 @@ export function innerStack(cpu: Cpu, level: number, ext: number): { selector: nu
   const wide = (state.segmentAttributes(TR) & 0x8) !== 0;
   const offset = wide ? 4 + level * 8 : 2 + level * 4;
   const bytes = wide ? 6 : 4;
-  if (offset + bytes - 1 > state.segmentLimit(TR)) cpu.raise(VECTOR.TS, selectorError(state.selector(TR)) | ext);
+  if (offset + bytes - 1 > state.segmentLimit(TR))
+    cpu.raise(VECTOR.TS, selectorError(state.selector(TR)) | ext);
   const address = (state.segmentBase(TR) + offset) >>> 0;
   const pointer = cpu.memory.read(address, wide ? 4 : 2, ACCESS.IMPLICIT);
   const selector = cpu.memory.read((address + (wide ? 4 : 2)) >>> 0, 2, ACCESS.IMPLICIT);
@@ -167,7 +182,8 @@ function checkInnerStack(cpu: Cpu, selector: number, dpl: number, event: Event):
   try {
     return checkStackSegment(cpu, selector, dpl, VECTOR.TS);
   } catch (error) {
-    if (error === cpu.exception && cpu.exception.vector !== VECTOR.PF && !event.software) cpu.exception.errorCode |= EXT;
+    if (error === cpu.exception && cpu.exception.vector !== VECTOR.PF && !event.software)
+      cpu.exception.errorCode |= EXT;
     throw error;
   }
 }
@@ -197,7 +213,10 @@ export function writeInnerFrame(
 }
 
 /** Virtual-8086 segment registers by their values alone. */
-export function loadV86Segments(cpu: Cpu, selectors: readonly (readonly [segment: number, selector: number])[]): void {
+export function loadV86Segments(
+  cpu: Cpu,
+  selectors: readonly (readonly [segment: number, selector: number])[],
+): void {
   for (const [segment, selector] of selectors) {
     cpu.state.setSegment(segment, selector & 0xffff, (selector & 0xffff) << 4, 0xffff, V86_ATTRIBUTES);
   }

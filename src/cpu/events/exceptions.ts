@@ -7,7 +7,11 @@ import { deliverEvent, type Event } from './deliver.ts';
 
 /** A handler's frame has RF set for faults, so that an instruction breakpoint does not fire again (SDM vol. 3B 17.3.1.1). */
 const isFault = (vector: number): boolean =>
-  vector !== VECTOR.DB && vector !== VECTOR.BP && vector !== VECTOR.OF && vector !== VECTOR.DF && vector !== VECTOR.NMI;
+  vector !== VECTOR.DB &&
+  vector !== VECTOR.BP &&
+  vector !== VECTOR.OF &&
+  vector !== VECTOR.DF &&
+  vector !== VECTOR.NMI;
 
 /**
  * Raises an exception at `eip` and carries it to its handler: #VMEXIT if it is intercepted, a double fault or shutdown
@@ -54,7 +58,8 @@ function nextEvent(cpu: Cpu, event: Event, wasException: boolean, returnEip: num
     enterShutdown(cpu);
     return undefined;
   }
-  if (combination === COMBINATION.DOUBLE_FAULT) return { vector: VECTOR.DF, errorCode: 0, software: false, returnEip };
+  if (combination === COMBINATION.DOUBLE_FAULT)
+    return { vector: VECTOR.DF, errorCode: 0, software: false, returnEip };
   return { vector, errorCode, software: false, returnEip };
 }
 

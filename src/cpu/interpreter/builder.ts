@@ -1,8 +1,27 @@
-import { type Bits, type Builder, type Flags, type Operand, RBP, RSP, type Variable } from '../../isa/builder.ts';
+import {
+  type Bits,
+  type Builder,
+  type Flags,
+  type Operand,
+  RBP,
+  RSP,
+  type Variable,
+} from '../../isa/builder.ts';
 import { Int } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function.ts';
-import { BUDGET, CS, EIP, EIP_BASE, RECORD, REGISTERS, SEGMENT, SS, STACK_MASK, segmentAddress } from '../layout.ts';
-import { type Dispatch, field16, field32, field8, loadState, storeState } from './dispatch.ts';
+import {
+  BUDGET,
+  CS,
+  EIP,
+  EIP_BASE,
+  RECORD,
+  REGISTERS,
+  SEGMENT,
+  SS,
+  STACK_MASK,
+  segmentAddress,
+} from '../layout.ts';
+import { type Dispatch, field8, field16, field32, loadState, storeState } from './dispatch.ts';
 import { FlagWords } from './flags.ts';
 import { MemoryAccess } from './memory.ts';
 import { fixedRegister, memoryOperand } from './operands.ts';
@@ -123,7 +142,11 @@ export class InterpreterBuilder implements Builder {
       this.#setStackPointer(top);
       return;
     }
-    const top = this.#code.let(readGeneral(RSP).sub(bits / 8).and(loadState(STACK_MASK)));
+    const top = this.#code.let(
+      readGeneral(RSP)
+        .sub(bits / 8)
+        .and(loadState(STACK_MASK)),
+    );
     this.memory.write(this.#stackLinear(top, bits, true), bits, shared);
     this.#moveMaskedStackPointer(top);
   }
@@ -220,7 +243,12 @@ export class InterpreterBuilder implements Builder {
     return memoryOperand(this.memory, bits, (write) => {
       const address = offset();
       if (this.#flat) return address;
-      return this.memory.checkedLinear(this.#code.let(field16(this.record, RECORD.SEGMENT)), address, bits, write);
+      return this.memory.checkedLinear(
+        this.#code.let(field16(this.record, RECORD.SEGMENT)),
+        address,
+        bits,
+        write,
+      );
     });
   }
 

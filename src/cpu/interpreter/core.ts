@@ -2,7 +2,7 @@ import { FORMS } from '../../isa/table.ts';
 import { emitSoftFloat, exportSoftFloat } from '../../isa/x87/index.ts';
 import { ModuleBuilder, signature } from '../../wasm/module.ts';
 import { BUDGET, EIP, EIP_BASE, RECORD } from '../layout.ts';
-import { Dispatch, field16, field8, HANDLER, loadState, storeState } from './dispatch.ts';
+import { Dispatch, field8, field16, HANDLER, loadState, storeState } from './dispatch.ts';
 import { emitHandlers, type HandlerTable } from './handlers.ts';
 import { declareImports, type InterpreterImports } from './imports.ts';
 
@@ -101,4 +101,3 @@ export function instantiate(
   const instance = new WebAssembly.Instance(core.module, { cpu: { ...cpu } });
   return instance.exports as unknown as InterpreterExports;
 }
-

@@ -54,7 +54,11 @@ export class FlagWords implements Flags {
   }
 
   rotate(carry: Int, overflow: Int): void {
-    this.#carry(wide(carry).shl(63).or(wide(carry.xor(overflow)).shl(62)));
+    this.#carry(
+      wide(carry)
+        .shl(63)
+        .or(wide(carry.xor(overflow)).shl(62)),
+    );
   }
 
   setCarry(carry: Int): void {
@@ -91,7 +95,9 @@ export class FlagWords implements Flags {
     this.#store(FLAG_RESULT, wide(bit(6).xor(1)).shl(8));
     this.#store(
       FLAG_AUX,
-      wide(flags.and(AF)).or(wide(bit(2).xor(1)).shl(8)).or(wide(bit(7)).shl(63)),
+      wide(flags.and(AF))
+        .or(wide(bit(2).xor(1)).shl(8))
+        .or(wide(bit(7)).shl(63)),
     );
     this.rotate(bit(0), bit(11));
   }
@@ -104,7 +110,11 @@ export class FlagWords implements Flags {
   /** Conditions come in pairs, each odd one the opposite of the even one before it. */
   #even(condition: Condition): Int {
     const zero = (): Int => load(FLAG_RESULT).eqz();
-    const less = (): Int => load(FLAG_RESULT).xor(load(FLAG_AUX)).xor(overflowTop(load(FLAG_CARRY))).ltS(0);
+    const less = (): Int =>
+      load(FLAG_RESULT)
+        .xor(load(FLAG_AUX))
+        .xor(overflowTop(load(FLAG_CARRY)))
+        .ltS(0);
     switch (condition) {
       case 0x0:
         return this.overflow();

@@ -76,7 +76,12 @@ function operandFor(
   }
 }
 
-function writeHandler(code: FunctionBuilder, dispatch: Dispatch, form: Form, key: HandlerKey): InterpreterBuilder {
+function writeHandler(
+  code: FunctionBuilder,
+  dispatch: Dispatch,
+  form: Form,
+  key: HandlerKey,
+): InterpreterBuilder {
   const builder = new InterpreterBuilder(code, dispatch, key);
   const operands = form.operands.map((spec) => operandFor(spec, key, builder, code));
   (form.semantics as Semantics)(builder, ...operands);
@@ -84,13 +89,20 @@ function writeHandler(code: FunctionBuilder, dispatch: Dispatch, form: Form, key
   return builder;
 }
 
-const hasMemoryForm = (form: Form): boolean => form.operands.some((spec) => spec.kind === 'E' || spec.kind === 'M');
+const hasMemoryForm = (form: Form): boolean =>
+  form.operands.some((spec) => spec.kind === 'E' || spec.kind === 'M');
 const hasRegisterForm = (form: Form): boolean => !form.operands.some((spec) => spec.kind === 'M');
 
 const SIZES = [32, 16] as const;
 
 /** Emits every handler of a form; variants in which nothing differs share one. */
-function emitForm(module: ModuleBuilder, dispatch: Dispatch, form: Form, index: number, table: HandlerTable): void {
+function emitForm(
+  module: ModuleBuilder,
+  dispatch: Dispatch,
+  form: Form,
+  index: number,
+  table: HandlerTable,
+): void {
   for (const memory of [false, true]) {
     if (memory ? !hasMemoryForm(form) : !hasRegisterForm(form)) continue;
     for (const operandBits of SIZES) {
@@ -119,7 +131,11 @@ function share(table: HandlerTable, key: HandlerKey, slot: number, asked: Interp
   }
 }
 
-export function emitHandlers(module: ModuleBuilder, dispatch: Dispatch, forms: readonly Form[]): HandlerTable {
+export function emitHandlers(
+  module: ModuleBuilder,
+  dispatch: Dispatch,
+  forms: readonly Form[],
+): HandlerTable {
   const table = new HandlerTable(forms.length);
   forms.forEach((form, index) => {
     if (typeof form.semantics !== 'string') emitForm(module, dispatch, form, index, table);

@@ -34,7 +34,11 @@ type Imported = { readonly [Name in keyof InterpreterImports]: FunctionReference
 export function declareImports(module: ModuleBuilder): Imported {
   const declare = (name: keyof InterpreterImports, parameters: string, result: string): FunctionReference => {
     const types = (letters: string) => [...letters].map((letter) => (letter === 'L' ? 'i64' : 'i32'));
-    return module.importFunction('cpu', name, signature(types(parameters) as ('i32' | 'i64')[], types(result) as ('i32' | 'i64')[]));
+    return module.importFunction(
+      'cpu',
+      name,
+      signature(types(parameters) as ('i32' | 'i64')[], types(result) as ('i32' | 'i64')[]),
+    );
   };
   return {
     readSlow: declare('readSlow', 'iii', 'i'),

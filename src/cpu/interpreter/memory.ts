@@ -119,7 +119,10 @@ export class MemoryAccess {
     const code = this.#code;
     const low = Int.load('i32', 32, segment, SEGMENT.LOW);
     const span = Int.load('i64', 64, segment, write ? SEGMENT.WRITE_SPAN : SEGMENT.READ_SPAN);
-    const last = offset.sub(low).toI64Unsigned().add(bits / 8 - 1);
+    const last = offset
+      .sub(low)
+      .toI64Unsigned()
+      .add(bits / 8 - 1);
     code.if(last.gtS(span), () => {
       code.call(this.#dispatch.imports.segmentFault, this.#record, segment);
       code.returnCall(this.#dispatch.lookup);
@@ -143,7 +146,12 @@ export class MemoryAccess {
   }
 
   #entry(linear: Int): Int {
-    return this.#code.let(linear.shrU(12 - FAST_TLB_ENTRY_SHIFT).and(ENTRY_MASK).add(FAST_TLB));
+    return this.#code.let(
+      linear
+        .shrU(12 - FAST_TLB_ENTRY_SHIFT)
+        .and(ENTRY_MASK)
+        .add(FAST_TLB),
+    );
   }
 
   #hit(entry: Int, linear: Int, bits: Bits, tag: number): Int {

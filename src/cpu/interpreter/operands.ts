@@ -24,7 +24,12 @@ export function registerOperand(code: FunctionBuilder, address: Int, bits: Bits)
 export function fixedRegister(code: FunctionBuilder, number: number, bits: Bits, byte = 0): Operand {
   const place = REGISTERS + number * 8 + byte;
   const read = (): Int => readRegister(Int.const32(0), bits, place);
-  return { bits, read, modify: read, write: (value) => writeRegister(code, Int.const32(0), bits, value, place) };
+  return {
+    bits,
+    read,
+    modify: read,
+    write: (value) => writeRegister(code, Int.const32(0), bits, value, place),
+  };
 }
 
 export function constantOperand(value: Int, bits: Bits): Operand {
