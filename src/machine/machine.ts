@@ -1,0 +1,154 @@
+import type { CpuModel } from '../arch/cpu-models.ts';
+import { Cpu } from '../cpu/cpu.ts';
+import { Clock } from './clock.ts';
+import { createPcDevices, type PcDevices } from './devices/pc.ts';
+import { e820Map } from './e820.ts';
+import { applyInitialState } from './initial-registers.ts';
+import { loadImage } from './loaders/load.ts';
+import type { RawOptions } from './loaders/raw.ts';
+import type { LoadedImage, Module } from './loaders/request.ts';
+
+/** What the machine's owner gets told. Handlers may call `Machine.stop`. */
+export interface MachineEvents {
+  /** A byte that COM1 sent. */
+  serial?(byte: number): void;
+  /** A byte written to port 0xe9. */
+  debugConsole?(byte: number): void;
+}
+
+export interface MachineOptions {
+  readonly model: CpuModel;
+  /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
+  readonly memoryBytes: number;
+  readonly events?: MachineEvents;
+}
+
+export interface ImageOptions {
+  readonly image: Uint8Array;
+  readonly name?: string;
+  readonly commandLine?: string;
+  readonly initrd?: Uint8Array | undefined;
+  readonly modules?: readonly Module[];
+  readonly raw?: RawOptions | undefined;
+}
+
+/** Why `run` returned. */
+export type MachineStop =
+  | { readonly kind: 'limit' }
+  /** Waiting for an interrupt; the next timer is due after so many ticks, Infinity for none. */
+  | { readonly kind: 'halted'; readonly wakeAfter: number }
+  /** Halted with interrupts off: nothing can wake it. */
+  | { readonly kind: 'dead' }
+  | { readonly kind: 'power-off' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'debug-exit'; readonly value: number }
+  | { readonly kind: 'triple-fault' };
+
+/** A PC: processor, memory and devices on one virtual clock. */
+export class Machine {
+  readonly cpu: Cpu;
+  readonly clock: Clock;
+  readonly devices: PcDevices;
+  #ending: MachineStop | undefined;
+  #stopped = false;
+
+  constructor(options: MachineOptions) {
+    const { model, memoryBytes, events = {} } = options;
+    // Clock and devices come first, but ask the processor for the time and tell it of events.
+    let cpu: Cpu | undefined;
+    const attention = (): void => cpu?.endSlice();
+    this.clock = new Clock(() => cpu?.instructionNow ?? 0, attention);
+    this.devices = createPcDevices({
+      clock: this.clock,
+      memoryBytes,
+      hasApic: model.features.has('apic'),
+      serialOut: (byte) => events.serial?.(byte),
+      debugConsoleOut: (byte) => events.debugConsole?.(byte),
+      onReset: () => this.#end({ kind: 'reset' }),
+      onPowerOff: () => this.#end({ kind: 'power-off' }),
+      onDebugExit: (status) => this.#end({ kind: 'debug-exit', value: status >>> 1 }),
+      onInterrupt: attention,
+      onNmi: () => {
+        if (cpu !== undefined) cpu.nmiPending = true;
+        attention();
+      },
+      onA20: (open) => {
+        if (cpu !== undefined) cpu.paging.a20 = open;
+        cpu?.updateContext();
+      },
+    });
+    this.cpu = new Cpu({
+      model,
+      ramBytes: memoryBytes,
+      mmio: this.devices.mmio,
+      environment: {
+        interrupts: this.devices.interrupts,
+        ports: this.devices.io,
+        ...(this.devices.apic && { apic: this.devices.apic }),
+      },
+    });
+    cpu = this.cpu;
+  }
+
+  /** Loads an image and puts the processor at its entry. @throws InputError */
+  load(options: ImageOptions): LoadedImage {
+    const memorySize = this.cpu.physical.size;
+    const loaded = loadImage(
+      { ...options, memorySize, e820: e820Map(memorySize) },
+      { write: (address, bytes) => this.cpu.physical.load(address, bytes) },
+      options.raw,
+    );
+    applyInitialState(this.cpu, loaded.state);
+    return loaded;
+  }
+
+  /** Makes `run` return before the next instruction. */
+  stop(): void {
+    this.#stopped = true;
+    this.cpu.stopRequested = true;
+    this.cpu.endSlice();
+  }
+
+  /** Runs at most `instructions` instructions. Time jumps over halts as long as `skipHalts` allows it. */
+  run(instructions: number): MachineStop {
+    const { cpu, clock } = this;
+    this.#stopped = false;
+    const end = cpu.retired + instructions;
+    while (cpu.retired < end) {
+      clock.advance();
+      const until = Math.min(clock.nextDeadline, cpu.now + (end - cpu.retired));
+      const reason = cpu.run(until);
+      if (this.#ending !== undefined) return this.#takeEnding();
+      if (reason === 'shutdown') return { kind: 'triple-fault' };
+      if (this.#stopped) break;
+      if (reason === 'halted') {
+        const ended = this.#waitHalted();
+        if (ended !== undefined) return ended;
+      }
+    }
+    return { kind: 'limit' };
+  }
+
+  /** Lets virtual time pass to the next deadline; the caller of `run` learns of the wait. */
+  #waitHalted(): MachineStop | undefined {
+    const { cpu, clock } = this;
+    if (cpu.wakeable && this.devices.interrupts.pending) return undefined;
+    const wakeAfter = clock.nextDeadline - cpu.now;
+    if (!cpu.wakeable) return { kind: 'dead' };
+    if (wakeAfter === Number.POSITIVE_INFINITY) return { kind: 'halted', wakeAfter };
+    cpu.idleTicks += Math.max(wakeAfter, 0);
+    return { kind: 'halted', wakeAfter };
+  }
+
+  #end(ending: MachineStop): void {
+    this.#ending = ending;
+    this.cpu.stopRequested = true;
+    this.cpu.endSlice();
+  }
+
+  #takeEnding(): MachineStop {
+    const ending = this.#ending as MachineStop;
+    this.#ending = undefined;
+    return ending;
+  }
+}
