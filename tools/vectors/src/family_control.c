@@ -150,6 +150,7 @@ static void far_direct(const char *name, u32 byte, int size) {
     struct vector *v = stack_begin();
     u16 selector = code_selector();
     operand_size(v, size), opcode1(v, byte);
+    v->order_open = true;
     tail(v, size, far_offset(selector)), tail(v, 16, selector);
     vector_end(v);
   }
@@ -162,6 +163,7 @@ static void far_indirect(const char *name, int digit, int size) {
     u16 selector = code_selector();
     u32 linear = any_address(6, 1);
     operand_size(v, size), opcode1(v, 0xff);
+    v->order_open = true;
     if (chance(4)) modrm_register(v, digit, (int)below(8)); /* #UD */
     else modrm_memory(v, digit, chance(4) ? DATA_END - 4 : linear, ACCESS_READ);
     memory_value(v, linear, size + 16, (u64)selector << size | (far_offset(selector) & ((1ull << size) - 1)));
@@ -180,7 +182,10 @@ static void far_returns(const char *name, u32 byte, int size, bool pop, bool int
     u16 selector = chance(85) ? (u16)(code_selector() | 3) : code_selector();
     u32 offset = far_offset(selector), flags = pushed_flags();
     operand_size(v, size), opcode1(v, byte);
-    if (pop) tail(v, 16, chance(80) ? below(64) * 4 : operand(16));
+    v->order_open = true;
+    /* AMD looks at the outer stack pointer, too, before it knows that it needs none: keep it mapped if the frame is. */
+    if (stack_is_mapped(v, 4)) v->before.gpr[ESP] &= ~0x800u;
+    if (pop) tail(v, 16, below(64) * 4);
     u32 frame32[3] = {offset, selector | (u32)random_u64() << 16, flags};
     u16 frame16[3] = {(u16)offset, selector, (u16)flags};
     u32 bytes = (interrupt ? 3u : 2u) * (u32)size / 8;
@@ -209,6 +214,7 @@ static void bounds(int size) {
     if (chance(10)) use_code16(v);
     v->used = 1u << reg;
     operand_size(v, size), opcode1(v, 0x62);
+    v->order_open = true;
     modrm_memory(v, reg, n < 3 ? DATA_END - (u32)half : linear, ACCESS_READ);
     memory_value(v, linear, size, low), memory_value(v, linear + (u32)half, size, high);
     u64 edges[5] = {low, high, low - 1, high + 1, operand(size)};

@@ -127,10 +127,11 @@ static void prefix_mixtures(void) {
   static const struct {
     u8 bytes[8];
     u8 length;
+    u8 undefined;
   } plain[] = {
       {{0x90}, 1},                   {{0x01, 0xc8}, 2},       {{0x29, 0xd3}, 2},
       {{0x40}, 1},                   {{0x89, 0xd1}, 2},       {{0x80, 0xc3, 0x7f}, 3},
-      {{0x0f, 0xb6, 0xc1}, 3},       {{0x0f, 0xaf, 0xca}, 3}, {{0xd1, 0xe0}, 2},
+      {{0x0f, 0xb6, 0xc1}, 3},       {{0x0f, 0xaf, 0xca}, 3, FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF}, {{0xd1, 0xe0}, 2, FLAG_AF},
       {{0x99}, 1},                   {{0xf8}, 1},             {{0x0f, 0xc8}, 2},
       {{0x8d, 0x43, 0x05}, 3},       {{0x0f, 0x94, 0xc0}, 3}, {{0x0f, 0x1f, 0x00}, 3},
       {{0xeb, 0x10}, 2},             {{0x74, 0x10}, 2},       {{0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0}, 8},
@@ -145,6 +146,7 @@ static void prefix_mixtures(void) {
     /* F3 before 0F B8-BD, 0F C8 is no prefix mixture but another instruction; none of those is listed. */
     while (length < count) code[length++] = prefixes[below(10)];
     memcpy(code + length, plain[which].bytes, plain[which].length);
+    v->undefined_flags = plain[which].undefined;
     raw(v, code, length + plain[which].length);
     vector_end(v);
   }
@@ -187,6 +189,7 @@ static void single_step(void) {
     if (list[i % 20].bytes[0] == 0x8e) v->before.gpr[ECX] = SELECTOR_USER_DATA;
     v->before.gpr[ESI] = DATA_PAGES + below(0x100), v->before.gpr[EDI] = DATA_PAGES + 0x200 + below(0x100);
     v->steps = list[i % 20].steps;
+    if (list[i % 20].bytes[0] == 0x37) v->undefined_flags = FLAG_OF | FLAG_SF | FLAG_ZF | FLAG_PF;
     memory_value(v, STACK_START, 32, list[i % 20].bytes[0] == 0x17 ? SELECTOR_USER_DATA : random_u64() & 0xfff);
     raw(v, list[i % 20].bytes, list[i % 20].length);
     vector_end(v);

@@ -88,6 +88,7 @@ static void all_registers(int size) {
     for (int i = 0; i < 80; i++) {
       struct vector *v = stack_begin();
       operand_size(v, size), opcode1(v, push ? 0x60 : 0x61);
+      v->order_open = true;
       for (int r = 0; push && r < 8; r++) {
         if (r != ESP) set_register(v, 32, r, operand(32));
       }
@@ -122,6 +123,7 @@ static void frames(int size) {
     struct vector *v = stack_begin();
     u32 level = i < 60 ? (u32)i % 4 : chance(70) ? below(4) : below(256);
     operand_size(v, size), opcode1(v, 0xc8);
+    v->order_open = true;
     tail(v, 16, chance(70) ? below(0x100) : operand(16));
     tail(v, 8, level);
     v->before.gpr[EBP] = STACK_PAGE + 0x100 + below(0xe00);

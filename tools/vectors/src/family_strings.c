@@ -70,6 +70,8 @@ static void string_vector(enum kind kind, int size, u8 repeat) {
   if (fs) prefix(v, 0x64);
   else if (chance(4)) prefix(v, 0x36);
   if (repeat) prefix(v, repeat);
+  /* Intel restores the flags that a repeat began with (SDM vol. 2B, REP), AMD keeps those of the last comparison. */
+  if (repeat && kinds[kind].compares) v->undefined_at_fault = FLAGS_ARITHMETIC;
   opcode(v, 1, (const u8[]){(u8)(kinds[kind].opcode + (size != 8))});
   set_register(v, size, EAX, operand(size));
   v->before.gpr[ECX] = chance(10) ? 0 : 1 + below(MAX_ELEMENTS - 1);
@@ -79,6 +81,11 @@ static void string_vector(enum kind kind, int size, u8 repeat) {
     if (r == ECX || r == ESI || r == EDI) v->before.gpr[r] = (u16)v->before.gpr[r] | (u32)random_u64() << 16;
   }
   if (kinds[kind].compares) fill_compared(v, kind, size, from, to, down);
+  /*
+   * With 16-bit addresses and anything in EDI above DI, this processor copies in blocks even where the destination begins
+   * less than eight bytes after the source, and so misses the bytes it just wrote. No manual allows that.
+   */
+  if (sixteen && kind == MOVS && to - from < 64) v->before.gpr[EDI] = (u16)v->before.gpr[EDI];
   vector_end(v);
 }
 

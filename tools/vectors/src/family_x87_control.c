@@ -21,7 +21,9 @@ static struct vector *full_state(void) {
 /* A place for an operand of that many bytes; rarely one that faults. True if it can be written. */
 static bool choose_place(u32 bytes, u32 alignment, u32 *linear) {
   u32 trouble = below(25);
-  *linear = any_address(bytes, alignment);
+  /* Over 64 KiB, 16-bit addresses wrap inside an image: left out as no manual says where. */
+  do *linear = any_address(bytes, alignment);
+  while (*linear < 0x10000 && *linear + bytes > 0x10000);
   if (trouble == 0) *linear = (DATA_END - below(bytes)) & ~(alignment - 1);
   if (trouble == 1) *linear = READ_ONLY_PAGE + 0x100;
   return trouble > 1;
@@ -98,6 +100,7 @@ static void store_environment(const char *name, u8 first, int size, u32 bytes) {
     u32 linear;
     if (chance(20)) use_code16(v);
     bool fits = choose_place(bytes, 1, &linear);
+    v->order_open = true;
     operand_size(v, size);
     set_opcode(v, first);
     modrm_memory(v, 6, linear, ACCESS_WRITE);
@@ -133,6 +136,7 @@ static void load_environment(const char *name, u8 first, int size, u32 bytes) {
     environment_image(image, size);
     for (int i = 0; first == 0xdd && i < 8; i++) f80_bytes(f80_any(), image + 7 * size / 8 + 10 * i);
     if (choose_place(bytes, 1, &linear)) memory(v, linear, image, bytes);
+    v->order_open = true;
     operand_size(v, size);
     set_opcode(v, first);
     modrm_memory(v, 4, linear, ACCESS_READ);
@@ -147,7 +151,8 @@ static void fxsave(void) {
     struct vector *v = full_state();
     u32 linear;
     bool fits = choose_place(512, 16, &linear);
-    if (chance(4)) linear += 8, fits = true;
+    if (fits && chance(4)) linear += 8;
+    v->order_open = true;
     v->before.mxcsr = (u32)random_u64() & 0xffff;
     for (int i = 0; i < 8; i++) {
       u64 halves[2] = {random_u64(), random_u64()};
@@ -180,8 +185,10 @@ static void fxrstor(void) {
     memcpy(image + 24, &mxcsr, 4);
     for (int i = 0; i < 8; i++) f80_bytes(f80_any(), image + 32 + 16 * i);
     memset(image + 288, 0, 224);
-    if (chance(4)) linear += 4, fits = false;
     if (fits) memory(v, linear, image, 512);
+    if (fits && chance(4)) linear += 4;
+    else if (linear < DATA_END && linear + 512 > DATA_END) memory_value(v, linear + 24, 32, 0x1f80);
+    v->order_open = true;
     opcode(v, 2, (const u8[]){0x0f, 0xae});
     modrm_memory(v, 1, linear, ACCESS_READ);
     vector_end(v);

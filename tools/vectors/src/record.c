@@ -207,9 +207,11 @@ void record_vector(const struct vector *v) {
     if (v->fault.vector == FAULT_PF) put_number(v->fault.cr2, 4);
   }
   bool completed = instruction_completed(v);
-  if (v->undefined_flags && completed) flags |= HAS_UNDEFINED_FLAGS, put_number(v->undefined_flags, 4);
+  u32 undefined_flags = completed ? v->undefined_flags : v->undefined_at_fault;
+  if (undefined_flags) flags |= HAS_UNDEFINED_FLAGS, put_number(undefined_flags, 4);
   if (v->undefined_status && completed) flags |= HAS_UNDEFINED_STATUS, put_number(v->undefined_status, 2);
-  if (v->undefined_result && completed) flags |= HAS_UNDEFINED_RESULT;
+  bool open_fault = v->order_open && v->fault.vector == FAULT_PF;
+  if (completed ? v->undefined_result : open_fault) flags |= HAS_UNDEFINED_RESULT;
   size_t loose_at = records.length;
   put_loose_memory(v, &written);
   if (records.bytes[loose_at]) flags |= HAS_LOOSE_MEMORY;

@@ -14,7 +14,8 @@ struct vector *vector_begin(void) {
   memset(v, 0, offsetof(struct vector, patches));
   v->patch_count = v->loose_count = 0;
   v->undefined_flags = v->undefined_status = 0;
-  v->undefined_result = v->progresses = false;
+  v->undefined_result = v->progresses = v->order_open = false;
+  v->undefined_at_fault = 0;
   v->used = 0;
   v->steps = 1;
   v->before = record_baseline;

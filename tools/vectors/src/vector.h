@@ -31,7 +31,9 @@ struct vector {
   struct patch loose[2]; /* address and length of result bytes that the manual leaves open */
   int loose_count;
 
+  bool order_open; /* several accesses in no promised order: which one faults, and CR2, is open */
   u32 undefined_flags;  /* EFLAGS bits the manual leaves undefined after this very vector */
+  u32 undefined_at_fault; /* EFLAGS bits open if it faults on its way */
   u16 undefined_status; /* the same for the x87 status word */
   bool undefined_result;
 
