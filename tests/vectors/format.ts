@@ -44,7 +44,10 @@ export interface Vector {
   readonly undefinedFlags: number;
   /** The same for the x87 status word. */
   readonly undefinedStatus: number;
-  /** The manuals leave the destination undefined; `after` has this processor's. */
+  /**
+   * The manuals leave the destination undefined; `after` has this processor's. With a fault: the instruction makes
+   * several accesses in no promised order, so CR2 and what it loaded before the fault are this processor's.
+   */
   readonly undefinedResult: boolean;
   /** Memory that the instruction may or may not write, model by model (reserved parts of FXSAVE images). */
   readonly looseMemory: readonly MemoryRange[];
