@@ -29,7 +29,10 @@ export function deliverInterrupt(cpu: Cpu, event: Event): void {
 function withDelivery(cpu: Cpu, first: Event, isException: boolean): void {
   let event = first;
   let exception = isException;
+  // A fault on the way of INT n belongs to the INT n itself (SDM vol. 3A 6.5).
+  const faultEip = first.software ? cpu.instructionEip : first.returnEip;
   cpu.delivered = true;
+  cpu.state.eip = faultEip;
   for (;;) {
     try {
       if (exception) cpu.svm.interceptException(event.vector, event.errorCode, cpu.exception.linear);
@@ -43,7 +46,7 @@ function withDelivery(cpu: Cpu, first: Event, isException: boolean): void {
       if (error instanceof VmExit) return;
       if (error !== cpu.exception) throw error;
     }
-    const next = nextEvent(cpu, event, exception, first.returnEip);
+    const next = nextEvent(cpu, event, exception, faultEip);
     if (next === undefined) return;
     event = next;
     exception = true;

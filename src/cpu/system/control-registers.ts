@@ -97,13 +97,18 @@ export function setCr4(cpu: Cpu, value: number): void {
   cpu.updateContext();
 }
 
-/** WRMSR to EFER: bits of features that the CPU lacks are reserved (APM vol. 2 3.1.7). */
-export function loadEfer(cpu: Cpu, lo: number, hi: number): void {
+/** Bits of EFER that this CPU model has (APM vol. 2 3.1.7). */
+export function eferAllowed(cpu: Cpu): number {
   let allowed = 0;
   if (cpu.hasFeature('nx')) allowed |= EFER.NXE;
   if (cpu.hasFeature('svm')) allowed |= EFER.SVME;
   if (cpu.hasFeature('syscall')) allowed |= EFER.SCE;
-  if (hi !== 0 || (lo & ~allowed) !== 0) cpu.raiseGeneralProtection();
+  return allowed;
+}
+
+/** WRMSR to EFER: bits of features that the CPU lacks are reserved. */
+export function loadEfer(cpu: Cpu, lo: number, hi: number): void {
+  if (hi !== 0 || (lo & ~eferAllowed(cpu)) !== 0) cpu.raiseGeneralProtection();
   setEfer(cpu, lo >>> 0);
 }
 

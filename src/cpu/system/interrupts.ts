@@ -49,11 +49,13 @@ export const INTERRUPT_OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   /** INT3 ignores IOPL in virtual-8086 mode, unlike INT 3. */
   breakpoint: (cpu) => {
+    cpu.state.eip = cpu.instructionEip;
     cpu.svm.interceptException(VECTOR.BP, -1, 0);
     software(cpu, VECTOR.BP);
   },
   overflowInterrupt: (cpu) => {
     if ((cpu.state.eflags & EFLAGS.OF) === 0) return;
+    cpu.state.eip = cpu.instructionEip;
     cpu.svm.interceptException(VECTOR.OF, -1, 0);
     software(cpu, VECTOR.OF);
   },
