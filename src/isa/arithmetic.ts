@@ -1,11 +1,17 @@
 import { VECTOR } from '../arch/exceptions.ts';
+import { EFLAGS } from '../arch/registers.ts';
 import type { Int } from '../wasm/expression.ts';
 import type { Bits, Builder, Operand } from './builder.ts';
 import { RAX, RDX } from './builder.ts';
 import { type Form, form, type Semantics } from './form.ts';
 
 /** The nine encodings that ADD, OR, ADC, SBB, AND, SUB, XOR and CMP share (SDM vol. 2D table A-2). */
-function alu(name: string, digit: number, semantics: Semantics, lock: { lock?: true } = { lock: true }): Form[] {
+function alu(
+  name: string,
+  digit: number,
+  semantics: Semantics,
+  lock: { lock?: true } = { lock: true },
+): Form[] {
   const opcode = (column: number): string => (digit * 8 + column).toString(16).toUpperCase().padStart(2, '0');
   return [
     form(name, `${opcode(0)} /r`, 'Eb,Gb', semantics, lock),
@@ -38,7 +44,8 @@ const sub: Semantics = (op, to, from) => {
 };
 
 /** The carry flag in the type of a `bits`-wide value. */
-const carryIn = (op: Builder, bits: Bits): Int => (bits === 64 ? op.flags.carry().toI64Unsigned() : op.flags.carry());
+const carryIn = (op: Builder, bits: Bits): Int =>
+  bits === 64 ? op.flags.carry().toI64Unsigned() : op.flags.carry();
 
 const adc: Semantics = (op, to, from) => {
   const x = op.let(to.modify());
@@ -154,6 +161,15 @@ const multiply = (op: Builder, to: Operand, x: Int, y: Int): void => {
   op.flags.rotate(carry, carry);
 };
 
+/** DIV and IDIV leave all flags undefined; AMD's processors keep CF and OF, set AF and clear the others. */
+const setDivisionFlags = (op: Builder): void =>
+  op.flags.write(
+    op.flags
+      .read()
+      .and(EFLAGS.CF | EFLAGS.OF)
+      .or(EFLAGS.AF),
+  );
+
 const divideUnsigned: Semantics = (op, from) => {
   const { low, high } = accumulatorPair(op, from.bits);
   const divisor = op.let(from.read().toI64Unsigned());
@@ -164,6 +180,7 @@ const divideUnsigned: Semantics = (op, from) => {
   const remainder = op.let(dividend.remU(divisor));
   low.write(quotient.toI32());
   high.write(remainder.toI32());
+  setDivisionFlags(op);
 };
 
 const divideSigned: Semantics = (op, from) => {
@@ -178,6 +195,7 @@ const divideSigned: Semantics = (op, from) => {
   const remainder = op.let(dividend.remS(divisor));
   low.write(quotient.toI32());
   high.write(remainder.toI32());
+  setDivisionFlags(op);
 };
 
 // biome-ignore format: table

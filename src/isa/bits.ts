@@ -13,7 +13,12 @@ function maskOf(op: Builder, bits: Bits, place: Int): Int {
 const withinOperand =
   (change?: Change): Semantics =>
   (op, to, offset) => {
-    const place = op.let(offset.read().toI32().and(to.bits - 1));
+    const place = op.let(
+      offset
+        .read()
+        .toI32()
+        .and(to.bits - 1),
+    );
     const x = op.let(change ? to.modify() : to.read());
     const mask = op.let(maskOf(op, to.bits, place));
     if (change) to.write(change(x, mask));
@@ -34,16 +39,28 @@ const bitString =
     op.flags.setCarry(x.and(mask).eqz().eqz());
   };
 
-/** A zero source sets ZF and leaves the destination as it was, as processors do (SDM calls it undefined). */
+/**
+ * A zero source sets ZF and leaves the destination as it was, as processors do (SDM calls it undefined). The other
+ * flags, undefined too, are as AMD's have them: PF is the parity of the index, the rest is clear.
+ */
 const scan =
   (place: (op: Builder, x: Int, bits: Bits) => Int): Semantics =>
   (op, to, from) => {
     const x = op.let(from.read());
-    op.if(x.eqz().eqz(), () => to.write(place(op, x, from.bits)));
-    op.flags.setZero(x.eqz());
+    op.if(
+      x.eqz(),
+      () => op.flags.logic(32, op.constant(32, 0)),
+      () => {
+        const index = op.let(place(op, x, from.bits));
+        to.write(index);
+        // A bit beyond the low byte keeps index 0 from setting ZF.
+        op.flags.logic(32, op.let(index.toI32().or(0x100)));
+      },
+    );
   };
 
-const highest = (op: Builder, x: Int, bits: Bits): Int => op.constant(bits, bits === 64 ? 63 : 31).sub(x.clz());
+const highest = (op: Builder, x: Int, bits: Bits): Int =>
+  op.constant(bits, bits === 64 ? 63 : 31).sub(x.clz());
 
 const populationCount: Semantics = (op, to, from) => {
   const x = op.let(from.read());
@@ -65,7 +82,12 @@ const byteSwap: Semantics = (op, to) => {
     to.write(words.rotl(32));
     return;
   }
-  to.write(x.rotl(8).and(0x00ff00ff).or(x.rotr(8).and(0xff00ff00 | 0)));
+  to.write(
+    x
+      .rotl(8)
+      .and(0x00ff00ff)
+      .or(x.rotr(8).and(0xff00ff00 | 0)),
+  );
 };
 
 const test = undefined;

@@ -40,7 +40,7 @@ export interface Flags {
   subKeepingCarry(bits: Bits, x: Int, y: Int, result: Int): void;
   /** CF = OF = AF = 0; SF, ZF, PF from `result`. */
   logic(bits: Bits, result: Int): void;
-  /** SF, ZF, PF from `result`; CF and OF as given (i32, 0 or 1), AF = 0. */
+  /** SF, ZF, PF from `result`; CF and OF as given (i32, 0 or 1); AF, which is undefined, is 1 as AMD's processors have it. */
   shift(bits: Bits, result: Int, carry: Int, overflow: Int): void;
   /** Only CF and OF change (i32, 0 or 1). */
   rotate(carry: Int, overflow: Int): void;

@@ -42,7 +42,8 @@ const setIf =
   (op, to) =>
     to.write(op.flags.test(condition));
 
-const pushOperand: Semantics = (op, from) => op.push(op.bits, resize(from.read(), from.bits, op.bits, from.bits === 8));
+const pushOperand: Semantics = (op, from) =>
+  op.push(op.bits, resize(from.read(), from.bits, op.bits, from.bits === 8));
 
 const popRegister: Semantics = (op, to) => {
   const top = op.pop(op.bits);
@@ -78,7 +79,24 @@ const translate: Semantics = (op) => {
 const leave: Semantics = (op) => op.leaveFrame();
 
 /** Conditions in encoding order, with the names the SDM prefers. */
-const CONDITIONS = ['O', 'NO', 'B', 'NB', 'Z', 'NZ', 'BE', 'NBE', 'S', 'NS', 'P', 'NP', 'L', 'NL', 'LE', 'NLE'];
+const CONDITIONS = [
+  'O',
+  'NO',
+  'B',
+  'NB',
+  'Z',
+  'NZ',
+  'BE',
+  'NBE',
+  'S',
+  'NS',
+  'P',
+  'NP',
+  'L',
+  'NL',
+  'LE',
+  'NLE',
+];
 
 const hex = (value: number): string => value.toString(16).toUpperCase();
 

@@ -7,7 +7,12 @@ const bit = (value: Int, place: number | Int): Int => value.shrU(place).toI32().
 
 /** Counts are taken modulo 32, or 64 for a 64-bit operand (SDM vol. 2B "SAL/SAR/SHL/SHR"), as an i32. */
 const maskedCount = (op: Builder, to: Operand, count: Operand): Int =>
-  op.let(count.read().toI32().and(to.bits === 64 ? 63 : 31));
+  op.let(
+    count
+      .read()
+      .toI32()
+      .and(to.bits === 64 ? 63 : 31),
+  );
 
 /** The count in the type of the shifted value. */
 const typed = (count: Int, like: Int): Int => (like.type === 'i64' ? count.toI64Unsigned() : count);
@@ -91,18 +96,16 @@ const rotateThroughCarry =
   (left: boolean): ShiftBody =>
   (op, to, x, count) => {
     const width = to.bits + 1;
-    const turns = op.let(to.bits < 32 ? count.remU(width) : count);
-    op.if(turns.eqz().eqz(), () => {
-      if (to.bits === 64) {
-        rotateCarry64(op, to, x, turns, left);
-        return;
-      }
-      const value = op.let(wide(x).or(op.flags.carry().toI64Unsigned().shl(to.bits)));
-      const n = op.let(turns.toI64Unsigned());
-      const back = op.constant(64, width).sub(n);
-      const rotated = op.let(left ? value.shl(n).or(value.shrU(back)) : value.shrU(n).or(value.shl(back)));
-      finishCarryRotate(op, to, rotated.toI32(), bit(rotated, to.bits), left);
-    });
+    if (to.bits === 64) {
+      rotateCarry64(op, to, x, count, left);
+      return;
+    }
+    // A whole turn changes nothing but OF.
+    const n = op.let((to.bits < 32 ? count.remU(width) : count).toI64Unsigned());
+    const value = op.let(wide(x).or(op.flags.carry().toI64Unsigned().shl(to.bits)));
+    const back = op.constant(64, width).sub(n);
+    const rotated = op.let(left ? value.shl(n).or(value.shrU(back)) : value.shrU(n).or(value.shl(back)));
+    finishCarryRotate(op, to, rotated.toI32(), bit(rotated, to.bits), left);
   };
 
 function rotateCarry64(op: Builder, to: Operand, x: Int, turns: Int, left: boolean): void {
@@ -110,8 +113,14 @@ function rotateCarry64(op: Builder, to: Operand, x: Int, turns: Int, left: boole
   const carryIn = op.flags.carry().toI64Unsigned();
   // Two shifts where one by 64 could be asked for, which WebAssembly would take as 0.
   const rotated = left
-    ? x.shl(n).or(carryIn.shl(n.sub(1))).or(x.shrU(op.constant(64, 64).sub(n)).shrU(1))
-    : x.shrU(n).or(carryIn.shl(op.constant(64, 64).sub(n))).or(x.shl(op.constant(64, 64).sub(n)).shl(1));
+    ? x
+        .shl(n)
+        .or(carryIn.shl(n.sub(1)))
+        .or(x.shrU(op.constant(64, 64).sub(n)).shrU(1))
+    : x
+        .shrU(n)
+        .or(carryIn.shl(op.constant(64, 64).sub(n)))
+        .or(x.shl(op.constant(64, 64).sub(n)).shl(1));
   const result = op.let(rotated);
   finishCarryRotate(op, to, result, bit(x, left ? op.constant(64, 64).sub(n) : n.sub(1)), left);
 }
@@ -124,6 +133,9 @@ function finishCarryRotate(op: Builder, to: Operand, value: Int, carryOut: Int, 
   op.flags.rotate(carry, left ? carry.xor(top) : top.xor(bit(result, to.bits - 2)));
 }
 
+/** What a double shift gives: the result, CF and OF. */
+type DoubleShifted = readonly [result: Int, carry: Int, overflow: Int];
+
 /** SHLD and SHRD: `to` and `from` side by side, shifted as one value. */
 const doubleShift =
   (left: boolean): Semantics =>
@@ -132,31 +144,41 @@ const doubleShift =
     const fill = op.let(from.read());
     const n = maskedCount(op, to, count);
     op.if(n.eqz().eqz(), () => {
-      const [result, carry] = to.bits === 16 ? doubleShift16(op, x, fill, n, left) : doubleShiftWide(op, to.bits, x, fill, n, left);
+      const shifted = to.bits === 16 ? doubleShift16 : doubleShiftWide;
+      const [result, carry, overflow] = shifted(op, to.bits, x, fill, n, left);
       to.write(result);
-      const top = bit(result, to.bits - 1);
-      const overflow = left ? carry.xor(top) : top.xor(bit(result, to.bits - 2));
       op.flags.shift(to.bits, result, carry, overflow);
     });
   };
 
-function doubleShiftWide(op: Builder, bits: Bits, x: Int, fill: Int, n: Int, left: boolean): [Int, Int] {
+/** SHLD: whether the sign is not the bit that went out; SHRD: whether it is not the bit below it. */
+const doubleShiftOverflow = (bits: Bits, result: Int, carry: Int, left: boolean): Int =>
+  bit(result, bits - 1).xor(left ? carry : bit(result, bits - 2));
+
+function doubleShiftWide(op: Builder, bits: Bits, x: Int, fill: Int, n: Int, left: boolean): DoubleShifted {
   const count = op.let(typed(n, x));
   const back = op.constant(bits, bits).sub(count);
   const result = op.let(left ? x.shl(count).or(fill.shrU(back)) : x.shrU(count).or(fill.shl(back)));
-  return [result, op.let(bit(x, left ? back : count.sub(1)))];
+  const carry = op.let(bit(x, left ? back : count.sub(1)));
+  return [result, carry, doubleShiftOverflow(bits, result, carry, left)];
 }
 
-/** Counts above 16 are undefined; processors go on into a second copy of the destination, and so does this. */
-function doubleShift16(op: Builder, x: Int, fill: Int, n: Int, left: boolean): [Int, Int] {
+/**
+ * A 16-bit operand with a count above 16 is undefined. AMD's processors go on into a second copy of the source and
+ * clear CF; from 16 on, SHLD makes OF equal CF.
+ */
+function doubleShift16(op: Builder, bits: Bits, x: Int, fill: Int, n: Int, left: boolean): DoubleShifted {
   const count = op.let(n.toI64Unsigned());
   const [a, b] = [op.let(wide(x)), op.let(wide(fill))];
-  const value = left
-    ? op.let(a.shl(32).or(b.shl(16)).or(a))
-    : op.let(a.or(b.shl(16)).or(a.shl(32)));
+  const twice = op.let(b.shl(16).or(b));
+  const value = op.let(left ? a.shl(32).or(twice) : a.or(twice.shl(16)));
   const shifted = op.let(left ? value.shl(count) : value.shrU(count));
   const result = op.let((left ? shifted.shrU(32) : shifted).toI32().and(0xffff));
-  return [result, op.let(left ? bit(shifted, 48) : bit(value, count.sub(1)))];
+  const carry = op.let((left ? bit(shifted, 48) : bit(value, count.sub(1))).and(n.leU(16)));
+  const overflow = left
+    ? carry.xor(bit(result, 15).and(n.ltU(16)))
+    : doubleShiftOverflow(bits, result, carry, left);
+  return [result, carry, op.let(overflow)];
 }
 
 function shiftForms(name: string, digit: number, body: ShiftBody): Form[] {

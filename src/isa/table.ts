@@ -8,4 +8,12 @@ import { SYSTEM } from './system.ts';
 import { X87 } from './x87-table.ts';
 
 /** The instruction set. A form's index in this list is its number everywhere. */
-export const FORMS: readonly Form[] = [...ARITHMETIC, ...SHIFTS, ...BITS, ...MOVES, ...CONTROL, ...SYSTEM, ...X87];
+export const FORMS: readonly Form[] = [
+  ...ARITHMETIC,
+  ...SHIFTS,
+  ...BITS,
+  ...MOVES,
+  ...CONTROL,
+  ...SYSTEM,
+  ...X87,
+];

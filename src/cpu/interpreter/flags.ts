@@ -49,7 +49,7 @@ export class FlagWords implements Flags {
 
   shift(bits: Bits, result: Int, carry: Int, overflow: Int): void {
     this.rotate(carry, overflow);
-    this.#store(FLAG_AUX, Int.const64(0));
+    this.#store(FLAG_AUX, Int.const64(AF));
     this.#result(bits, result);
   }
 
