@@ -19,6 +19,8 @@ export interface Event {
   readonly software: boolean;
   /** EIP to push. */
   readonly returnEip: number;
+  /** EIP of a fault on the way, if another: that of the INT n itself (SDM vol. 3A 6.5). */
+  readonly faultEip?: number;
 }
 
 const IDT_ERROR = 2;

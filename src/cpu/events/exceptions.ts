@@ -29,8 +29,7 @@ export function deliverInterrupt(cpu: Cpu, event: Event): void {
 function withDelivery(cpu: Cpu, first: Event, isException: boolean): void {
   let event = first;
   let exception = isException;
-  // A fault on the way of INT n belongs to the INT n itself (SDM vol. 3A 6.5).
-  const faultEip = first.software ? cpu.instructionEip : first.returnEip;
+  const faultEip = first.faultEip ?? first.returnEip;
   cpu.delivered = true;
   cpu.state.eip = faultEip;
   for (;;) {

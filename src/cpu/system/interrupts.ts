@@ -11,7 +11,13 @@ import type { Operation } from './operations.ts';
 /** INT n, INT3 and INTO arrive at their handler with EIP behind the instruction (SDM vol. 2A "INT n"). */
 function software(cpu: Cpu, vector: number): void {
   cpu.state.systemFlags &= ~EFLAGS.RF;
-  deliverInterrupt(cpu, { vector, errorCode: -1, software: true, returnEip: cpu.nextEip });
+  deliverInterrupt(cpu, {
+    vector,
+    errorCode: -1,
+    software: true,
+    returnEip: cpu.nextEip,
+    faultEip: cpu.instructionEip,
+  });
   cpu.nextEip = cpu.state.eip;
 }
 
