@@ -2,11 +2,9 @@ import type { CpuModel } from '../arch/cpu-models.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import { Clock } from './clock.ts';
 import { createPcDevices, type PcDevices } from './devices/pc.ts';
-import { e820Map } from './e820.ts';
 import { applyInitialState } from './initial-registers.ts';
-import { loadImage } from './loaders/load.ts';
-import type { RawOptions } from './loaders/raw.ts';
-import type { LoadedImage, Module } from './loaders/request.ts';
+import type { LoadedImage } from './loaders/request.ts';
+import { type ImageOptions, loadPcImage } from './pc-image.ts';
 
 /** What the machine's owner gets told. Handlers may call `Machine.stop`. */
 export interface MachineEvents {
@@ -21,15 +19,6 @@ export interface MachineOptions {
   /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
   readonly memoryBytes: number;
   readonly events?: MachineEvents;
-}
-
-export interface ImageOptions {
-  readonly image: Uint8Array;
-  readonly name?: string;
-  readonly commandLine?: string;
-  readonly initrd?: Uint8Array | undefined;
-  readonly modules?: readonly Module[];
-  readonly raw?: RawOptions | undefined;
 }
 
 /** Why `run` returned. */
@@ -92,12 +81,9 @@ export class Machine {
 
   /** Loads an image and puts the processor at its entry. @throws InputError */
   load(options: ImageOptions): LoadedImage {
-    const memorySize = this.cpu.physical.size;
-    const loaded = loadImage(
-      { ...options, memorySize, e820: e820Map(memorySize) },
-      { write: (address, bytes) => this.cpu.physical.load(address, bytes) },
-      options.raw,
-    );
+    const { physical } = this.cpu;
+    const memory = { size: physical.size, write: physical.load.bind(physical) };
+    const loaded = loadPcImage(options, memory, this.devices.apic !== undefined);
     applyInitialState(this.cpu, loaded.state);
     return loaded;
   }
