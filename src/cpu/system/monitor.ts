@@ -21,11 +21,14 @@ export class Monitor {
     if (offset >= 0) this.#contents.set(ram.subarray(this.#line, this.#line + LINE));
   }
 
-  /** Ends the watch; true if there was one and nobody stored to the line. */
-  disarm(ram: Uint8Array): boolean {
+  /** Whether MWAIT would wait: there is a watch, and nobody stored to the line. */
+  waits(ram: Uint8Array): boolean {
     const line = this.#line;
-    this.#line = -1;
     return line >= 0 && this.#contents.every((byte, place) => byte === ram[line + place]);
+  }
+
+  disarm(): void {
+    this.#line = -1;
   }
 }
 
@@ -49,7 +52,9 @@ export function monitor(cpu: Cpu, instruction: Instruction): void {
 export function monitorWait(cpu: Cpu): void {
   checkUse(cpu);
   cpu.svm.intercept('MWAIT');
-  if (!cpu.monitor.disarm(cpu.physical.u8)) return;
+  const waits = cpu.monitor.waits(cpu.physical.u8);
+  cpu.monitor.disarm();
+  if (!waits) return;
   cpu.halted = true;
   cpu.endSlice();
 }

@@ -69,7 +69,10 @@ function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOpe
   }
 }
 
-/** A fault on the way restores the flags, so that the instruction can start again (SDM vol. 2B "REP", "SCAS"). */
+/**
+ * When an element faults, Intel's processors restore the flags that the instruction found (SDM vol. 2B "REP"); AMD's
+ * keep those of the element before.
+ */
 function repeatComparing(cpu: Cpu, instruction: Instruction, operation: StringOperation): void {
   const { state } = cpu;
   let count = index(state, instruction, RCX);
@@ -85,7 +88,7 @@ function repeatComparing(cpu: Cpu, instruction: Instruction, operation: StringOp
       if (quota <= 0) break;
     }
   } catch (error) {
-    state.eflags = flags;
+    if (cpu.model.vendor === 'GenuineIntel') state.eflags = flags;
     throw error;
   }
   cpu.nextEip = cpu.instructionEip;

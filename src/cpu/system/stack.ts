@@ -39,7 +39,8 @@ function enter(cpu: Cpu, size: 2 | 4, bytes: number, level: number): void {
   const { state } = cpu;
   const stack = new StackWalk(cpu);
   stack.push(size, state.gpr(RBP));
-  const frame = stack.pointer;
+  // All of ESP, even if the stack pointer is SP.
+  const frame = ((state.gpr(RSP) & ~stack.mask) | stack.pointer) >>> 0;
   for (let place = 1; place < level; place++) {
     const offset = ((state.gpr(RBP) - place * size) & stack.mask) >>> 0;
     stack.push(size, readSegment(cpu, SS, offset, size));
