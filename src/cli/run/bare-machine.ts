@@ -66,4 +66,3 @@ export function asStop(stop: MachineStop, report: () => string): Stop {
   if (stop.kind === 'triple-fault') return { kind: 'triple-fault', report: report() };
   return stop;
 }
-

@@ -21,7 +21,9 @@ export function registerReport(cpu: Cpu): string {
   });
   lines.push(`GDT=     ${hex(state.system(SYSTEM.GDT_BASE))} ${hex(state.system(SYSTEM.GDT_LIMIT))}`);
   lines.push(`IDT=     ${hex(state.system(SYSTEM.IDT_BASE))} ${hex(state.system(SYSTEM.IDT_LIMIT))}`);
-  lines.push(`CR0=${hex(state.cr0)} CR2=${hex(state.system(SYSTEM.CR2))} CR3=${hex(state.cr3)} CR4=${hex(state.cr4)}`);
+  lines.push(
+    `CR0=${hex(state.cr0)} CR2=${hex(state.system(SYSTEM.CR2))} CR3=${hex(state.cr3)} CR4=${hex(state.cr4)}`,
+  );
   lines.push(`DR6=${hex(state.system(SYSTEM.DR6))} DR7=${hex(state.system(SYSTEM.DR7))}`);
   lines.push(`EFER=${hex(state.efer, 16)}`);
   return lines.join('\n');

@@ -1,0 +1,81 @@
+import { gpa } from '../arch/address.ts';
+import { parseCpuModel } from '../arch/cpu-model-text.ts';
+import type { CpuModel } from '../arch/cpu-models.ts';
+import { InputError } from '../arch/input-error.ts';
+import { Machine, type MachineStop } from '../machine/machine.ts';
+import { GuestFailure, HostedMachine } from '../vmm/hosted-machine.ts';
+import type { MachineEnd } from './judge.ts';
+import type { MachineRequest, ScenarioHost } from './run.ts';
+import type { CpuFeature } from './scenario.ts';
+
+/** The processor of every scenario, less what a scenario does without. */
+const MODEL = 'current-amd';
+
+export interface UmbraHostOptions {
+  /** Bare: the L1 agent has the processor to itself. Shadow: it is L0's guest. */
+  readonly l0: 'none' | 'shadow';
+  /** L0 checks its invariants after every operation. */
+  readonly check?: boolean;
+}
+
+/** Umbra as a host of scenarios. */
+export function umbraHost(options: UmbraHostOptions): ScenarioHost {
+  const { maxPhysicalAddressBits } = parseCpuModel(MODEL);
+  return {
+    name: options.l0 === 'none' ? 'Umbra, bare' : 'Umbra, L0 with a shadow MMU',
+    processor: { maxPhyAddr: maxPhysicalAddressBits, pdptes: 'registers' },
+    run: (request) => (options.l0 === 'none' ? runBare(request) : runHosted(request, options.check === true)),
+  };
+}
+
+function modelFor(request: MachineRequest): CpuModel {
+  const model = parseCpuModel([MODEL, ...request.absent.map((feature) => `-${feature}`)].join(','));
+  const missing = request.features.filter((feature: CpuFeature) => !model.features.has(feature));
+  if (missing.length > 0)
+    throw new InputError(`The scenario needs ${missing.join(', ')}, which ${model.name} lacks.`);
+  return model;
+}
+
+function runBare(request: MachineRequest): MachineEnd {
+  const machine = new Machine({ model: modelFor(request), memoryBytes: request.memory });
+  machine.load({ image: request.image });
+  const stop = machine.run(request.maxInstructions);
+  return {
+    ...endOf(stop),
+    instructions: machine.cpu.retired,
+    read: (address, length) => machine.cpu.physical.u8.slice(address, address + length),
+  };
+}
+
+function runHosted(request: MachineRequest, check: boolean): MachineEnd {
+  const machine = new HostedMachine({ model: modelFor(request), memoryBytes: request.memory, check });
+  machine.load({ image: request.image });
+  const started = machine.cpu.retired;
+  let end: Pick<MachineEnd, 'exitCode' | 'reason'>;
+  try {
+    end = endOf(machine.run(request.maxInstructions));
+  } catch (error) {
+    if (!(error instanceof GuestFailure)) throw error;
+    end = { exitCode: undefined, reason: error.message };
+  }
+  return {
+    ...end,
+    instructions: machine.cpu.retired - started,
+    read: (address, length) => machine.read(gpa(address), length),
+  };
+}
+
+function endOf(stop: MachineStop): Pick<MachineEnd, 'exitCode' | 'reason'> {
+  if (stop.kind === 'debug-exit') {
+    return { exitCode: stop.value, reason: `it wrote ${stop.value} to the debug exit port` };
+  }
+  const reasons: Readonly<Record<Exclude<MachineStop['kind'], 'debug-exit'>, string>> = {
+    limit: 'its instructions were used up',
+    halted: 'it halted and nothing woke it',
+    dead: 'it halted with interrupts off',
+    'power-off': 'it powered off',
+    reset: 'it reset the machine',
+    'triple-fault': 'it ended in a triple fault',
+  };
+  return { exitCode: undefined, reason: reasons[stop.kind] };
+}

@@ -1,0 +1,178 @@
+import { type Gpa, gpa, type Hpa, hpa } from '../arch/address.ts';
+import type { CpuModel } from '../arch/cpu-models.ts';
+import { Cpu } from '../cpu/cpu.ts';
+import { Emulator } from '../cpu/emulator/emulator.ts';
+import { CpuHardware } from '../cpu/host/hardware.ts';
+import { HOST_BOOT, paeHostBoot } from '../guest/host-boot.ts';
+import { Hypervisor } from '../l0/hypervisor.ts';
+import type { Statistics } from '../l0/statistics.ts';
+import type { TraceSink } from '../l0/trace.ts';
+import type { Vcpu } from '../l0/vcpu.ts';
+import { setInitialState } from '../l0/vcpu-registers.ts';
+import type { Vm } from '../l0/vm.ts';
+import { Clock, type Timer } from '../machine/clock.ts';
+import { createPcDevices, type PcDevices } from '../machine/devices/pc.ts';
+import { applyInitialState } from '../machine/initial-registers.ts';
+import { protectedState } from '../machine/loaders/initial-state.ts';
+import type { LoadedImage } from '../machine/loaders/request.ts';
+import type { MachineEvents, MachineStop } from '../machine/machine.ts';
+import { type ImageOptions, loadPcImage } from '../machine/pc-image.ts';
+
+/** Host memory below the guest's: boot code and tables, then what L0 owns. */
+const L0_START = 0x10_0000;
+const GUEST_BASE = 0x400_0000;
+const BOOT_SELECTORS = { code: 0x08, data: 0x10 } as const;
+const BOOT_LIMIT = 1_000_000;
+
+export interface HostedMachineOptions {
+  /** The host's processor; the guest is offered of it what L0 can virtualise. */
+  readonly model: CpuModel;
+  /** Bytes of guest RAM, a multiple of 64 KiB, at most 2 GiB less 64 MiB. */
+  readonly memoryBytes: number;
+  readonly events?: MachineEvents;
+  readonly check?: boolean;
+  readonly trace?: TraceSink | undefined;
+  /** Shadow pages at most. */
+  readonly shadowPageLimit?: number;
+}
+
+/** L0 gave up on its guest; the message says why. */
+export class GuestFailure extends Error {
+  override readonly name = 'GuestFailure';
+}
+
+/**
+ * A PC that is a virtual machine: a host processor, booted by a host kernel's early code, L0 on it, and one VM with the
+ * devices of a PC. It loads and runs images as `Machine` does.
+ */
+export class HostedMachine {
+  readonly cpu: Cpu;
+  readonly clock: Clock;
+  readonly devices: PcDevices;
+  readonly hypervisor: Hypervisor;
+  readonly vm: Vm;
+  readonly vcpu: Vcpu;
+  readonly #memoryBytes: number;
+  readonly #limit: Timer;
+  #ending: MachineStop | undefined;
+
+  /** @throws UnsupportedHost where the processor lacks what L0 needs */
+  constructor(options: HostedMachineOptions) {
+    const { model, memoryBytes, events = {} } = options;
+    this.#memoryBytes = memoryBytes;
+    this.cpu = new Cpu({ model, ramBytes: GUEST_BASE + memoryBytes });
+    const { cpu } = this;
+    this.clock = new Clock(
+      () => cpu.instructionNow,
+      () => cpu.endSlice(),
+    );
+    bootHost(cpu);
+    const hardware = new CpuHardware(cpu, this.clock, new Emulator(cpu));
+    this.hypervisor = new Hypervisor(hardware, { base: hpa(L0_START), size: GUEST_BASE - L0_START });
+    const guestModel = this.hypervisor.guestModel(model);
+    this.devices = createPcDevices({
+      clock: this.clock,
+      memoryBytes,
+      hasApic: guestModel.features.has('apic'),
+      serialOut: (byte) => events.serial?.(byte),
+      debugConsoleOut: (byte) => events.debugConsole?.(byte),
+      onReset: () => this.#end({ kind: 'reset' }),
+      onPowerOff: () => this.#end({ kind: 'power-off' }),
+      onDebugExit: (status) => this.#end({ kind: 'debug-exit', value: status >>> 1 }),
+      onA20: () => {},
+    });
+    this.vm = this.hypervisor.createVm({
+      model: guestModel,
+      environment: {
+        interrupts: this.devices.interrupts,
+        ports: this.devices.io,
+        ...(this.devices.apic && { apic: this.devices.apic }),
+      },
+      mmio: this.devices.mmio,
+      check: options.check === true,
+      ...(options.trace && { trace: options.trace }),
+      ...(options.shadowPageLimit !== undefined && { shadowPageLimit: options.shadowPageLimit }),
+    });
+    this.vm.addMemory(gpa(0), { base: hpa(GUEST_BASE), size: memoryBytes });
+    this.vcpu = this.vm.createVcpu();
+    this.#limit = this.clock.timer(() => this.vcpu.kick());
+  }
+
+  get statistics(): Statistics {
+    return this.vm.statistics;
+  }
+
+  /** Loads an image into the VM and puts its vCPU at the entry. @throws InputError */
+  load(options: ImageOptions): LoadedImage {
+    const memory = {
+      size: this.#memoryBytes,
+      write: (address: number, bytes: Uint8Array) => this.write(gpa(address), bytes),
+    };
+    const loaded = loadPcImage(options, memory, this.devices.apic !== undefined);
+    setInitialState(this.vcpu, loaded.state);
+    return loaded;
+  }
+
+  /** Puts bytes into guest memory. Throws RangeError beyond its end. */
+  write(address: Gpa, bytes: Uint8Array): void {
+    if (address + bytes.length > this.#memoryBytes) throw new RangeError('beyond the guest RAM');
+    this.cpu.physical.load((GUEST_BASE + address) as Hpa, bytes);
+    this.vm.memoryWritten(address, bytes.length);
+  }
+
+  /** A copy of guest memory. Throws RangeError beyond its end. */
+  read(address: Gpa, length: number): Uint8Array {
+    if (address + length > this.#memoryBytes) throw new RangeError('beyond the guest RAM');
+    const start = GUEST_BASE + address;
+    return this.cpu.physical.u8.slice(start, start + length);
+  }
+
+  /** Makes `run` return before the next instruction. */
+  stop(): void {
+    this.vcpu.kick();
+    this.cpu.endSlice();
+  }
+
+  /**
+   * Runs for about `instructions` ticks of virtual time: halted time counts here.
+   * @throws GuestFailure where L0 cannot go on
+   */
+  run(instructions: number): MachineStop {
+    this.clock.arm(this.#limit, this.clock.now + instructions);
+    const exit = this.vcpu.run();
+    if (this.#ending !== undefined) {
+      const ending = this.#ending;
+      this.#ending = undefined;
+      return ending;
+    }
+    switch (exit.reason) {
+      case 'kicked':
+        return { kind: 'limit' };
+      case 'halted':
+        return { kind: 'halted', wakeAfter: Number.POSITIVE_INFINITY };
+      case 'shutdown':
+        return { kind: 'triple-fault' };
+      case 'internal-error':
+        throw new GuestFailure(exit.message);
+    }
+  }
+
+  #end(ending: MachineStop): void {
+    this.#ending = ending;
+    this.vcpu.kick();
+  }
+}
+
+/** Runs the host kernel's boot code on the bare processor. */
+function bootHost(cpu: Cpu): void {
+  cpu.physical.load(hpa(HOST_BOOT.CODE), paeHostBoot());
+  applyInitialState(
+    cpu,
+    protectedState(HOST_BOOT.CODE, {}, BOOT_SELECTORS.code, BOOT_SELECTORS.data, hpa(0)),
+  );
+  const reason = cpu.run(cpu.now + BOOT_LIMIT);
+  if (reason !== 'halted' || cpu.state.gpr(0) !== 0) {
+    throw new Error(`the host's boot code ended with ${reason}, EAX = ${cpu.state.gpr(0)}`);
+  }
+  cpu.halted = false;
+}
