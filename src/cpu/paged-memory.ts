@@ -43,6 +43,9 @@ class PhysicalEntries implements EntryMemory {
   }
 }
 
+/** What #AC looks at: words, doublewords and quadwords (SDM vol. 3A table 6-7); images have rules of their own. */
+const isMisaligned = (linear: number, size: number): boolean => size <= 8 && (linear & (size - 1)) !== 0;
+
 const A20_BIT = 0x10_0000;
 const maskAddress = (address: number, a20Mask: number): number =>
   a20Mask !== 0 && (Math.floor(address / A20_BIT) & 1) !== 0 ? address - A20_BIT : address;
@@ -303,7 +306,7 @@ export class PagedMemory implements LinearMemory {
   }
 
   allows(linear: number, size: number, access: number): boolean {
-    if (this.#alignmentChecked && (access & ACCESS.USER) !== 0 && (linear & (size - 1)) !== 0) {
+    if (this.#alignmentChecked && (access & ACCESS.USER) !== 0 && isMisaligned(linear, size)) {
       this.#exception.vector = VECTOR.AC;
       this.#exception.errorCode = 0;
       return false;

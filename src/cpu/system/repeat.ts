@@ -27,9 +27,10 @@ export function repeat(cpu: Cpu, instruction: Instruction, operation: StringOper
   else repeatCounting(cpu, instruction, operation);
 }
 
-/** TF traps after each element (SDM vol. 3B 17.3.1.4). */
+/** TF traps after each element (SDM vol. 3B 17.3.1.4); an emulated instruction does one at a time. */
 function quotaOf(cpu: Cpu, operation: StringOperation): number {
-  return (cpu.state.systemFlags & EFLAGS.TF) !== 0 ? 1 : operation.quota;
+  const single = (cpu.state.systemFlags & EFLAGS.TF) !== 0 || cpu.memory !== cpu.paging;
+  return single ? 1 : operation.quota;
 }
 
 function setCounter(cpu: Cpu, instruction: Instruction, value: number): void {
