@@ -136,6 +136,7 @@ static void prefix_mixtures(void) {
       {{0x8d, 0x43, 0x05}, 3},       {{0x0f, 0x94, 0xc0}, 3}, {{0x0f, 0x1f, 0x00}, 3},
       {{0xeb, 0x10}, 2},             {{0x74, 0x10}, 2},       {{0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0}, 8},
   };
+  enum { LONG_NOP = 17, LONG_NOP_BYTES_16 = 5 };
   form_begin("prefix mixtures", (struct form_options){0});
   for (int i = 0; i < 900; i++) {
     struct vector *v = vector_begin();
@@ -144,10 +145,15 @@ static void prefix_mixtures(void) {
     int length = 0, count = (int)wanted - plain[which].length;
     if (chance(15)) use_code16(v);
     /* F3 before 0F B8-BD, 0F C8 is no prefix mixture but another instruction; none of those is listed. */
-    while (length < count) code[length++] = prefixes[below(10)];
+    bool address_16 = v->code16;
+    while (length < count) {
+      code[length++] = prefixes[below(10)];
+      if (code[length - 1] == 0x67) address_16 = !v->code16;
+    }
     memcpy(code + length, plain[which].bytes, plain[which].length);
     v->undefined_flags = plain[which].undefined;
-    raw(v, code, length + plain[which].length);
+    /* With 16-bit addresses it has no SIB byte and half the displacement. */
+    raw(v, code, length + (which == LONG_NOP && address_16 ? LONG_NOP_BYTES_16 : plain[which].length));
     vector_end(v);
   }
 }
