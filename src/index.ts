@@ -1,0 +1,30 @@
+/**
+ * Umbra as a library: everything the commands do. Nothing here needs Node.
+ *
+ * A machine: `new Machine({ model: parseCpuModel('pentium4'), memoryBytes: 256 << 20 })`, then `load` and `run`. A VM of
+ * L0: `HostedMachine`, with the same methods. The grid: `runMatrix(umbraHost({ l0: 'shadow' }))`.
+ */
+export * from './arch/address.ts';
+export { parseCpuModel } from './arch/cpu-model-text.ts';
+export { CPU_MODEL_NAMES, type CpuModel } from './arch/cpu-models.ts';
+export { cpuid } from './arch/cpuid.ts';
+export { InputError } from './arch/input-error.ts';
+export { Cpu, type CpuOptions } from './cpu/cpu.ts';
+export type { CellVerdict } from './grid/run.ts';
+export { runMatrix, runScenario, type ScenarioHost } from './grid/run.ts';
+export type { Scenario } from './grid/scenario.ts';
+export { umbraHost } from './grid/umbra-host.ts';
+export { Assembler } from './guest/assembler.ts';
+export { lineTrace } from './inspect/trace-lines.ts';
+export type { Hardware } from './l0/hardware.ts';
+export { Hypervisor, UnsupportedHost } from './l0/hypervisor.ts';
+export type { TraceSink } from './l0/trace.ts';
+export { Clock } from './machine/clock.ts';
+export { createPcDevices } from './machine/devices/pc.ts';
+export { recognise } from './machine/loaders/recognise.ts';
+export { Machine, type MachineEvents, type MachineOptions, type MachineStop } from './machine/machine.ts';
+export type { ImageOptions } from './machine/pc-image.ts';
+export { oracleCpu } from './oracle/cpu.ts';
+export { SparseMemory } from './oracle/memory.ts';
+export { translate as oracleTranslate } from './oracle/translate.ts';
+export { GuestFailure, HostedMachine, type HostedMachineOptions } from './vmm/hosted-machine.ts';
