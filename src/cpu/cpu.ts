@@ -150,6 +150,11 @@ export class Cpu {
     return this.sliceEnd - (this.state.i32[BUDGET >> 2] as number);
   }
 
+  /** Instructions that are over: those before the one that TypeScript carries out, or all. */
+  get completed(): number {
+    return this.retired - this.chargedAhead;
+  }
+
   /** Virtual time in ticks: the unscaled TSC between instructions. */
   get now(): number {
     return this.retired + this.idleTicks;
@@ -260,6 +265,11 @@ export class Cpu {
     this.paging.watch = watched;
     this.paging.dropCopies();
     this.updateContext();
+  }
+
+  /** Any breakpoint of DR7 is enabled. */
+  get breakpointsEnabled(): boolean {
+    return (this.state.system(SYSTEM.DR7) & 0xff) !== 0;
   }
 
   /** OR of DECODE_MODE for the present segments. */

@@ -1,4 +1,5 @@
-import { MISC_ENABLE, MSR, PAT_RESET } from '../arch/msrs.ts';
+import { MISC_ENABLE, MSR, PAT_RESET, VM_CR } from '../arch/msrs.ts';
+import { EFER } from '../arch/registers.ts';
 import type { Cpu } from './cpu.ts';
 import { loadEfer } from './system/control-registers.ts';
 
@@ -43,7 +44,8 @@ export class ModelRegisters {
     if (has('mca')) this.#machineChecks();
     this.#vendorRegisters();
     if (has('svm')) {
-      this.#plain(MSR.VM_HSAVE_PA);
+      const addressHi = 2 ** (this.#cpu.model.maxPhysicalAddressBits - 32) - 1;
+      this.#register(MSR.VM_HSAVE_PA, 0, 0, 0xffff_f000, addressHi);
       this.#register(MSR.VM_CR, 0, 0, 0x1f, 0);
     }
   }
@@ -53,7 +55,7 @@ export class ModelRegisters {
     this.#resultHi = 0;
     switch (index) {
       case MSR.TSC:
-        return this.#split(this.timestamp());
+        return this.readTimestamp();
       case MSR.APIC_BASE:
         if (this.#cpu.environment.apic === undefined) break;
         this.#resultHi = this.#cpu.environment.apic.baseHi;
@@ -77,7 +79,7 @@ export class ModelRegisters {
   write(index: number, lo: number, hi: number): void {
     switch (index) {
       case MSR.TSC:
-        this.tscOffset = hi * 0x1_0000_0000 + (lo >>> 0) - this.#cpu.instructionTime;
+        this.tscOffset = hi * 0x1_0000_0000 + (lo >>> 0) - this.#cpu.instructionNow;
         return;
       case MSR.APIC_BASE:
         if (this.#cpu.environment.apic === undefined) break;
@@ -88,6 +90,9 @@ export class ModelRegisters {
       case MSR.EFER:
         if (!this.#hasEfer()) break;
         loadEfer(this.#cpu, lo, hi);
+        return;
+      case MSR.VM_CR:
+        this.#writeVmCr(lo, hi);
         return;
     }
     const register = this.#registers.get(index);
@@ -105,9 +110,28 @@ export class ModelRegisters {
     return this.#registers.get(index);
   }
 
-  /** The TSC as RDTSC reads it at the running instruction. */
+  /** The processor's own TSC at the running instruction. */
   timestamp(): number {
-    return this.#cpu.instructionTime + this.tscOffset;
+    return this.#cpu.instructionNow + this.tscOffset;
+  }
+
+  /** The TSC as RDTSC reads it: a guest's has the offset of its VMCB. Returns the low half, leaves the high one in `high`. */
+  readTimestamp(): number {
+    const { tscOffsetLo, tscOffsetHi } = this.#cpu.svm;
+    const lo = this.#split(this.timestamp()) + tscOffsetLo;
+    this.#resultHi = (this.#resultHi + tscOffsetHi + (lo > ALL ? 1 : 0)) >>> 0;
+    return lo >>> 0;
+  }
+
+  /** VM_CR: LOCK freezes itself and SVMDIS, which cannot be set under EFER.SVME (APM vol. 2 15.30.1). */
+  #writeVmCr(lo: number, hi: number): void {
+    const register = this.#registers.get(MSR.VM_CR);
+    if (register === undefined || hi !== 0 || (lo & ~register.allowedLo) !== 0)
+      this.#cpu.raiseGeneralProtection();
+    if ((lo & VM_CR.SVMDIS) !== 0 && (this.#cpu.state.efer & EFER.SVME) !== 0)
+      this.#cpu.raiseGeneralProtection();
+    const frozen = (register.lo & VM_CR.LOCK) !== 0 ? VM_CR.LOCK | VM_CR.SVMDIS : 0;
+    register.lo = ((lo & ~frozen) | (register.lo & frozen)) >>> 0;
   }
 
   #split(value: number): number {

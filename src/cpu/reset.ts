@@ -35,6 +35,7 @@ export function reset(cpu: Cpu): void {
   cpu.pendingDebug = 0;
   cpu.shadowAt = -1;
   cpu.msrs.reset();
+  cpu.svm.reset();
   cpu.paging.tlb.flushEverything();
   cpu.paging.dropAllCopies();
   cpu.paging.modeChanged();

@@ -1,5 +1,6 @@
 import { VECTOR } from '../arch/exceptions.ts';
 import { DR6, EFLAGS } from '../arch/registers.ts';
+import { EVENT_TYPE, type EventType } from '../arch/vmcb.ts';
 import type { Cpu } from './cpu.ts';
 import { deliverInterrupt, raiseException } from './events/exceptions.ts';
 import type { InterpreterExports } from './interpreter/core.ts';
@@ -43,25 +44,26 @@ function needsStepping(cpu: Cpu): boolean {
   return (
     (cpu.state.systemFlags & EFLAGS.TF) !== 0 ||
     cpu.environment.interrupts.pending ||
-    (cpu.nmiPending && !cpu.nmiBlocked) ||
-    hasInstructionBreakpoint(cpu)
+    (cpu.nmiPending && cpu.svm.nmiOpen(false)) ||
+    (cpu.svm.virtualInterruptOpen && inShadow(cpu)) ||
+    cpu.breakpointsEnabled
   );
 }
 
 /** The instruction behind STI or MOV SS: interrupts wait (SDM vol. 3A 6.8.3). */
 export const inShadow = (cpu: Cpu): boolean => cpu.shadowAt === cpu.retired;
 
-const hasInstructionBreakpoint = (cpu: Cpu): boolean => {
-  const dr7 = cpu.state.system(SYSTEM.DR7);
-  return (dr7 & 0xff) !== 0;
-};
+/** DR6.B0 to B3 */
+const BREAKPOINT_HITS = 0xf;
 
 /** What happens between two instructions, in the order of SDM vol. 3A table 6-2. */
 function takeEvents(cpu: Cpu): void {
   const shadow = inShadow(cpu);
+  // Without GIF breakpoints do not count, while TF does (APM vol. 2 table 15-10).
+  if (!cpu.svm.gif) cpu.pendingDebug &= ~BREAKPOINT_HITS;
   if (cpu.pendingDebug !== 0 && !(shadow && cpu.shadowFromStack)) takeDebugTrap(cpu);
   if (!cpu.svm.gif) return;
-  if (cpu.nmiPending && !cpu.nmiBlocked && !(shadow && cpu.shadowFromStack)) takeNmi(cpu);
+  if (cpu.nmiPending && cpu.svm.nmiOpen(shadow && cpu.shadowFromStack)) takeNmi(cpu);
   else takeInterrupt(cpu, shadow);
   takeInstructionBreakpoint(cpu);
 }
@@ -79,17 +81,19 @@ function takeNmi(cpu: Cpu): void {
   if (cpu.svm.interceptNmi()) return;
   cpu.halted = false;
   cpu.nmiBlocked = true;
-  deliverInterrupt(cpu, { vector: VECTOR.NMI, errorCode: -1, software: false, returnEip: cpu.state.eip });
+  interrupt(cpu, EVENT_TYPE.NMI, VECTOR.NMI);
+}
+
+function interrupt(cpu: Cpu, type: EventType, vector: number): void {
+  deliverInterrupt(cpu, { type, vector, errorCode: -1, software: false, returnEip: cpu.state.eip });
 }
 
 function takeInterrupt(cpu: Cpu, shadow: boolean): void {
-  const { state } = cpu;
   const { interrupts } = cpu.environment;
   if (interrupts.pending && cpu.svm.physicalInterruptsOpen(shadow)) {
     if (cpu.svm.interceptInterrupt()) return;
     cpu.halted = false;
-    const vector = interrupts.acknowledge();
-    deliverInterrupt(cpu, { vector, errorCode: -1, software: false, returnEip: state.eip });
+    interrupt(cpu, EVENT_TYPE.INTR, interrupts.acknowledge());
     return;
   }
   cpu.svm.takeVirtualInterrupt(shadow);
@@ -98,7 +102,7 @@ function takeInterrupt(cpu: Cpu, shadow: boolean): void {
 /** SDM vol. 3B 17.3.1.1: a fault before the instruction, unless RF holds it back. */
 function takeInstructionBreakpoint(cpu: Cpu): void {
   const { state } = cpu;
-  if (!hasInstructionBreakpoint(cpu) || cpu.halted) return;
+  if (!cpu.breakpointsEnabled || cpu.halted) return;
   if ((state.systemFlags & EFLAGS.RF) !== 0) return;
   const linear = (state.segmentBase(1) + state.eip) >>> 0;
   const dr7 = state.system(SYSTEM.DR7);

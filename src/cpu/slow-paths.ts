@@ -302,7 +302,9 @@ export class SlowPaths implements InterpreterImports {
   #fault(record: number, vector: number, errorCode: number): void {
     const cpu = this.#cpu;
     cpu.instruction.record = record;
+    cpu.chargedAhead = cpu.instruction.remaining;
     raiseException(cpu, vector, errorCode, cpu.eipOf(record));
+    cpu.chargedAhead = 0;
     cpu.leaveBlock(record);
     cpu.state.u32[FAULT >> 2] = 1;
   }

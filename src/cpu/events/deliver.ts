@@ -2,6 +2,7 @@ import { SYSTEM_TYPE } from '../../arch/descriptors.ts';
 import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { CR4, EFLAGS } from '../../arch/registers.ts';
+import type { EventType } from '../../arch/vmcb.ts';
 import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, SYSTEM, TR } from '../layout.ts';
@@ -12,6 +13,8 @@ import { taskSwitch } from '../segmentation/task-switch.ts';
 
 /** An interrupt or exception on its way to its handler. */
 export interface Event {
+  /** What it is to double faults and to EXITINTINFO: INT3, INTO and INT1 are exceptions (APM vol. 2 15.7.2). */
+  readonly type: EventType;
   readonly vector: number;
   /** -1: none is pushed. */
   readonly errorCode: number;

@@ -1,5 +1,6 @@
 import { COMBINATION, combineExceptions, VECTOR } from '../../arch/exceptions.ts';
 import { EFLAGS } from '../../arch/registers.ts';
+import { EVENT_TYPE } from '../../arch/vmcb.ts';
 import type { Cpu } from '../cpu.ts';
 import { VmExit } from '../guest-exception.ts';
 import { SYSTEM } from '../layout.ts';
@@ -13,66 +14,83 @@ const isFault = (vector: number): boolean =>
   vector !== VECTOR.DF &&
   vector !== VECTOR.NMI;
 
+const exceptionEvent = (vector: number, errorCode: number, eip: number): Event => ({
+  type: EVENT_TYPE.EXCEPTION,
+  vector,
+  errorCode,
+  software: false,
+  returnEip: eip,
+});
+
 /**
  * Raises an exception at `eip` and carries it to its handler: #VMEXIT if it is intercepted, a double fault or shutdown
  * if its delivery fails. Afterwards EIP is where to go on. For a #PF the address is in `cpu.exception.linear`.
  */
 export function raiseException(cpu: Cpu, vector: number, errorCode: number, eip: number): void {
-  withDelivery(cpu, { vector, errorCode, software: false, returnEip: eip }, true);
-}
-
-/** Delivers an interrupt, NMI, software interrupt or injected event, which exceptions intercepts do not see. */
-export function deliverInterrupt(cpu: Cpu, event: Event): void {
-  withDelivery(cpu, event, false);
-}
-
-function withDelivery(cpu: Cpu, first: Event, isException: boolean): void {
-  let event = first;
-  let exception = isException;
-  const faultEip = first.faultEip ?? first.returnEip;
   cpu.delivered = true;
-  cpu.state.eip = faultEip;
-  for (;;) {
-    try {
-      if (exception) cpu.svm.interceptException(event.vector, event.errorCode, cpu.exception.linear);
-      if (event.vector === VECTOR.PF && exception) cpu.state.setSystem(SYSTEM.CR2, cpu.exception.linear);
-      if (exception && isFault(event.vector)) cpu.state.systemFlags |= EFLAGS.RF;
-      cpu.svm.beginDelivery(event, exception);
-      deliverEvent(cpu, event);
-      cpu.svm.endDelivery();
-      return;
-    } catch (error) {
-      if (error instanceof VmExit) return;
-      if (error !== cpu.exception) throw error;
-    }
-    const next = nextEvent(cpu, event, exception, faultEip);
-    if (next === undefined) return;
-    event = next;
-    exception = true;
-  }
-}
-
-/** What becomes of a fault during delivery (SDM vol. 3A 6.15, "Interrupt 8"). */
-function nextEvent(cpu: Cpu, event: Event, wasException: boolean, returnEip: number): Event | undefined {
-  const { vector, errorCode } = cpu.exception;
-  const combination = wasException ? combineExceptions(event.vector, vector) : COMBINATION.SERIAL;
-  if (combination === COMBINATION.SHUTDOWN) {
-    enterShutdown(cpu);
-    return undefined;
-  }
-  if (combination === COMBINATION.DOUBLE_FAULT)
-    return { vector: VECTOR.DF, errorCode: 0, software: false, returnEip };
-  return { vector, errorCode, software: false, returnEip };
-}
-
-/** SDM vol. 3A 6.15: a triple fault; under SVM it may be intercepted. */
-function enterShutdown(cpu: Cpu): void {
+  cpu.state.eip = eip;
   try {
-    cpu.svm.interceptShutdown();
+    acceptException(cpu, vector, errorCode, eip);
+    deliver(cpu, exceptionEvent(vector, errorCode, eip));
   } catch (error) {
-    if (error instanceof VmExit) return;
-    throw error;
+    if (!(error instanceof VmExit)) throw error;
   }
+}
+
+/** Delivers an interrupt, NMI, software interrupt or injected event, which exception intercepts do not see. */
+export function deliverInterrupt(cpu: Cpu, event: Event): void {
+  cpu.delivered = true;
+  cpu.state.eip = event.faultEip ?? event.returnEip;
+  try {
+    deliver(cpu, event);
+  } catch (error) {
+    if (!(error instanceof VmExit)) throw error;
+  }
+}
+
+/** An exception is not intercepted, and leaves its traces: CR2 and RF. */
+function acceptException(cpu: Cpu, vector: number, errorCode: number, eip: number): void {
+  cpu.svm.interceptException(vector, errorCode, cpu.exception.linear, eip);
+  if (vector === VECTOR.PF) cpu.state.setSystem(SYSTEM.CR2, cpu.exception.linear);
+  if (isFault(vector)) cpu.state.systemFlags |= EFLAGS.RF;
+}
+
+/** Carries an event to its handler; a fault on the way becomes the next event. */
+function deliver(cpu: Cpu, first: Event): void {
+  const faultEip = first.faultEip ?? first.returnEip;
+  let event: Event | undefined = first;
+  while (event !== undefined) event = attempt(cpu, event, faultEip);
+}
+
+function attempt(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
+  cpu.svm.beginDelivery(event, faultEip);
+  try {
+    deliverEvent(cpu, event);
+  } catch (error) {
+    if (error !== cpu.exception) throw error;
+    return nextEvent(cpu, event, faultEip);
+  }
+  cpu.svm.endDelivery();
+  return undefined;
+}
+
+/**
+ * What becomes of a fault during delivery (SDM vol. 3A 6.15, "Interrupt 8"). Its own intercept comes first, that of the
+ * double fault or shutdown it may make is next (APM vol. 2 15.7.3).
+ */
+function nextEvent(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
+  const { vector, errorCode } = cpu.exception;
+  acceptException(cpu, vector, errorCode, faultEip);
+  const isException = event.type === EVENT_TYPE.EXCEPTION;
+  const combination = isException ? combineExceptions(event.vector, vector) : COMBINATION.SERIAL;
+  if (combination === COMBINATION.SERIAL) return exceptionEvent(vector, errorCode, faultEip);
+  if (combination === COMBINATION.DOUBLE_FAULT) {
+    cpu.svm.interceptException(VECTOR.DF, 0, 0, faultEip);
+    return exceptionEvent(VECTOR.DF, 0, faultEip);
+  }
+  cpu.svm.interceptShutdown(faultEip);
+  cpu.svm.endDelivery();
   cpu.shutdown = true;
   cpu.endSlice();
+  return undefined;
 }

@@ -1,4 +1,5 @@
 import { pagingFeaturesOf } from '../../arch/cpu-models.ts';
+import { MSR, VM_CR } from '../../arch/msrs.ts';
 import { paeFormat, pdpteIsValid } from '../../arch/paging/pae.ts';
 import { CR0, CR0_DEFINED, CR3, CR4, EFER } from '../../arch/registers.ts';
 import type { Cpu } from '../cpu.ts';
@@ -106,9 +107,10 @@ export function eferAllowed(cpu: Cpu): number {
   return allowed;
 }
 
-/** WRMSR to EFER: bits of features that the CPU lacks are reserved. */
+/** WRMSR to EFER: bits of features that the CPU lacks are reserved; SVME, too, under VM_CR.SVMDIS (APM vol. 2 15.30.1). */
 export function loadEfer(cpu: Cpu, lo: number, hi: number): void {
-  if (hi !== 0 || (lo & ~eferAllowed(cpu)) !== 0) cpu.raiseGeneralProtection();
+  const disabled = ((cpu.msrs.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0 ? EFER.SVME : 0;
+  if (hi !== 0 || (lo & (disabled | ~eferAllowed(cpu))) !== 0) cpu.raiseGeneralProtection();
   setEfer(cpu, lo >>> 0);
 }
 

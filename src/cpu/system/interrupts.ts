@@ -1,17 +1,19 @@
 import { VECTOR } from '../../arch/exceptions.ts';
 import { EFLAGS } from '../../arch/registers.ts';
+import { EVENT_TYPE, type EventType } from '../../arch/vmcb.ts';
 import type { Cpu } from '../cpu.ts';
 import { pushReal, redirectsToV86 } from '../events/deliver.ts';
-import { deliverInterrupt, raiseException } from '../events/exceptions.ts';
+import { deliverInterrupt } from '../events/exceptions.ts';
 import { CS } from '../layout.ts';
 import { interruptReturn } from '../segmentation/interrupt-return.ts';
 import { loadReal } from '../segmentation/load.ts';
 import type { Operation } from './operations.ts';
 
 /** INT n, INT3 and INTO arrive at their handler with EIP behind the instruction (SDM vol. 2A "INT n"). */
-function software(cpu: Cpu, vector: number): void {
+function software(cpu: Cpu, type: EventType, vector: number): void {
   cpu.state.systemFlags &= ~EFLAGS.RF;
   deliverInterrupt(cpu, {
+    type,
     vector,
     errorCode: -1,
     software: true,
@@ -31,7 +33,7 @@ function softwareInterrupt(cpu: Cpu, vector: number): void {
     }
     if (!iopl3) cpu.raiseGeneralProtection();
   }
-  software(cpu, vector);
+  software(cpu, EVENT_TYPE.SOFTWARE, vector);
 }
 
 /** To the 8086 program's own handler: VIF stands for IF where IOPL is below 3 (SDM vol. 3B 20.3.3.1). */
@@ -57,17 +59,25 @@ export const INTERRUPT_OPERATIONS: Readonly<Record<string, Operation>> = {
   breakpoint: (cpu) => {
     cpu.state.eip = cpu.instructionEip;
     cpu.svm.interceptException(VECTOR.BP, -1, 0);
-    software(cpu, VECTOR.BP);
+    software(cpu, EVENT_TYPE.EXCEPTION, VECTOR.BP);
   },
   overflowInterrupt: (cpu) => {
     if ((cpu.state.eflags & EFLAGS.OF) === 0) return;
     cpu.state.eip = cpu.instructionEip;
     cpu.svm.interceptException(VECTOR.OF, -1, 0);
-    software(cpu, VECTOR.OF);
+    software(cpu, EVENT_TYPE.EXCEPTION, VECTOR.OF);
   },
-  /** INT1 raises #DB as a trap without touching DR6. */
+  /** INT1 makes a #DB that touches no DR6 and has an intercept of its own (APM vol. 2 15.12.2). */
   iceBreakpoint: (cpu) => {
-    raiseException(cpu, VECTOR.DB, -1, cpu.nextEip);
+    cpu.svm.intercept('ICEBP');
+    deliverInterrupt(cpu, {
+      type: EVENT_TYPE.EXCEPTION,
+      vector: VECTOR.DB,
+      errorCode: -1,
+      software: false,
+      returnEip: cpu.nextEip,
+      faultEip: cpu.instructionEip,
+    });
     cpu.nextEip = cpu.state.eip;
   },
   interruptReturn: (cpu, instruction) => {

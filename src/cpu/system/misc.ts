@@ -63,8 +63,8 @@ function setPair(cpu: Cpu, low: number, high: number): void {
 }
 
 function setTimestamp(cpu: Cpu): void {
-  const now = cpu.msrs.timestamp();
-  setPair(cpu, now % 2 ** 32, Math.floor(now / 2 ** 32));
+  const low = cpu.msrs.readTimestamp();
+  setPair(cpu, low, cpu.msrs.high);
 }
 
 /** CR4.TSD keeps RDTSC and RDTSCP for CPL 0 (SDM vol. 3B 17.17). */

@@ -1,3 +1,4 @@
+import { SVM_OPERATIONS } from '../svm/operations.ts';
 import { BCD_OPERATIONS } from './bcd.ts';
 import { DESCRIPTOR_QUERY_OPERATIONS } from './descriptor-queries.ts';
 import { INTERRUPT_FLAG_OPERATIONS } from './interrupt-flag.ts';
@@ -22,4 +23,5 @@ export const OPERATIONS: Readonly<Record<string, Operation | undefined>> = {
   ...DESCRIPTOR_QUERY_OPERATIONS,
   ...INTERRUPT_FLAG_OPERATIONS,
   ...MISC_OPERATIONS,
+  ...SVM_OPERATIONS,
 };

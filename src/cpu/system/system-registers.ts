@@ -61,11 +61,12 @@ const PROTECTED_BITS = CR0.PE | CR0.MP | CR0.EM | CR0.TS;
 
 function loadMachineStatus(cpu: Cpu, instruction: Instruction): void {
   requirePrivilege(cpu);
-  const value = readRm(cpu, instruction, 2);
   const before = cpu.state.cr0;
+  // The intercept comes before any access to memory, and does not depend on the value (APM vol. 2 15.9).
+  cpu.svm.interceptCr0Write(before, true, instruction);
+  const value = readRm(cpu, instruction, 2);
   // LMSW can set PE but not clear it.
   const wanted = ((before & ~PROTECTED_BITS) | (value & PROTECTED_BITS) | (before & CR0.PE)) >>> 0;
-  cpu.svm.interceptCr0Write(wanted, true, instruction);
   loadCr0(cpu, wanted);
 }
 
@@ -126,16 +127,16 @@ function checkGeneralDetect(cpu: Cpu): void {
 const storeDebugRegister: Operation = (cpu, instruction) => {
   const number = debugRegister(cpu, instruction);
   requirePrivilege(cpu);
-  cpu.svm.interceptDr(number, 'read', instruction);
   checkGeneralDetect(cpu);
+  cpu.svm.interceptDr(number, 'read', instruction);
   cpu.state.setGpr(instruction.rmRegister, cpu.state.system(placeOf(number)));
 };
 
 const loadDebugRegister: Operation = (cpu, instruction) => {
   const number = debugRegister(cpu, instruction);
   requirePrivilege(cpu);
-  cpu.svm.interceptDr(number, 'write', instruction);
   checkGeneralDetect(cpu);
+  cpu.svm.interceptDr(number, 'write', instruction);
   const value = cpu.state.gpr(instruction.rmRegister);
   setDebugRegister(cpu, number, value);
 };
