@@ -177,6 +177,9 @@ function indexOf(address: number, wide: boolean, level: number): number {
   return (address >>> (level === 2 ? 22 : 12)) & 1023;
 }
 
+/** Makes every value stored by a probe another one. */
+let counter = 0;
+
 /** A small generator (mulberry32), so that a sequence's tables are one number. */
 function randomFrom(seed: number): (below: number) => number {
   let state = seed | 0;
@@ -240,7 +243,9 @@ function editPath(bench: Bench, s: Step & { do: 'path' }): void {
   bench.access('write', (windowBase(bench) + place.address) >>> 0, place.width, value);
   if (s.invalidate === 'invlpg') bench.invlpg(s.linear);
   else if (s.invalidate === 'reload') bench.cr(3, Number(bench.model.cpu.cr3));
-  if (s.access !== 'none') bench.access(s.access, s.linear, s.access === 'fetch' ? 1 : 4, 0x77n);
+  if (s.access === 'none') return;
+  counter += 1;
+  bench.access(s.access, s.linear, s.access === 'fetch' ? 1 : 4, BigInt(counter));
 }
 
 function buildTables(bench: Bench): void {
@@ -276,8 +281,6 @@ function switchMode(bench: Bench, target: 'off' | '2-level' | 'pae', root: numbe
   bench.cr(3, target === 'pae' ? ROOTS_PAE[root] : ROOTS_2[root]);
   bench.cr(0, (Number(cr0) | CR0.PG) >>> 0);
 }
-
-let counter = 0;
 
 /** False once the processor has shut down. */
 function run(bench: Bench, s: Step): boolean {

@@ -57,6 +57,8 @@ export class FaultHandler {
   readonly #guestTables: GuestTables;
   #rootLo = 0;
   #rootHi = 0;
+  /** A table was linked on the way to the leaf. */
+  #linked = false;
 
   constructor(tables: ShadowTables, context: MmuContext, roots: Roots) {
     this.#tables = tables;
@@ -227,6 +229,7 @@ export class FaultHandler {
     const large =
       guestLevel === DIRECTORY_LEVEL && slot !== undefined && tables.largePageAllowed(slot, frame);
     const leafLevel = large ? DIRECTORY_LEVEL : 1;
+    this.#linked = false;
     for (let level = DIRECTORY_LEVEL; level > leafLevel; level -= 1) {
       const direct = level <= guestLevel;
       const childFrame = direct ? blockStart(frame) : this.walk.tableFrame(level - 1);
@@ -241,7 +244,8 @@ export class FaultHandler {
     const purpose = write ? WRITE_FOR.FAULT : WRITE_FOR.PREFETCH;
     const entered = this.#enterLeaf(page, entry, slot, first, rights, leafLevel, write, purpose);
     if (leafLevel === 1 && !page.direct) this.#prefetch(page, entry);
-    return entered;
+    // A leaf that was there already may have been out of reach.
+    return entered === ENTERED.SAME && this.#linked ? ENTERED.CHANGED : entered;
   }
 
   /** The table behind an entry; another one, or a large page, gives way to it. */
@@ -258,6 +262,7 @@ export class FaultHandler {
     // A guest need not invalidate when it makes an absent entry present: what comes to be reachable must be in sync.
     syncChildren(tables, this.#context, child);
     tables.link(page, entry, child);
+    this.#linked = true;
     if (child.unsync || child.unsyncChildCount > 0) markParentsUnsync(tables, child);
     return child;
   }
