@@ -196,6 +196,15 @@ export class Svm {
     return (this.#cpu.state.systemFlags & EFLAGS.IF) !== 0;
   }
 
+  get interceptsInterrupts(): boolean {
+    return this.#has(INTERCEPT1.INTR);
+  }
+  /** The host has an interrupt of its own, on no pin of this processor: #VMEXIT(INTR) if that is open; true if so. */
+  interruptGuest(): boolean {
+    const { shadowAt, retired } = this.#cpu;
+    return this.physicalInterruptsOpen(shadowAt === retired) && this.interceptInterrupt();
+  }
+
   /** Whether an NMI may be taken now; an intercepted one always. `shadow` is that of MOV SS or POP SS. */
   nmiOpen(shadow: boolean): boolean {
     return this.#has(INTERCEPT1.NMI) || !(shadow || this.#cpu.nmiBlocked);
