@@ -122,6 +122,7 @@ export class Cpu {
     this.state = new CpuState(wasmMemory.buffer);
     this.physical = new PhysicalMemory(wasmMemory.buffer, RAM_BASE, ramBytes, options.mmio ?? NO_MMIO);
     this.paging = new PagedMemory(this.state, this.physical, model, this.exception);
+    this.paging.onCodeLost = () => this.updateContext();
     this.memory = options.parts?.memory(this) ?? this.paging;
     const decoder = new Decoder(core, wasmMemory, (name) => this.hasFeature(name));
     this.code = new CodeCache(wasmMemory.buffer, RAM_BASE, this.physical, decoder, core.special, (frame) =>

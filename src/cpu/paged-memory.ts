@@ -79,12 +79,14 @@ export class PagedMemory implements LinearMemory {
   #control = 0;
   #a20Mask = 0;
   #watched = false;
+  /** Called when `codeContext` changed by itself, in the middle of an access. */
+  onCodeLost: () => void = () => {};
   /** Called with the linear address, size and whether it is a write, for every data access while `watch` is on. */
   onWatched: (linear: number, size: number, write: boolean) => void = () => {};
 
   constructor(state: CpuState, physical: PhysicalMemory, model: CpuModel, exception: GuestException) {
     const asids = Math.max(model.asidCount, 1);
-    this.tlb = new Tlb(asids);
+    this.tlb = new Tlb(asids, (asid) => this.#codeLost(asid));
     this.#fast = new FastTlb(state.u32);
     this.#state = state;
     this.#physical = physical;
@@ -197,6 +199,11 @@ export class PagedMemory implements LinearMemory {
     if (what === INVALIDATED.CODE) this.#codeContexts[asid] = this.#freshCodeContext();
     else if (asid === this.#asid) this.dropCopies();
     else this.#contexts[asid] = NO_CONTEXT;
+  }
+
+  #codeLost(asid: number): void {
+    this.#codeContexts[asid] = this.#freshCodeContext();
+    if (asid === this.#asid) this.onCodeLost();
   }
 
   #freshCodeContext(): number {

@@ -43,8 +43,15 @@ export class Tlb {
   readonly #global: Int32Array;
   readonly #largeRegion = new Uint8Array(REGIONS);
 
-  /** @param asids how many there are, ASID 0 (the host's) included */
-  constructor(asids: number) {
+  readonly #codeLost: (asid: number) => void;
+
+  /**
+   * @param asids    how many there are, ASID 0 (the host's) included
+   * @param codeLost called when an entry that code was fetched through goes without being invalidated: whoever found that
+   *                 code by its linear address must look for it again, since INVLPG will not find the entry any more
+   */
+  constructor(asids: number, codeLost: (asid: number) => void) {
+    this.#codeLost = codeLost;
     this.#local = new Int32Array(asids).fill(1);
     this.#global = new Int32Array(asids).fill(1);
   }
@@ -68,7 +75,12 @@ export class Tlb {
     this.#flags[entry] |= flags;
   }
   drop(entry: number): void {
+    this.#loseCode(entry);
     this.#page[entry] = NONE;
+  }
+
+  #loseCode(entry: number): void {
+    if (((this.#flags[entry] as number) & TLB_FLAG.EXECUTED) !== 0) this.#codeLost(this.#asid[entry] as number);
   }
 
   /** Puts a translation in; replaces the one for the same page and ASID, or an invalid one, or the next victim. */
@@ -125,12 +137,16 @@ export class Tlb {
     const first = set * WAYS;
     let free = NONE;
     for (let entry = first; entry < first + WAYS; entry++) {
-      if (this.#page[entry] === page && this.#asid[entry] === asid) return entry;
+      if (this.#page[entry] === page && this.#asid[entry] === asid) {
+        if (this.#valid(entry)) this.#loseCode(entry);
+        return entry;
+      }
       if (free < 0 && (this.#page[entry] === NONE || !this.#valid(entry))) free = entry;
     }
     if (free >= 0) return free;
     const way = this.#victim[set] as number;
     this.#victim[set] = (way + 1) % WAYS;
+    this.#loseCode(first + way);
     return first + way;
   }
 
