@@ -22,7 +22,7 @@ function main(wanted: readonly string[]): number {
       if (wanted.length > 0 && (family === undefined || !wanted.includes(family))) continue;
       const verdict = runScenario(scenario, qemuHost);
       probes += verdict.probes;
-      for (const { mismatch, finding } of explainMismatches(verdict.mismatches)) {
+      for (const { mismatch, finding } of explainMismatches(scenario, verdict.mismatches)) {
         if (finding === undefined) {
           unexplained++;
           console.log(mismatch.text);

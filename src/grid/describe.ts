@@ -67,6 +67,7 @@ const l2Text = (state: L2State): string =>
 export function scenarioText(scenario: Scenario): string {
   const lines = [`scenario ${scenario.name}`, `  ${scenario.about}`];
   if (scenario.features.length > 0) lines.push(`  needs ${scenario.features.join(' ')}`);
+  if (scenario.absent !== undefined) lines.push(`  on a processor without ${scenario.absent.join(' ')}`);
   lines.push(`  ${L1}: ${spaceText(scenario.l1)}`);
   for (const [name, state] of Object.entries(scenario.l2)) lines.push(`  ${name}: ${l2Text(state)}`);
   for (const [name, page] of Object.entries(scenario.pages)) {

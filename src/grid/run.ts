@@ -13,6 +13,8 @@ export interface MachineRequest {
   readonly image: Uint8Array<ArrayBuffer>;
   /** Features that the processor must have beside SVM. */
   readonly features: readonly CpuFeature[];
+  /** Features that the guest's processor must not have. */
+  readonly absent: readonly CpuFeature[];
   /** Bytes of RAM, at least. */
   readonly memory: number;
   /** Stop after so many instructions: a scenario that needs them hangs. */
@@ -40,13 +42,20 @@ export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVer
   const end = host.run({
     image: compiled.image,
     features: scenario.features,
+    absent: scenario.absent ?? [],
     memory: SCENARIO_MEMORY,
     maxInstructions: INSTRUCTIONS_TO_BOOT + scenario.steps.length * INSTRUCTIONS_PER_STEP,
   });
   if (end.exitCode === AGENT_EXIT.NO_SVM) {
     throw new InputError(`The processor of ${host.name} has no SVM, which every scenario needs.`);
   }
-  return judgeScenario(compiled, end, host.processor);
+  return judgeScenario(compiled, end, withoutFeatures(host.processor, scenario.absent ?? []));
+}
+
+/** The processor without some features, for the oracle. */
+function withoutFeatures(processor: ProcessorFacts, absent: readonly CpuFeature[]): ProcessorFacts {
+  const missing = Object.fromEntries(absent.map((feature) => [feature, false]));
+  return { ...processor, features: { ...processor.features, ...missing } };
 }
 
 /** How far a run of the grid is, in scenarios. */

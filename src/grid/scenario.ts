@@ -128,7 +128,10 @@ export interface Scenario {
   readonly name: string;
   /** One sentence. */
   readonly about: string;
+  /** Features of the processor that it needs. */
   readonly features: readonly CpuFeature[];
+  /** Features that the processor must not have: using them raises what it raises on such a processor. */
+  readonly absent?: readonly CpuFeature[];
   readonly pages: Readonly<Record<string, Page>>;
   readonly l1: SpaceState;
   readonly l2: Readonly<Record<string, L2State>>;

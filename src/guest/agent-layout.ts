@@ -14,6 +14,8 @@ export const AGENT_LAYOUT = {
   /** State that VMRUN saves for L1 (VM_HSAVE_PA), and what L1 saves beside it with VMSAVE. */
   HOST_SAVE:    0x0011_4000,
   HOST_EXTRA:   0x0011_5000,
+  /** The save area of the VMCB in use as it was before VMRUN. */
+  VMCB_COPY:    0x0011_6000,
   /** Permission maps, all zero: nothing intercepted. 12 and 8 KiB. */
   IO_MAP:       0x0011_8000,
   MSR_MAP:      0x0011_c000,

@@ -2,7 +2,7 @@ import { VECTOR } from '../arch/exceptions.ts';
 import { MSR, VM_CR } from '../arch/msrs.ts';
 import { EFER, EFLAGS } from '../arch/registers.ts';
 import { VMEXIT } from '../arch/svm-exits.ts';
-import { EVENT_TYPE, eventInjection, VMCB, VMCB_SAVE, VMCB_SEGMENT } from '../arch/vmcb.ts';
+import { EVENT_TYPE, eventInjection, VMCB, VMCB_SAVE, VMCB_SAVE_AREA, VMCB_SEGMENT } from '../arch/vmcb.ts';
 import { AGENT_STATE, emitAgentCore, statusOf } from './agent-core.ts';
 import {
   AGENT_EXIT,
@@ -44,6 +44,8 @@ import { emitLogDump } from './log-dump.ts';
 /** Registers of L2 that VMRUN leaves to the hypervisor, in the order of `l2-software-registers`. */
 const SOFTWARE_REGISTERS = [ebx, ecx, edx, esi, edi, ebp];
 const VMMCALL_LENGTH = 3;
+/** The part of the save area with defined fields (APM vol. 2 table B-2). */
+const SAVE_AREA_SIZE = 0x300;
 
 /** Emits the L1 agent: boot from the multiboot state, the script's hypervisor steps, and the end of the run. */
 export function emitL1Agent(a: Assembler): void {
@@ -139,6 +141,11 @@ function emitEnter(a: Assembler): void {
   a.mov(eax, mem32(ebx, VMCB_SAVE.RIP));
   a.mov(mem32(address('l2-resume-at')), eax);
   a.add(mem32(address(AGENT_STATE.SCRIPT)), STEP_SIZE);
+  a.lea(esi, mem(ebx, VMCB_SAVE_AREA));
+  a.mov(edi, AGENT_LAYOUT.VMCB_COPY);
+  a.mov(ecx, SAVE_AREA_SIZE / 4);
+  a.rep();
+  a.movsd();
 
   a.label('l1-resume-l2');
   a.mov(mem32(address('l1-resume-at')), address('l1-vmrun-fault'));
@@ -226,8 +233,15 @@ function emitExit(a: Assembler): void {
   a.add(mem32(ebp, VMCB_SAVE.RIP), VMMCALL_LENGTH);
   a.jmp('l1-next');
 
-  // L2 cannot go on: neither can the steps meant for it.
+  // L2 cannot go on: neither can the steps meant for it. What VMRUN leaves in the save area when it refuses, and a
+  // shutdown always, is not defined (APM vol. 2 15.5.1, 15.14.3): L2 gets the state back that it was entered with.
   a.label('l1-abandon');
+  a.mov(edi, mem32(address('current-vmcb')));
+  a.add(edi, VMCB_SAVE_AREA);
+  a.mov(esi, AGENT_LAYOUT.VMCB_COPY);
+  a.mov(ecx, SAVE_AREA_SIZE / 4);
+  a.rep();
+  a.movsd();
   a.mov(eax, mem32(address('after-l2')));
   a.mov(mem32(address(AGENT_STATE.SCRIPT)), eax);
   a.jmp('l1-loop');

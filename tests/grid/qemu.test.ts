@@ -18,7 +18,9 @@ describe.skipIf(missing !== undefined)(
     it.each(Object.entries(FAMILIES))('agrees with the oracle: %s', (_, family) => {
       const scenario = family(CELL)[0];
       const { probes, mismatches } = runScenario(scenario, qemuHost);
-      const unexplained = explainMismatches(mismatches).filter(({ finding }) => finding === undefined);
+      const unexplained = explainMismatches(scenario, mismatches).filter(
+        ({ finding }) => finding === undefined,
+      );
       expect(unexplained.map(({ mismatch }) => mismatch.text)).toEqual([]);
       expect(probes).toBe(scenario.steps.filter((step) => step.do === 'probe').length);
     });

@@ -6,6 +6,7 @@ import { faultScenarios } from './faults.ts';
 import { globalScenarios } from './globals.ts';
 import { modeScenarios } from './modes.ts';
 import { pdpteScenarios } from './pdptes.ts';
+import { refusalScenarios } from './refusals.ts';
 import { registerScenarios } from './registers.ts';
 import { sharingScenarios } from './sharing.ts';
 
@@ -19,6 +20,7 @@ export const FAMILIES = {
   globals: globalScenarios,
   sharing: sharingScenarios,
   faults: faultScenarios,
+  refusals: refusalScenarios,
 } as const satisfies Readonly<Record<string, (cell: Cell) => Scenario[]>>;
 
 /** A cell of the grid with its scenarios. */
