@@ -29,7 +29,8 @@ export class PhysicalMemory {
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
-  readonly #view: DataView;
+  /** The same bytes for accesses of any alignment. */
+  readonly view: DataView;
   /** One byte per RAM page: not zero while decoded instructions depend on it. */
   readonly codePages: Uint8Array;
   readonly #mmio: MmioBus;
@@ -47,7 +48,7 @@ export class PhysicalMemory {
     this.u8 = new Uint8Array(buffer, hostBase, size);
     this.u16 = new Uint16Array(buffer, hostBase, size >> 1);
     this.u32 = new Uint32Array(buffer, hostBase, size / 4);
-    this.#view = new DataView(buffer, hostBase, size);
+    this.view = new DataView(buffer, hostBase, size);
     this.codePages = new Uint8Array(size / 4096);
     this.#mmio = mmio;
     this.#covered = new Uint8Array(size / 4096);
@@ -66,13 +67,13 @@ export class PhysicalMemory {
     return this.#mmio.read(address as Hpa, 1);
   }
   read16(address: number): number {
-    if (this.#plain(address, 2)) return this.#view.getUint16(address, true);
+    if (this.#plain(address, 2)) return this.view.getUint16(address, true);
     return (address & 1) === 0
       ? this.#mmio.read(address as Hpa, 2)
       : this.read8(address) | (this.read8(address + 1) << 8);
   }
   read32(address: number): number {
-    if (this.#plain(address, 4)) return this.#view.getUint32(address, true);
+    if (this.#plain(address, 4)) return this.view.getUint32(address, true);
     if ((address & 3) === 0) return this.#mmio.read(address as Hpa, 4) >>> 0;
     return (this.read16(address) | (this.read16(address + 2) << 16)) >>> 0;
   }
@@ -88,7 +89,7 @@ export class PhysicalMemory {
   }
   write16(address: number, value: number): void {
     if (this.#plain(address, 2)) {
-      this.#view.setUint16(address, value, true);
+      this.view.setUint16(address, value, true);
       this.#observe(address, 2);
     } else if ((address & 1) === 0) this.#mmio.write(address as Hpa, 2, value & 0xffff);
     else {
@@ -98,7 +99,7 @@ export class PhysicalMemory {
   }
   write32(address: number, value: number): void {
     if (this.#plain(address, 4)) {
-      this.#view.setUint32(address, value, true);
+      this.view.setUint32(address, value, true);
       this.#observe(address, 4);
     } else if ((address & 3) === 0) this.#mmio.write(address as Hpa, 4, value >>> 0);
     else {

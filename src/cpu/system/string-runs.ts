@@ -10,6 +10,7 @@ import { RAX, RDI, RSI } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Instruction } from '../instruction.ts';
 import { ES, SEGMENT, segmentAddress } from '../layout.ts';
+import type { PhysicalMemory } from '../physical-memory.ts';
 import type { CpuState } from '../state.ts';
 
 export type ElementSize = 1 | 2 | 4;
@@ -171,7 +172,7 @@ export function loadRun(cpu: Cpu, instruction: Instruction, size: ElementSize, l
   setAccumulator(
     state,
     size,
-    element(physical.u8, isBackward(state) ? from + bytes + size : from + bytes - size, size),
+    element(physical, isBackward(state) ? from + bytes + size : from + bytes - size, size),
   );
   moveIndex(state, instruction, RSI, bytes);
   return count;
@@ -194,18 +195,18 @@ export function scanRun(cpu: Cpu, instruction: Instruction, size: ElementSize, l
   if (from < 0) return 0;
   const wanted = accumulator(state, size);
   const step = isBackward(state) ? -size : size;
-  const count = scan(physical.u8, from, reachable, step, size, wanted, !instruction.rep);
-  state.setFlagsOfSubtraction(size * 8, wanted, element(physical.u8, from + (count - 1) * step, size));
+  const count = scan(physical, from, reachable, step, size, wanted, !instruction.rep);
+  state.setFlagsOfSubtraction(size * 8, wanted, element(physical, from + (count - 1) * step, size));
   moveIndex(state, instruction, RDI, count * step);
   return count;
 }
 
-/** From how many bytes on a search by the host costs less than a loop. */
-const WORTH_A_SEARCH = 64;
+/** From how many elements on a search by the host costs less than a loop. */
+const WORTH_A_SEARCH = 32;
 
 /** Number of elements up to the first one whose equality with `wanted` is `until`, that one included. */
 function scan(
-  u8: Uint8Array,
+  physical: PhysicalMemory,
   from: number,
   limit: number,
   step: number,
@@ -213,13 +214,14 @@ function scan(
   wanted: number,
   until: boolean,
 ): number {
-  if (until && step === 1 && limit >= WORTH_A_SEARCH) {
-    const found = u8.subarray(from, from + limit).indexOf(wanted);
+  if (until && step === size && limit >= WORTH_A_SEARCH && from % size === 0) {
+    const elements = size === 1 ? physical.u8 : size === 2 ? physical.u16 : physical.u32;
+    const found = elements.subarray(from / size, from / size + limit).indexOf(wanted);
     return found < 0 ? limit : found + 1;
   }
   let place = from;
   for (let count = 1; count < limit; count++) {
-    if ((element(u8, place, size) === wanted) === until) return count;
+    if ((element(physical, place, size) === wanted) === until) return count;
     place += step;
   }
   return limit;
@@ -243,10 +245,10 @@ export function compareRun(cpu: Cpu, instruction: Instruction, size: ElementSize
   const right = locate(cpu, ES, destination, dataAccess);
   if (right < 0) return 0;
   const step = isBackward(state) ? -size : size;
-  const count = compare(physical.u8, left, right, reachable, step, size, !instruction.rep);
+  const count = compare(physical, left, right, reachable, step, size, !instruction.rep);
   const last = (count - 1) * step;
-  const x = element(physical.u8, left + last, size);
-  state.setFlagsOfSubtraction(size * 8, x, element(physical.u8, right + last, size));
+  const x = element(physical, left + last, size);
+  state.setFlagsOfSubtraction(size * 8, x, element(physical, right + last, size));
   moveIndex(state, instruction, RSI, count * step);
   moveIndex(state, instruction, RDI, count * step);
   return count;
@@ -254,7 +256,7 @@ export function compareRun(cpu: Cpu, instruction: Instruction, size: ElementSize
 
 /** Number of pairs up to the first one whose equality is `until`, that one included. */
 function compare(
-  u8: Uint8Array,
+  physical: PhysicalMemory,
   left: number,
   right: number,
   limit: number,
@@ -262,16 +264,27 @@ function compare(
   size: ElementSize,
   until: boolean,
 ): number {
+  if (!until && step === size) {
+    const same = equalBytes(physical, left, right, limit * size);
+    return Math.min(limit, Math.trunc(same / size) + 1);
+  }
   for (let count = 1, way = 0; count < limit; count++, way += step) {
-    if ((element(u8, left + way, size) === element(u8, right + way, size)) === until) return count;
+    if ((element(physical, left + way, size) === element(physical, right + way, size)) === until)
+      return count;
   }
   return limit;
 }
 
-function element(u8: Uint8Array, place: number, size: ElementSize): number {
-  const low = u8[place] as number;
-  if (size === 1) return low;
-  const word = low | ((u8[place + 1] as number) << 8);
-  if (size === 2) return word;
-  return (word | ((u8[place + 2] as number) << 16) | ((u8[place + 3] as number) << 24)) >>> 0;
+/** How many bytes from the first on are the same at both places. */
+function equalBytes({ view, u8 }: PhysicalMemory, left: number, right: number, bytes: number): number {
+  let same = 0;
+  while (same + 4 <= bytes && view.getInt32(left + same, true) === view.getInt32(right + same, true))
+    same += 4;
+  while (same < bytes && u8[left + same] === u8[right + same]) same++;
+  return same;
+}
+
+function element({ u8, view }: PhysicalMemory, place: number, size: ElementSize): number {
+  if (size === 1) return u8[place] as number;
+  return size === 2 ? view.getUint16(place, true) : view.getUint32(place, true);
 }
