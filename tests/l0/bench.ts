@@ -6,6 +6,7 @@ import { gpa, hpa } from '../../src/arch/address.ts';
 import { cpuModelNamed } from '../../src/arch/cpu-models.ts';
 import { CR0, EFER } from '../../src/arch/registers.ts';
 import { INTERCEPT2, VMCB, VMCB_SAVE } from '../../src/arch/vmcb.ts';
+import type { Environment } from '../../src/cpu/environment.ts';
 import { Hypervisor } from '../../src/l0/hypervisor.ts';
 import type { Vcpu } from '../../src/l0/vcpu.ts';
 import { setInitialState } from '../../src/l0/vcpu-registers.ts';
@@ -38,6 +39,7 @@ export const SLOTS = [
 const FEATURES = oracleFeatures({ syscall: false, ffxsr: false, umip: false });
 
 export interface BenchOptions {
+  readonly environment?: Environment;
   readonly shadowPageLimit?: number;
   readonly check?: boolean;
 }
@@ -71,6 +73,7 @@ export class Bench {
       model: hypervisor.guestModel(model),
       shadowPageLimit: options.shadowPageLimit ?? 128,
       check: options.check ?? true,
+      ...(options.environment && { environment: options.environment }),
     });
     for (const { guest, host, size } of SLOTS) this.vm.addMemory(gpa(guest), { base: hpa(host), size });
     this.vcpu = this.vm.createVcpu();
@@ -223,9 +226,12 @@ export class Bench {
 
   // --- nested --------------------------------------------------------------------------------------------------
 
-  /** L1 fills the VMCB at guest-physical `address` and executes VMRUN. */
-  vmrun(address: number, guest: GuestRegisters): 'entered' | 'invalid' {
-    const l1 = this.model.cpu;
+  /** L1 fills the VMCB at guest-physical `address`; `more` are other fields and their low halves. */
+  fillVmcb(
+    address: number,
+    guest: GuestRegisters,
+    more: readonly (readonly [offset: number, value: number])[] = [],
+  ): void {
     const set = (offset: number, value: number): void => this.poke(address + offset, BigInt(value >>> 0), 4);
     for (let offset = 0; offset < 0x700; offset += 4) set(offset, 0);
     set(VMCB.INTERCEPT_MISC2, INTERCEPT2.VMRUN | INTERCEPT2.VMMCALL);
@@ -238,6 +244,13 @@ export class Bench {
     set(VMCB_SAVE.CPL & ~3, guest.cpl << 24);
     set(VMCB_SAVE.RFLAGS, 2);
     set(VMCB_SAVE.RIP, 0x2000);
+    for (const [offset, value] of more) set(offset, value);
+  }
+
+  /** L1 fills the VMCB and executes VMRUN. */
+  vmrun(address: number, guest: GuestRegisters): 'entered' | 'invalid' {
+    const l1 = this.model.cpu;
+    this.fillVmcb(address, guest);
     const cpu: OracleCpu = {
       ...l1,
       cr0: BigInt(guest.cr0 | CR0.ET),

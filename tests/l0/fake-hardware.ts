@@ -18,9 +18,19 @@ import {
   WALK,
   WalkResult,
 } from '../../src/arch/paging/walker.ts';
-import { CR0, CR4, EFER, GPR } from '../../src/arch/registers.ts';
+import { CR0, CR4, EFER, EFLAGS, GPR } from '../../src/arch/registers.ts';
 import { VMEXIT } from '../../src/arch/svm-exits.ts';
-import { CR_ACCESS, EVENT, IOIO_PORT_SHIFT, TLB_CONTROL, VMCB, VMCB_SAVE } from '../../src/arch/vmcb.ts';
+import {
+  CR_ACCESS,
+  EVENT,
+  EVENT_TYPE,
+  INTERCEPT1,
+  IOIO_PORT_SHIFT,
+  TLB_CONTROL,
+  V_INTR,
+  VMCB,
+  VMCB_SAVE,
+} from '../../src/arch/vmcb.ts';
 import type {
   CpuidAnswer,
   EmulatedException,
@@ -49,6 +59,19 @@ export type Operation =
   | { readonly kind: 'invlpg'; readonly linear: number }
   /** No exit: privilege and EFLAGS.AC change. */
   | { readonly kind: 'privilege'; readonly cpl: 0 | 3; readonly ac: boolean }
+  /** No exit: RFLAGS.IF changes. */
+  | { readonly kind: 'interrupts'; readonly enabled: boolean }
+  /** Any intercepted instruction, with what the exit reports. */
+  | {
+      readonly kind: 'exit';
+      readonly code: number;
+      readonly info1?: number;
+      readonly info1Hi?: number;
+      readonly info2?: number;
+      readonly registers?: Readonly<Partial<Record<'EAX' | 'ECX' | 'EDX', number>>>;
+      /** It is over with the exit: L0 does not go on behind it in the same guest. */
+      readonly last?: boolean;
+    }
   | { readonly kind: 'vmrun'; readonly vmcb: number }
   | { readonly kind: 'vmmcall' }
   | { readonly kind: 'invlpga'; readonly linear: number; readonly asid: number }
@@ -99,6 +122,8 @@ export class FakeHardware implements Hardware {
   /** Called when the program is used up: L0 must come out of `run`. */
   onIdle: () => void = () => {};
   vmruns = 0;
+  /** Interrupts, NMIs and software interrupts that the guest took: EVENTINJ, or V_INTR for a virtual one. */
+  readonly delivered: number[] = [];
   readonly #msrs = new Map<number, Halves>();
   readonly #tlb = new Map<number, Cached>();
   readonly #walk = new WalkResult();
@@ -186,6 +211,7 @@ export class FakeHardware implements Hardware {
     this.#loadPdptes();
     this.#write(VMCB.EXITINTINFO, 0);
     this.#takeEvent();
+    if (this.#takeVirtualInterrupt()) return;
     for (;;) {
       const operation = this.program[0];
       if (operation === undefined || operation.kind === 'stop') {
@@ -232,15 +258,31 @@ export class FakeHardware implements Hardware {
   #takeEvent(): void {
     const event = this.#read(VMCB.EVENTINJ);
     if ((event & EVENT.VALID) === 0) return;
+    const errorCode = this.memory.u32[((this.#vmcb + VMCB.EVENTINJ) >>> 2) + 1];
+    this.#write(VMCB.EVENTINJ, 0);
+    if ((event & EVENT.TYPE) !== EVENT_TYPE.EXCEPTION) {
+      this.delivered.push(event);
+      return;
+    }
     this.#pendingRip = -1;
     this.program.shift();
     this.results.push({
       outcome: 'fault',
       vector: event & EVENT.VECTOR,
-      errorCode: (event & EVENT.EV) === 0 ? 0 : this.memory.u32[((this.#vmcb + VMCB.EVENTINJ) >>> 2) + 1],
+      errorCode: (event & EVENT.EV) === 0 ? 0 : errorCode,
       cr2: (event & EVENT.VECTOR) === VECTOR.PF ? this.#read(VMCB_SAVE.CR2) : 0,
     });
-    this.#write(VMCB.EVENTINJ, 0);
+  }
+
+  /** V_IRQ, once IF and the shadow allow (APM vol. 2 15.21.4). True if that is intercepted. */
+  #takeVirtualInterrupt(): boolean {
+    const control = this.#read(VMCB.V_INTR);
+    if ((control & V_INTR.IRQ) === 0 || (this.#read(VMCB_SAVE.RFLAGS) & EFLAGS.IF) === 0) return false;
+    if ((this.#read(VMCB.INTERRUPT_STATE) & 1) !== 0) return false;
+    if ((this.#read(VMCB.INTERCEPT_MISC1) & INTERCEPT1.VINTR) !== 0) return this.#exit(VMEXIT.VINTR);
+    this.memory.u32[(this.#vmcb + VMCB.V_INTR) >>> 2] &= ~V_INTR.IRQ;
+    this.delivered.push(this.#read(VMCB.V_INTR_VECTOR) & 0xff);
+    return false;
   }
 
   #exit(code: number, info1 = 0, info1Hi = 0, info2 = 0): true {
@@ -266,6 +308,12 @@ export class FakeHardware implements Hardware {
         );
         this.complete(0, 0);
         return false;
+      case 'interrupts': {
+        const flags = this.#read(VMCB_SAVE.RFLAGS) & ~EFLAGS.IF;
+        this.#write(VMCB_SAVE.RFLAGS, operation.enabled ? flags | EFLAGS.IF : flags);
+        this.complete(0, 0);
+        return this.#takeVirtualInterrupt();
+      }
       default:
         return this.#exitOf(operation);
     }
@@ -310,6 +358,17 @@ export class FakeHardware implements Hardware {
         rax(operation.linear);
         this.gpr[GPR.ECX * 2] = operation.asid;
         return this.#exit(VMEXIT.INVLPGA);
+      case 'exit': {
+        const { EAX, ECX, EDX } = operation.registers ?? {};
+        if (EAX !== undefined) rax(EAX);
+        if (ECX !== undefined) this.gpr[GPR.ECX * 2] = ECX;
+        if (EDX !== undefined) this.gpr[GPR.EDX * 2] = EDX;
+        if (operation.last === true) {
+          this.#pendingRip = -1;
+          this.complete(0, 0);
+        }
+        return this.#exit(operation.code, operation.info1, operation.info1Hi, operation.info2);
+      }
       case 'cpuid':
         rax(0);
         return this.#exit(VMEXIT.CPUID);

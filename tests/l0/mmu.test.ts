@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { gpa, hpa } from '../../src/arch/address.ts';
 import { CR0, CR4, EFER, PFERR } from '../../src/arch/registers.ts';
 import { Bench } from './bench.ts';
 
@@ -126,6 +127,88 @@ describe('the shadow MMU', () => {
     bench.cr(4, CR4.PSE);
     // As a 4 MiB page, bit 13 is address bit 32 (PSE-36): nothing is there.
     expect(bench.access('read', 0x80_3000, 4)).toMatchObject({ lo: 0xffff_ffff });
+  });
+
+  it('brings a table up to date before it links it to another directory entry', () => {
+    const bench = twoLevel();
+    bench.access('read', 0x3000, 4);
+    bench.access('write', 0x40_0000 + 0x2000 + 4 * 3, 4, 0x1_4000n | P | W | U);
+    // No invalidation is needed where nothing was present before.
+    bench.access('write', 0x40_0000 + 0x1000 + 4 * 2, 4, 0x2000n | P | W | U);
+    expect(bench.access('read', 0x80_3000, 4)).toMatchObject({ lo: 0xabc4 });
+  });
+
+  it('synchronises a root that an invalidation under another role did not reach', () => {
+    const bench = twoLevel();
+    bench.access('read', 0x3000, 4);
+    bench.cr(0, (PAGING & ~CR0.WP) >>> 0);
+    bench.access('read', 0x3000, 4);
+    bench.access('write', 0x40_0000 + 0x2000 + 4 * 3, 4, 0x1_4000n | P | W | U);
+    bench.invlpg(0x3000);
+    expect(bench.access('read', 0x3000, 4)).toMatchObject({ lo: 0xabc4 });
+    bench.cr(0, PAGING);
+    expect(bench.access('read', 0x3000, 4)).toMatchObject({ lo: 0xabc4 });
+  });
+
+  it('gives a page back that the guest uses as data', () => {
+    const bench = twoLevel();
+    bench.access('read', 0x3000, 4);
+    // Four quadrants of the one directory.
+    expect(bench.vm.slots.find(1)?.shadowed[1]).toBe(4);
+    // Bytes in the middle of directory entries are no way to write a table.
+    bench.access('write', 0x40_0000 + 0x1802, 1, 1n);
+    expect(bench.vm.statistics.mmu.floodings).toBeGreaterThan(0);
+    bench.access('write', 0x40_0000 + 0x1802, 1, 0n);
+    expect(bench.access('read', 0x3000, 4)).toMatchObject({ lo: 0xabc3 });
+  });
+
+  it('zaps a directory that is written again and again', () => {
+    const bench = twoLevel();
+    bench.access('read', 0x3000, 4);
+    for (let i = 0; i < 4; i += 1) bench.access('write', 0x40_0000 + 0x1800, 4, 0n);
+    expect(bench.vm.statistics.mmu.floodings).toBeGreaterThan(0);
+  });
+
+  it('works within its limit of shadow pages', () => {
+    const bench = twoLevel({ shadowPageLimit: 64 });
+    // 200 page tables, each with one page.
+    for (let i = 0; i < 200; i += 1) {
+      bench.poke(0x10_0000 + 0x1000 * i, BigInt(0x10000 + 0x1000 * (i % 16)) | P | W | U, 4);
+      bench.poke(0x1000 + 4 * (8 + i), BigInt(0x10_0000 + 0x1000 * i) | P | W | U, 4);
+    }
+    bench.cr(3, 0x1000);
+    for (let i = 0; i < 200; i += 1) {
+      expect(bench.access('read', (8 + i) * 0x40_0000, 4)).toMatchObject({ lo: 0xabc0 + (i % 16) });
+    }
+    expect(bench.vm.statistics.mmu.evictions).toBeGreaterThan(100);
+    expect(bench.vm.statistics.mmu.shadowPages).toBeLessThanOrEqual(64);
+  });
+
+  it('loses no translation into a memory slot that is removed, and finds one that is added', () => {
+    const bench = twoLevel();
+    bench.poke(0x50_0000, 0x5555n, 4);
+    bench.access('write', 0x40_0000 + 0x2000, 4, 0x50_0000n | P | W);
+    bench.invlpg(0);
+    expect(bench.do({ kind: 'access', access: 'read', linear: 0, size: 4 })).toMatchObject({ lo: 0x5555 });
+    const slot = bench.vm.slots.find(0x500)!;
+    bench.vm.removeMemory(slot);
+    expect(bench.do({ kind: 'access', access: 'read', linear: 0, size: 4 })).toMatchObject({
+      lo: 0xffff_ffff,
+    });
+    bench.vm.addMemory(gpa(0x50_0000), { base: hpa(slot.basePfn * 0x1000), size: slot.pages * 0x1000 });
+    expect(bench.do({ kind: 'access', access: 'read', linear: 0, size: 4 })).toMatchObject({ lo: 0x5555 });
+  });
+
+  it('sends stores to a read-only slot to the device behind it', () => {
+    const bench = twoLevel();
+    const slot = bench.vm.slots.find(0x500)!;
+    bench.vm.removeMemory(slot);
+    bench.vm.addMemory(gpa(0x50_0000), { base: hpa(slot.basePfn * 0x1000), size: slot.pages * 0x1000 }, true);
+    bench.poke(0x50_0000, 0x5555n, 4);
+    bench.access('write', 0x40_0000 + 0x2000, 4, 0x50_0000n | P | W);
+    bench.invlpg(0);
+    bench.do({ kind: 'access', access: 'write', linear: 0, size: 4, lo: 1 });
+    expect(bench.do({ kind: 'access', access: 'read', linear: 0, size: 4 })).toMatchObject({ lo: 0x5555 });
   });
 
   it('switches between 2-level and PAE paging of one guest', () => {

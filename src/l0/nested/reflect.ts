@@ -1,5 +1,5 @@
 /** Which exits of L2 are L1's: those it intercepts itself (APM vol. 2 15.7 to 15.14). All others L0 handles as for L1. */
-import { CR0, GPR } from '../../arch/registers.ts';
+import { CR0, CR0_DEFINED, GPR } from '../../arch/registers.ts';
 import { isExceptionExit, VMEXIT } from '../../arch/svm-exits.ts';
 import { INTERCEPT1, IOIO, IOIO_PORT_SHIFT, msrpmBit, VMCB } from '../../arch/vmcb.ts';
 import { cr0Operand } from '../exits/control.ts';
@@ -59,7 +59,8 @@ function reflectCr0Write(vcpu: Vcpu, code: number): boolean {
   const value = cr0Operand(vcpu);
   // On a fault the exception goes its way and the instruction comes again.
   if (value < 0) return true;
-  if (((value ^ state.cr0) & ~(CR0.TS | CR0.MP)) === 0) return false;
+  const changed = (value ^ state.cr0) & CR0_DEFINED & ~(CR0.TS | CR0.MP | CR0.ET);
+  if (changed === 0) return false;
   exitWithCode(vcpu, VMEXIT.CR0_SEL_WRITE);
   return true;
 }
