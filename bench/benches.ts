@@ -1,0 +1,88 @@
+import { bootMissing, measureBoot } from './boot.ts';
+import type { Measurement } from './engine.ts';
+import { type EngineName, loadEngine } from './engines.ts';
+import { assembleProgram, DEFAULT_MEMORY, warmUpOf } from './frame.ts';
+import type { BenchProgram } from './program.ts';
+import { PROGRAMS } from './programs/all.ts';
+import { cpuid } from './programs/cpuid.ts';
+import { integerLoop } from './programs/integer-loop.ts';
+import { pageFault } from './programs/page-fault.ts';
+import { pageTables } from './programs/page-tables.ts';
+import { portIo } from './programs/port-io.ts';
+import { kvmRoundTrips, roundTrips } from './programs/svm-round-trips.ts';
+
+/** A line of the table. */
+export interface Bench {
+  readonly name: string;
+  /** What is counted per second, in the plural. */
+  readonly unit: string;
+  readonly units: number;
+  /** The Umbra that is measured, and whether v86 can do the same. */
+  readonly subject: 'umbra' | 'umbra-l0';
+  readonly onV86: boolean;
+  /** So long that once must do. */
+  readonly once?: boolean;
+  /** Why it cannot be run here; undefined if it can. */
+  missing?(): string | undefined;
+  /** Runs it once. Throws where the result is not what it must be. */
+  measure(engine: EngineName): Promise<Measurement>;
+}
+
+function programBench(program: BenchProgram, subject: Bench['subject'], onV86: boolean, name: string): Bench {
+  return {
+    name,
+    unit: program.unit,
+    units: program.iterations,
+    subject,
+    onV86,
+    measure: (engine) => measureProgram(program, engine),
+  };
+}
+
+const bare = (program: BenchProgram): Bench => programBench(program, 'umbra', true, program.name);
+const svm = (program: BenchProgram): Bench => programBench(program, 'umbra', false, `svm-${program.name}`);
+const onL0 = (program: BenchProgram): Bench => programBench(program, 'umbra-l0', false, `l0-${program.name}`);
+
+const boot = (kernel: string, subject: Bench['subject']): Bench => ({
+  name: `${subject === 'umbra' ? '' : 'l0-'}boot-${kernel.replace('vmlinuz-', '')}`,
+  unit: 'boots to user space',
+  units: 1,
+  subject,
+  onV86: subject === 'umbra',
+  once: true,
+  missing: () => bootMissing(kernel),
+  measure: (engine) => measureBoot(kernel, engine),
+});
+
+/** Everything there is to measure, in the order of the table. */
+export const BENCHES: readonly Bench[] = [
+  ...PROGRAMS.map(bare),
+  ...[roundTrips, kvmRoundTrips].map(svm),
+  ...[cpuid, portIo, roundTrips, kvmRoundTrips, integerLoop, pageTables, pageFault].map(onL0),
+  boot('vmlinuz-686', 'umbra'),
+  boot('vmlinuz-686-pae', 'umbra'),
+  boot('vmlinuz-686', 'umbra-l0'),
+  boot('vmlinuz-686-pae', 'umbra-l0'),
+];
+
+export const benchNamed = (name: string): Bench | undefined => BENCHES.find((bench) => bench.name === name);
+
+/** Runs a program on an engine and compares its result with the model's. */
+export async function measureProgram(
+  program: BenchProgram,
+  engineName: EngineName,
+  iterations = program.iterations,
+): Promise<Measurement> {
+  const engine = await loadEngine(engineName);
+  const measurement = await engine(
+    assembleProgram(program, iterations),
+    program.memoryBytes ?? DEFAULT_MEMORY,
+  );
+  const work = program.model();
+  work(warmUpOf(iterations));
+  const expected = work(iterations);
+  if (measurement.result !== expected) {
+    throw new Error(`${program.name} on ${engineName} came to ${measurement.result}; ${expected} is right.`);
+  }
+  return measurement;
+}

@@ -1,0 +1,82 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createBareMachine } from '../src/cli/run/bare-machine.ts';
+import type { Measurement } from './engine.ts';
+import type { EngineName } from './engines.ts';
+import { type LinuxBoot, linuxAsMultiboot } from './linux-image.ts';
+import { startStopwatch } from './stopwatch.ts';
+import { configOf, runUntil } from './umbra.ts';
+
+const FOLDER = resolve(process.env.UMBRA_KERNELS ?? 'kernels');
+const INITRD = 'initramfs.cpio.gz';
+const COMMAND_LINE = 'console=ttyS0 cryptomgr.notests';
+/** What the init of `umbra kernels` prints first. */
+const USER_SPACE = 'UMBRA-USERSPACE-OK';
+const MEMORY = 256 << 20;
+
+/** Why a kernel cannot be booted here; undefined if it can. */
+export function bootMissing(kernel: string): string | undefined {
+  const missing = [kernel, INITRD].filter((file) => !existsSync(join(FOLDER, file)));
+  if (missing.length === 0) return undefined;
+  return `${FOLDER} has no ${missing.join(' and no ')}; "npm run umbra -- kernels" fetches them, UMBRA_KERNELS names the folder`;
+}
+
+/** Boots a kernel until its init speaks. Umbra boots the bzImage, v86 the same laid out as a multiboot image. */
+export function measureBoot(kernel: string, engine: EngineName): Promise<Measurement> {
+  const boot: LinuxBoot = {
+    kernel: new Uint8Array(readFileSync(join(FOLDER, kernel))),
+    initrd: new Uint8Array(readFileSync(join(FOLDER, INITRD))),
+    commandLine: COMMAND_LINE,
+    memoryBytes: MEMORY,
+  };
+  if (engine === 'umbra' || engine === 'umbra-l0') return bootUmbra(boot, engine);
+  return bootV86(boot, engine === 'v86-interpreter');
+}
+
+/** True from the byte on that completes `USER_SPACE`. */
+function listenForUserSpace(): (byte: number) => boolean {
+  let matched = 0;
+  return (byte) => {
+    if (matched === USER_SPACE.length) return true;
+    if (byte === USER_SPACE.charCodeAt(matched)) matched++;
+    else matched = byte === USER_SPACE.charCodeAt(0) ? 1 : 0;
+    return matched === USER_SPACE.length;
+  };
+}
+
+async function bootUmbra(boot: LinuxBoot, engine: 'umbra' | 'umbra-l0'): Promise<Measurement> {
+  const create =
+    engine === 'umbra' ? createBareMachine : (await import('../src/cli/wiring.ts')).services.createMachine;
+  const hears = listenForUserSpace();
+  let up = false;
+  const machine = create(
+    configOf({
+      l0: engine === 'umbra' ? 'none' : 'shadow',
+      image: boot.kernel,
+      initrd: boot.initrd,
+      commandLine: boot.commandLine,
+      memorySize: boot.memoryBytes,
+      serial: (byte) => {
+        up = hears(byte);
+        if (up) machine.stop();
+      },
+    }),
+  );
+  const elapsed = startStopwatch();
+  runUntil(machine, () => up);
+  return { ...elapsed(), instructions: machine.instructions, exits: machine.statistics().exits, result: 0 };
+}
+
+async function bootV86(boot: LinuxBoot, interpreterOnly: boolean): Promise<Measurement> {
+  const { createV86, runUntilHeard } = await import('./v86.ts');
+  const emulator = await createV86(linuxAsMultiboot(boot), boot.memoryBytes, interpreterOnly);
+  const hears = listenForUserSpace();
+  const elapsed = startStopwatch();
+  let times = elapsed();
+  await runUntilHeard(emulator, (byte) => {
+    const up = hears(byte);
+    if (up) times = elapsed();
+    return up;
+  });
+  return { ...times, result: 0 };
+}
