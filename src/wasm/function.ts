@@ -1,5 +1,7 @@
 import { ByteWriter } from './bytes.ts';
 import { type Expression, Int, ValueType, type ValueTypeName } from './expression.ts';
+import { Float } from './float.ts';
+import { V128 } from './vector.ts';
 
 export interface Signature {
   readonly parameters: readonly ValueTypeName[];
@@ -42,6 +44,12 @@ export class FunctionBuilder {
     return Int.local(type, index);
   }
 
+  vectorParameter(index: number): V128 {
+    if (this.signature.parameters[index] !== 'v128')
+      throw new TypeError(`parameter ${index} is not a vector`);
+    return V128.local(index);
+  }
+
   local(type: ValueTypeName): Local {
     this.#locals.push(type);
     return { index: this.signature.parameters.length + this.#locals.length - 1, type };
@@ -50,6 +58,11 @@ export class FunctionBuilder {
   get(local: Local): Int {
     if (local.type !== 'i32' && local.type !== 'i64') throw new TypeError('not an integer local');
     return Int.local(local.type, local.index);
+  }
+
+  getVector(local: Local): V128 {
+    if (local.type !== 'v128') throw new TypeError('not a vector local');
+    return V128.local(local.index);
   }
 
   set(local: Local, value: Expression): void {
@@ -66,6 +79,18 @@ export class FunctionBuilder {
     return this.get(local);
   }
 
+  letVector(value: V128): V128 {
+    const local = this.local('v128');
+    this.set(local, value);
+    return V128.local(local.index);
+  }
+
+  letFloat(value: Float): Float {
+    const local = this.local(value.type);
+    this.set(local, value);
+    return Float.local(value.type, local.index);
+  }
+
   /** Stores the low `bits` bits of `value` at `address + offset`. */
   store(bits: 8 | 16 | 32 | 64, address: Int, value: Int, offset = 0): void {
     address.emit(this.#code);
@@ -78,6 +103,17 @@ export class FunctionBuilder {
     this.#code.byte(opcode);
     this.#code.unsigned(0);
     this.#code.unsigned(offset);
+  }
+
+  /** Stores all 128 bits of a vector, or its lowest 64. */
+  storeVector(bits: 64 | 128, address: Int, value: V128, offset = 0): void {
+    address.emit(this.#code);
+    value.emit(this.#code);
+    this.#code.byte(0xfd);
+    this.#code.unsigned(bits === 128 ? 0x0b : 0x5b);
+    this.#code.unsigned(0);
+    this.#code.unsigned(offset);
+    if (bits === 64) this.#code.byte(0);
   }
 
   if(condition: Int, then: () => void, otherwise?: () => void): void {
@@ -124,6 +160,15 @@ export class FunctionBuilder {
 
   /** Calls now and returns the (single, integer) result as a shared value. */
   callFor(target: FunctionReference, ...args: readonly Expression[]): Int {
+    return this.get(this.#callInto(target, args));
+  }
+
+  /** The same for a function that returns a vector. */
+  callForVector(target: FunctionReference, ...args: readonly Expression[]): V128 {
+    return this.getVector(this.#callInto(target, args));
+  }
+
+  #callInto(target: FunctionReference, args: readonly Expression[]): Local {
     const type = target.signature.results[0];
     if (type === undefined) throw new TypeError('the function returns nothing');
     this.#arguments(target.signature, args);
@@ -132,7 +177,7 @@ export class FunctionBuilder {
     const local = this.local(type);
     this.#code.byte(0x21);
     this.#code.unsigned(local.index);
-    return this.get(local);
+    return local;
   }
 
   /** Leaves this function for `target` (tail call, core spec 3.4: return_call). */

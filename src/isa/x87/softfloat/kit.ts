@@ -13,6 +13,9 @@ export interface Kit {
   readonly divideWide: FunctionReference;
 }
 
+/** What operations on finite numbers need: how to round is the format's affair. */
+export type FiniteKit = Pick<Kit, 'module' | 'roundPack' | 'divideWide'>;
+
 export const makeKit = (module: ModuleBuilder): Kit => ({
   module,
   screen: emitScreen(module),

@@ -3,19 +3,23 @@ import type { FunctionBuilder, FunctionReference } from '../../../wasm/function.
 import { signature } from '../../../wasm/module.ts';
 import { FSW } from '../control.ts';
 import { BIAS, isNormal, normalize, packInfinity, packZero, type Unpacked, unpack } from './format.ts';
-import { type Kit, operation } from './kit.ts';
+import { type FiniteKit, type Kit, operation } from './kit.ts';
 import { DENORMAL_OPERAND, isInfinity, isZero, returnInvalid, screened, stopAtDenormal } from './operands.ts';
 import { multiplyWide } from './wide.ts';
 
 /** Emits `mul` and `div`: (destination, x, y, control) -> flags. */
 export function emitProduct(kit: Kit): { mul: FunctionReference; div: FunctionReference } {
-  const product = emitFinite(kit, finiteProduct);
-  const quotient = emitFinite(kit, finiteQuotient);
+  const product = emitFiniteProduct(kit);
+  const quotient = emitFiniteQuotient(kit);
   return {
     mul: emitEntry(kit, product, emitSpecial(kit, product, specialProduct)),
     div: emitEntry(kit, quotient, emitSpecial(kit, quotient, specialQuotient)),
   };
 }
+
+/** Two normalized numbers: (destination, sign, x exponent and significand, y's, control) -> flags. */
+export const emitFiniteProduct = (kit: FiniteKit): FunctionReference => emitFinite(kit, finiteProduct);
+export const emitFiniteQuotient = (kit: FiniteKit): FunctionReference => emitFinite(kit, finiteQuotient);
 
 /** The usual case at once: both numbers normal. */
 function emitEntry(kit: Kit, finite: FunctionReference, special: FunctionReference): FunctionReference {
@@ -49,10 +53,9 @@ interface Finite {
   readonly control: Int;
 }
 
-/** Two normalized numbers: (destination, sign, x exponent and significand, y's, control) -> flags. */
 function emitFinite(
-  kit: Kit,
-  write: (f: FunctionBuilder, kit: Kit, parts: Finite) => void,
+  kit: FiniteKit,
+  write: (f: FunctionBuilder, kit: FiniteKit, parts: Finite) => void,
 ): FunctionReference {
   const parameters = ['i32', 'i32', 'i32', 'i64', 'i32', 'i64', 'i32'] as const;
   return kit.module.function(signature(parameters, ['i32']), (f) => {
@@ -71,7 +74,7 @@ function emitFinite(
 
 function finiteProduct(
   f: FunctionBuilder,
-  kit: Kit,
+  kit: FiniteKit,
   { destination, sign, xe, xm, ye, ym, control }: Finite,
 ): void {
   const { high, low } = multiplyWide(f, xm, ym);
@@ -87,7 +90,7 @@ function finiteProduct(
 
 function finiteQuotient(
   f: FunctionBuilder,
-  kit: Kit,
+  kit: FiniteKit,
   { destination, sign, xe, xm, ye, ym, control }: Finite,
 ): void {
   // Halve x if it is not below y, so that the quotient has 64 bits either way.

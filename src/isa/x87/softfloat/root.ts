@@ -2,13 +2,13 @@ import { Int } from '../../../wasm/expression.ts';
 import type { FunctionBuilder, FunctionReference } from '../../../wasm/function.ts';
 import { signature } from '../../../wasm/module.ts';
 import { BIAS, normalize, packInfinity, packZero, unpack } from './format.ts';
-import { type Kit, operation } from './kit.ts';
+import { type FiniteKit, type Kit, operation } from './kit.ts';
 import { isInfinity, isZero, returnInvalid, screened, stopAtDenormal } from './operands.ts';
 import { multiplyWide } from './wide.ts';
 
 /** Emits `sqrt`: (destination, x, control) -> flags (SDM vol. 2A "FSQRT"). */
 export function emitSquareRoot(kit: Kit): FunctionReference {
-  const root = emitWideRoot(kit);
+  const finite = emitFiniteRoot(kit);
   return operation(kit.module, 3, (f, ...args) => {
     const [destination, source, control] = args as [Int, Int, Int];
     const denormal = screened(f, kit.screen, [destination, source, source, control]);
@@ -24,11 +24,26 @@ export function emitSquareRoot(kit: Kit): FunctionReference {
       f.return(denormal);
     });
     const scaled = normalize(f, x);
+    const flags = f.callFor(finite, destination, scaled.exponent, scaled.significand, control);
+    f.return(flags.or(denormal));
+  });
+}
+
+/** The root of a positive normalized number: (destination, exponent, significand, control) -> flags. */
+export function emitFiniteRoot(kit: FiniteKit): FunctionReference {
+  const root = emitWideRoot(kit);
+  return kit.module.function(signature(['i32', 'i32', 'i64', 'i32'], ['i32']), (f) => {
+    const [destination, exponent, significand, control] = [0, 1, 2, 3].map((n) => f.parameter(n)) as [
+      Int,
+      Int,
+      Int,
+      Int,
+    ];
     // value = significand * 2^(power - 63): with an even power left, the root of significand * 2^63 or 2^64 has 64 bits.
-    const power = f.let(scaled.exponent.sub(BIAS));
+    const power = f.let(exponent.sub(BIAS));
     const odd = f.let(power.and(1).toI64Unsigned());
-    const high = f.let(scaled.significand.shrU(Int.const64(1).sub(odd)));
-    const low = f.let(scaled.significand.shl(63).select(0, odd.eqz()));
+    const high = f.let(significand.shrU(Int.const64(1).sub(odd)));
+    const low = f.let(significand.shl(63).select(0, odd.eqz()));
     const result = f.callFor(root, high, low);
     const square = multiplyWide(f, result, result);
     const remainderLow = f.let(low.sub(square.low));
@@ -41,16 +56,8 @@ export function emitSquareRoot(kit: Kit): FunctionReference {
         .shl(63)
         .or(aboveHalf.or(remainderLow.ne(0)).toI64Unsigned()),
     );
-    const flags = f.callFor(
-      kit.roundPack,
-      destination,
-      x.sign,
-      power.shrS(1).add(BIAS),
-      result,
-      tail,
-      control,
-    );
-    f.return(flags.or(denormal));
+    const place = power.shrS(1).add(BIAS);
+    f.return(f.callFor(kit.roundPack, destination, Int.const32(0), place, result, tail, control));
   });
 }
 
@@ -58,7 +65,7 @@ export function emitSquareRoot(kit: Kit): FunctionReference {
  * (high, low) -> integer square root of the 128-bit number, whose top two bits are not both zero. Each step takes the
  * root of the upper half and one division for the lower digits (P. Zimmermann, "Karatsuba Square Root", 1999).
  */
-function emitWideRoot(kit: Kit): FunctionReference {
+function emitWideRoot(kit: FiniteKit): FunctionReference {
   return kit.module.function(signature(['i64', 'i64'], ['i64']), (f) => {
     const [high, low] = [f.parameter(0), f.parameter(1)];
     const top = rootOf32Bits(f, high.shrU(32));

@@ -3,7 +3,7 @@ import type { FunctionBuilder, FunctionReference } from '../../../wasm/function.
 import { signature } from '../../../wasm/module.ts';
 import { FCW_RC_SHIFT, ROUND } from '../control.ts';
 import { INTEGER_BIT, isNormal, normalize, packInfinity, packZero, type Unpacked, unpack } from './format.ts';
-import { type Kit, operation } from './kit.ts';
+import { type FiniteKit, type Kit, operation } from './kit.ts';
 import { DENORMAL_OPERAND, isInfinity, isZero, returnInvalid, screened, stopAtDenormal } from './operands.ts';
 import { shiftRightSticky, type Wide } from './wide.ts';
 
@@ -36,7 +36,7 @@ const sumArguments = (destination: Int, x: Unpacked, y: Unpacked, ySign: Int, co
 ];
 
 /** The sum of two non-zero finite numbers: (destination, x's three parts, y's three parts, control) -> flags. */
-function emitFiniteSum(kit: Kit): FunctionReference {
+export function emitFiniteSum(kit: FiniteKit): FunctionReference {
   const parameters = ['i32', 'i32', 'i32', 'i64', 'i32', 'i32', 'i64', 'i32'] as const;
   return kit.module.function(signature(parameters, ['i32']), (f) => {
     const [destination, control] = [f.parameter(0), f.parameter(7)];
@@ -66,7 +66,7 @@ interface SumParts {
   readonly control: Int;
 }
 
-function addMagnitudes(f: FunctionBuilder, kit: Kit, parts: SumParts, small: Wide): void {
+function addMagnitudes(f: FunctionBuilder, kit: FiniteKit, parts: SumParts, small: Wide): void {
   const { destination, sign, exponent, large, control } = parts;
   const sum = f.let(large.add(small.high));
   f.if(sum.ltU(large), () => {
@@ -77,7 +77,7 @@ function addMagnitudes(f: FunctionBuilder, kit: Kit, parts: SumParts, small: Wid
   f.return(f.callFor(kit.roundPack, destination, sign, exponent, sum, small.low, control));
 }
 
-function subtractMagnitudes(f: FunctionBuilder, kit: Kit, parts: SumParts, small: Wide): void {
+function subtractMagnitudes(f: FunctionBuilder, kit: FiniteKit, parts: SumParts, small: Wide): void {
   const { destination, sign, exponent, large, control } = parts;
   const high = f.local('i64');
   const low = f.local('i64');
