@@ -42,6 +42,8 @@ export function paeHostBoot(): Uint8Array {
   a.or(eax, CR0.PG | CR0.WP);
   a.mov(cr0, eax);
   a.xor(eax, eax);
+  // The host's interrupts are open from here on; L0 holds them back with CLGI.
+  a.sti();
   a.hlt();
   a.label('no-cpuid');
   a.mov(eax, 1);
