@@ -118,7 +118,8 @@ export class Emulation implements EmulatorBus {
   }
 
   #raise({ vector, errorCode, address }: EmulatedException): void {
-    this.#vcpu.events.raise(vector, Math.max(errorCode, 0), address);
+    if (vector === VECTOR.PF) this.#vcpu.raisePageFault(errorCode, address);
+    else this.#vcpu.events.raise(vector, Math.max(errorCode, 0), address);
   }
 
   // --- EmulatorBus ---------------------------------------------------------------------------------------------

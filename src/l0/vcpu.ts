@@ -230,6 +230,15 @@ export class Vcpu {
     this.events.raise(VECTOR.UD);
   }
 
+  /**
+   * A page fault that is the guest's. Like the processor's own it drops what is cached of the page, so that an entry
+   * changed without INVLPG counts from now on (SDM vol. 3A 4.10.4.1, APM vol. 2 5.5.3).
+   */
+  raisePageFault(errorCode: number, linear: number): void {
+    this.invalidatePage(linear);
+    this.events.raise(VECTOR.PF, errorCode, linear);
+  }
+
   /** The guest invalidated all its translations, or L0 must. */
   flushGuestTlb(): void {
     this.mmu.flush();

@@ -1,5 +1,4 @@
 /** Intercepted exceptions (APM vol. 2 15.12). #PF is the heart of it: EXITINFO1 is the error code, EXITINFO2 the address. */
-import { VECTOR } from '../../arch/exceptions.ts';
 import { EFER, EFLAGS } from '../../arch/registers.ts';
 import { EVENT, VMCB } from '../../arch/vmcb.ts';
 import { FAULT } from '../mmu/fault.ts';
@@ -7,12 +6,12 @@ import type { Vcpu } from '../vcpu.ts';
 import { readInstruction } from './instruction.ts';
 
 export function handlePageFault(vcpu: Vcpu): void {
-  const { state, mmu, events } = vcpu;
+  const { state, mmu } = vcpu;
   const address = state.vmcb.read(VMCB.EXITINFO2);
   const outcome = mmu.handleFault(address, state.vmcb.read(VMCB.EXITINFO1), state.cpl, state.alignmentCheck);
   switch (outcome) {
     case FAULT.INJECT:
-      events.raise(VECTOR.PF, mmu.errorCode, address);
+      vcpu.raisePageFault(mmu.errorCode, address);
       break;
     case FAULT.EMULATE:
       emulateFaulting(vcpu, address);

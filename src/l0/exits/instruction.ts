@@ -4,7 +4,6 @@
  * is a prefix scanner and a ModRM reader, no decoder.
  */
 import { ATTRIBUTE } from '../../arch/descriptors.ts';
-import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { CR0, EFLAGS, SEGMENT } from '../../arch/registers.ts';
 import { VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
@@ -176,7 +175,7 @@ function operandByte(vcpu: Vcpu, linear: number): number {
   const user = state.cpl === 3 ? ACCESS.USER : 0;
   const address = mmu.translate(linear, ACCESS.READ | user, state.alignmentCheck);
   if (address < 0) {
-    vcpu.events.raise(VECTOR.PF, mmu.errorCode, linear);
+    vcpu.raisePageFault(mmu.errorCode, linear);
     return -1;
   }
   const host = vm.slots.hostAddress(address);
