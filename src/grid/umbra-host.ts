@@ -48,7 +48,13 @@ function runBare(request: MachineRequest): MachineEnd {
 }
 
 function runHosted(request: MachineRequest, check: boolean): MachineEnd {
-  const machine = new HostedMachine({ model: modelFor(request), memoryBytes: request.memory, check });
+  const machine = new HostedMachine({
+    // L0 needs features of its host, NX above all, that a scenario takes away from the guest.
+    model: parseCpuModel(MODEL),
+    guestModel: modelFor(request),
+    memoryBytes: request.memory,
+    check,
+  });
   machine.load({ image: request.image });
   const started = machine.cpu.retired;
   let end: Pick<MachineEnd, 'exitCode' | 'reason'>;

@@ -27,6 +27,8 @@ const BOOT_LIMIT = 1_000_000;
 export interface HostedMachineOptions {
   /** The host's processor; the guest is offered of it what L0 can virtualise. */
   readonly model: CpuModel;
+  /** What the guest is offered instead: a processor with fewer features than the host's. */
+  readonly guestModel?: CpuModel;
   /** Bytes of guest RAM, a multiple of 64 KiB, at most 2 GiB less 64 MiB. */
   readonly memoryBytes: number;
   readonly events?: MachineEvents;
@@ -69,7 +71,7 @@ export class HostedMachine {
     bootHost(cpu);
     const hardware = new CpuHardware(cpu, this.clock, new Emulator(cpu));
     this.hypervisor = new Hypervisor(hardware, { base: hpa(L0_START), size: GUEST_BASE - L0_START });
-    const guestModel = this.hypervisor.guestModel(model);
+    const guestModel = this.hypervisor.guestModel(options.guestModel ?? model);
     this.devices = createPcDevices({
       clock: this.clock,
       memoryBytes,
