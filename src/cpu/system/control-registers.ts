@@ -52,13 +52,18 @@ export function loadCr3(cpu: Cpu, value: number): void {
   cpu.updateContext();
 }
 
+/** Raises #GP(0) for combinations of bits that CR0 never has (SDM vol. 2B "MOV control registers"). */
+export function checkCr0(cpu: Cpu, wanted: number): void {
+  if ((wanted & CR0.PG) !== 0 && (wanted & CR0.PE) === 0) cpu.raiseGeneralProtection();
+  if ((wanted & CR0.NW) !== 0 && (wanted & CR0.CD) === 0) cpu.raiseGeneralProtection();
+}
+
 /** MOV CR0 (SDM vol. 2B "MOV control registers"). */
 export function loadCr0(cpu: Cpu, wanted: number): void {
   const { state } = cpu;
   const before = state.cr0;
   const value = ((wanted & CR0_DEFINED) | CR0.ET) >>> 0;
-  if ((value & CR0.PG) !== 0 && (value & CR0.PE) === 0) cpu.raiseGeneralProtection();
-  if ((value & CR0.NW) !== 0 && (value & CR0.CD) === 0) cpu.raiseGeneralProtection();
+  checkCr0(cpu, value);
   const changed = (before ^ value) >>> 0;
   if ((changed & (CR0.PG | CR0.CD | CR0.NW)) !== 0 && paePaging(value, state.cr4)) loadPdptes(cpu, state.cr3);
   setCr0(cpu, value);
@@ -75,11 +80,16 @@ export function setCr0(cpu: Cpu, value: number): void {
   cpu.updateContext();
 }
 
+/** Raises #GP(0) for bits of CR4 that this CPU model reserves. */
+export function checkCr4(cpu: Cpu, wanted: number): void {
+  if ((wanted & ~cr4Allowed(cpu)) !== 0) cpu.raiseGeneralProtection();
+}
+
 /** MOV CR4. */
 export function loadCr4(cpu: Cpu, wanted: number): void {
   const { state } = cpu;
   const before = state.cr4;
-  if ((wanted & ~cr4Allowed(cpu)) !== 0) cpu.raiseGeneralProtection();
+  checkCr4(cpu, wanted);
   const changed = (before ^ wanted) >>> 0;
   const reload = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
   if ((changed & reload) !== 0 && paePaging(state.cr0, wanted)) loadPdptes(cpu, state.cr3);

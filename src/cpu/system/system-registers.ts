@@ -5,7 +5,7 @@ import type { Instruction } from '../instruction.ts';
 import { LDTR, SYSTEM, TR } from '../layout.ts';
 import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
 import { loadLdt, loadTaskRegister } from '../segmentation/load.ts';
-import { loadCr0, loadCr3, loadCr4, setCr0 } from './control-registers.ts';
+import { checkCr0, checkCr4, loadCr0, loadCr3, loadCr4, setCr0 } from './control-registers.ts';
 import { readRm, writeRm } from './operands.ts';
 import type { Operation } from './operations.ts';
 
@@ -76,6 +76,9 @@ function loadControlRegister(cpu: Cpu, instruction: Instruction): void {
   if (number === 8 && !hasCr8(cpu)) cpu.raiseUndefined();
   requirePrivilege(cpu);
   const value = cpu.state.gpr(instruction.rmRegister);
+  // Illegal values fault before the intercept, PDPTEs behind it (APM vol. 2 15.9).
+  if (number === 0) checkCr0(cpu, value);
+  else if (number === 4) checkCr4(cpu, value);
   if (number === 0) cpu.svm.interceptCr0Write(value, false, instruction);
   else cpu.svm.interceptCr(number, 'write', instruction);
   if (number === 0) loadCr0(cpu, value);
