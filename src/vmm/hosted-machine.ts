@@ -25,8 +25,10 @@ const BOOT_SELECTORS = { code: 0x08, data: 0x10 } as const;
 const BOOT_LIMIT = 1_000_000;
 
 export interface HostedMachineOptions {
-  /** The host's processor; the guest is offered of it what L0 can virtualise. */
+  /** The host's processor. */
   readonly model: CpuModel;
+  /** What the guest is offered, as far as L0 can virtualise it; the host's processor unless given. */
+  readonly guestModel?: CpuModel;
   /** What the guest is offered instead: a processor with fewer features than the host's. */
   readonly guestModel?: CpuModel;
   /** Bytes of guest RAM, a multiple of 64 KiB, at most 2 GiB less 64 MiB. */
