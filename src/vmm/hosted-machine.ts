@@ -29,8 +29,6 @@ export interface HostedMachineOptions {
   readonly model: CpuModel;
   /** What the guest is offered, as far as L0 can virtualise it; the host's processor unless given. */
   readonly guestModel?: CpuModel;
-  /** What the guest is offered instead: a processor with fewer features than the host's. */
-  readonly guestModel?: CpuModel;
   /** Bytes of guest RAM, a multiple of 64 KiB, at most 2 GiB less 64 MiB. */
   readonly memoryBytes: number;
   readonly events?: MachineEvents;
