@@ -7,7 +7,7 @@ import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, SYSTEM, TR } from '../layout.ts';
 import { segmentLinear } from '../segmentation/access.ts';
-import { Descriptor, isNullSelector, readDescriptor, selectorError } from '../segmentation/descriptor.ts';
+import { Descriptor, findDescriptor, isNullSelector, selectorError } from '../segmentation/descriptor.ts';
 import { checkStackSegment, fillSegment, loadReal, unusable, V86_ATTRIBUTES } from '../segmentation/load.ts';
 import { taskSwitch } from '../segmentation/task-switch.ts';
 
@@ -126,7 +126,7 @@ function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
 }
 
 function readHandlerSegment(cpu: Cpu, event: Event, selector: number): Descriptor {
-  const code = readDescriptor(cpu, selector);
+  const code = findDescriptor(cpu, selector) ?? cpu.raiseGeneralProtection(selectorErrorOf(event, selector));
   if (!code.isCode || code.dpl > cpu.cpl) cpu.raiseGeneralProtection(selectorErrorOf(event, selector));
   if (!code.present) cpu.raise(VECTOR.NP, selectorErrorOf(event, selector));
   return code;
