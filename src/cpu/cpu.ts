@@ -6,6 +6,7 @@ import { CR0, EFLAGS } from '../arch/registers.ts';
 import { CodeCache } from './code-cache.ts';
 import { DECODE_MODE, Decoder } from './decode/decoder.ts';
 import { type Environment, NO_ENVIRONMENT } from './environment.ts';
+import { meetDataBreakpoints } from './events/breakpoints.ts';
 import { X87Binding } from './fpu/x87-binding.ts';
 import { GuestException } from './guest-exception.ts';
 import { Instruction } from './instruction.ts';
@@ -123,6 +124,7 @@ export class Cpu {
     this.physical = new PhysicalMemory(wasmMemory.buffer, RAM_BASE, ramBytes, options.mmio ?? NO_MMIO);
     this.paging = new PagedMemory(this.state, this.physical, model, this.exception);
     this.paging.onCodeLost = () => this.updateContext();
+    this.paging.onWatched = (linear, size, write) => meetDataBreakpoints(this, linear, size, write);
     this.memory = options.parts?.memory(this) ?? this.paging;
     const decoder = new Decoder(core, wasmMemory, (name) => this.hasFeature(name));
     this.code = new CodeCache(wasmMemory.buffer, RAM_BASE, this.physical, decoder, core.special, (frame) =>

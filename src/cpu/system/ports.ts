@@ -3,6 +3,7 @@ import { ACCESS } from '../../arch/paging/permissions.ts';
 import { EFLAGS, EFLAGS_IOPL_SHIFT } from '../../arch/registers.ts';
 import { RAX, RDI, RDX, RSI } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
+import { meetPortBreakpoints } from '../events/breakpoints.ts';
 import type { Instruction } from '../instruction.ts';
 import { ES, TR } from '../layout.ts';
 import { checkWrite, writeSegment } from '../segmentation/access.ts';
@@ -45,6 +46,7 @@ function bitmapAllows(cpu: Cpu, port: number, size: PortSize): boolean {
 function readPort(cpu: Cpu, port: number, size: PortSize): number {
   const value = cpu.environment.ports.read(port, size) >>> 0;
   if (cpu.environment.interrupts.pending) cpu.endSlice();
+  meetPortBreakpoints(cpu, port, size);
   return value;
 }
 
@@ -52,6 +54,7 @@ function readPort(cpu: Cpu, port: number, size: PortSize): number {
 function writePort(cpu: Cpu, port: number, size: PortSize, value: number): void {
   cpu.environment.ports.write(port, size, value);
   cpu.endSlice();
+  meetPortBreakpoints(cpu, port, size);
 }
 
 function input(cpu: Cpu, instruction: Instruction, port: number, size: PortSize): void {
