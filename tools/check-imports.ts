@@ -9,7 +9,20 @@ import { dirname, join, posix, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseSync } from 'oxc-parser';
 
-const ORDER = ['arch', 'wasm', 'isa', 'cpu', 'machine', 'l0', 'oracle', 'guest', 'vmm', 'grid', 'inspect', 'cli'];
+const ORDER = [
+  'arch',
+  'wasm',
+  'isa',
+  'cpu',
+  'machine',
+  'l0',
+  'oracle',
+  'guest',
+  'vmm',
+  'grid',
+  'inspect',
+  'cli',
+];
 
 /** The oracle shares names with the rest, never a walker or a format: these files of arch and no others. */
 const ORACLE_MAY_IMPORT = ['registers', 'exceptions', 'address', 'vmcb'].map((name) => `arch/${name}.ts`);

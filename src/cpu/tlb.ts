@@ -80,7 +80,8 @@ export class Tlb {
   }
 
   #loseCode(entry: number): void {
-    if (((this.#flags[entry] as number) & TLB_FLAG.EXECUTED) !== 0) this.#codeLost(this.#asid[entry] as number);
+    if (((this.#flags[entry] as number) & TLB_FLAG.EXECUTED) !== 0)
+      this.#codeLost(this.#asid[entry] as number);
   }
 
   /** Puts a translation in; replaces the one for the same page and ASID, or an invalid one, or the next victim. */

@@ -8,7 +8,7 @@ import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, SYSTEM, TR } from '../layout.ts';
 import { segmentLinear } from '../segmentation/access.ts';
 import { Descriptor, findDescriptor, isNullSelector, selectorError } from '../segmentation/descriptor.ts';
-import { checkStackSegment, fillSegment, loadReal, unusable, V86_ATTRIBUTES } from '../segmentation/load.ts';
+import { checkStackSegment, fillSegment, loadReal, unusable } from '../segmentation/load.ts';
 import { taskSwitch } from '../segmentation/task-switch.ts';
 
 /** An interrupt or exception on its way to its handler. */
@@ -214,16 +214,6 @@ export function writeInnerFrame(
   for (const value of values) {
     pointer = ((pointer - size) & mask) >>> 0;
     cpu.memory.write((stack.base + pointer) >>> 0, size, value, access);
-  }
-}
-
-/** Virtual-8086 segment registers by their values alone. */
-export function loadV86Segments(
-  cpu: Cpu,
-  selectors: readonly (readonly [segment: number, selector: number])[],
-): void {
-  for (const [segment, selector] of selectors) {
-    cpu.state.setSegment(segment, selector & 0xffff, (selector & 0xffff) << 4, 0xffff, V86_ATTRIBUTES);
   }
 }
 

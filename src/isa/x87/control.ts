@@ -19,8 +19,6 @@ export const FSW = {
 export const FSW_TOP_SHIFT = 11;
 /** The six exception flags, which the control word's masks mirror. */
 export const FSW_EXCEPTIONS = 0x3f;
-/** C0, C1, C2 and C3. */
-export const FSW_CONDITIONS = FSW.C0 | FSW.C1 | FSW.C2 | FSW.C3;
 
 /** Fields of the x87 control word (SDM vol. 1 8.1.5). Bits 0-5 mask the exceptions of the same FSW bits. */
 export const FCW = {

@@ -29,6 +29,3 @@ export const X87_LAYOUT = {
   /** 512 bytes: what is read from or written to the memory operand. */
   OPERAND: 64 + 12 * SLOT_BYTES,
 } as const;
-
-/** Size of the whole block. */
-export const X87_STATE_BYTES = X87_LAYOUT.OPERAND + 512;
