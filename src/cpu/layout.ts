@@ -60,10 +60,19 @@ export const FPU = 0x400;
 /** Sixteen XMM registers of 16 bytes, then MXCSR. */
 export const XMM = 0x800;
 export const MXCSR = 0x900;
+/** What CR0 and CR4 keep from SIMD instructions: `SIMD_STOP` bits. */
+export const SIMD_ACCESS = 0x904;
+/** Exception flags and result of the floating-point operation in progress. */
+export const SIMD_FLAGS = 0x908;
+export const SIMD_RESULT = 0x910;
+/** Sixteen bytes on their way to or from a slow path, and a byte mask. */
+export const SIMD_TRANSFER = 0x920;
+export const SIMD_MASK = 0x930;
+/** MMX has the bit of FSW.ES, so that one test finds a pending x87 exception as well. */
+export const SIMD_STOP = { SSE: 0x01, MMX: 0x80 } as const;
 
-/** Records of a block that was cut short to end a slice exactly. */
+/** Records of a block that was cut short to end a slice exactly, up to LEAVE_RECORD. */
 export const SCRATCH_RECORDS = 0x1000;
-export const SCRATCH_RECORDS_END = 0x3000;
 /** A record whose handler looks the next block up; where an instruction goes that must leave its block. */
 export const LEAVE_RECORD = 0x3000;
 

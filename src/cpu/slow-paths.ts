@@ -1,5 +1,6 @@
 import { VECTOR } from '../arch/exceptions.ts';
 import { ACCESS } from '../arch/paging/permissions.ts';
+import { CR0, CR4 } from '../arch/registers.ts';
 import { FORMS } from '../isa/table.ts';
 import { X87_OPERATION } from '../isa/x87-table.ts';
 import type { Cpu } from './cpu.ts';
@@ -17,6 +18,8 @@ import {
   SCRATCH_RECORDS,
   SEGMENT_SIZE,
   SEGMENTS,
+  SIMD_MASK,
+  SIMD_TRANSFER,
   SS,
 } from './layout.ts';
 import type { Operation } from './system/operations.ts';
@@ -89,6 +92,53 @@ export class SlowPaths implements InterpreterImports {
       memory.write(linear >>> 0, 4, Number(value & 0xffff_ffffn), dataAccess);
       memory.write((linear + 4) >>> 0, 4, Number((value >> 32n) & 0xffff_ffffn), dataAccess);
     });
+  }
+
+  readSlow128(record: number, linear: number, aligned: number): void {
+    if (!this.#vectorAccess(record, linear, aligned, this.#cpu.dataAccess)) return;
+    for (let byte = 0; byte < 16; byte += 4) {
+      this.#cpu.state.u32[(SIMD_TRANSFER + byte) >> 2] = this.#read(record, linear + byte, 4);
+    }
+  }
+
+  writeSlow128(record: number, linear: number, aligned: number): number {
+    const { dataAccess, memory, state } = this.#cpu;
+    if (!this.#vectorAccess(record, linear, aligned, dataAccess | ACCESS.WRITE)) return 0;
+    return this.#afterWrite(record, () => {
+      for (let byte = 0; byte < 16; byte += 4) {
+        const value = state.u32[(SIMD_TRANSFER + byte) >> 2] as number;
+        memory.write((linear + byte) >>> 0, 4, value, dataAccess);
+      }
+    });
+  }
+
+  writeMaskedSlow(record: number, linear: number, size: number): number {
+    const { dataAccess, memory, state } = this.#cpu;
+    if (!this.#access(record, linear, size, dataAccess | ACCESS.WRITE)) return 0;
+    return this.#afterWrite(record, () => {
+      for (let byte = 0; byte < size; byte++) {
+        if ((state.u8[SIMD_MASK + byte] as number) < 0x80) continue;
+        memory.write((linear + byte) >>> 0, 1, state.u8[SIMD_TRANSFER + byte] as number, dataAccess);
+      }
+    });
+  }
+
+  /** #UD for CR0.EM and, of SSE, CR4.OSFXSR; #NM for CR0.TS; else an x87 exception is pending (SDM vol. 3A 2.5, 12.1). */
+  simdUnavailable(record: number, sse: number): void {
+    const { cr0, cr4 } = this.#cpu.state;
+    const isUndefined = (cr0 & CR0.EM) !== 0 || (sse !== 0 && (cr4 & CR4.OSFXSR) === 0);
+    const vector = isUndefined ? VECTOR.UD : (cr0 & CR0.TS) !== 0 ? VECTOR.NM : VECTOR.MF;
+    this.#fault(record, vector, -1);
+  }
+
+  /** Without CR4.OSXMMEXCPT it is #UD (SDM vol. 3A 2.5). */
+  simdException(record: number): void {
+    const { cr4 } = this.#cpu.state;
+    this.#fault(record, (cr4 & CR4.OSXMMEXCPT) !== 0 ? VECTOR.XM : VECTOR.UD, -1);
+  }
+
+  generalProtection(record: number): void {
+    this.#fault(record, VECTOR.GP, 0);
   }
 
   segmentFault(record: number, segment: number): void {
@@ -264,6 +314,12 @@ export class SlowPaths implements InterpreterImports {
     return false;
   }
 
+  #vectorAccess(record: number, linear: number, aligned: number, access: number): boolean {
+    if (aligned === 0 || (linear & 15) === 0) return this.#access(record, linear, 16, access);
+    this.#fault(record, VECTOR.GP, 0);
+    return false;
+  }
+
   #read(record: number, linear: number, size: number): number {
     const cpu = this.#cpu;
     cpu.chargedAhead = cpu.state.u8[record + RECORD.REMAINING] as number;
@@ -301,6 +357,8 @@ export class SlowPaths implements InterpreterImports {
   /** Delivers a fault of the instruction at `record`. */
   #fault(record: number, vector: number, errorCode: number): void {
     const cpu = this.#cpu;
+    // What the instruction met before it faulted it will meet again.
+    cpu.pendingDebug = 0;
     cpu.instruction.record = record;
     cpu.chargedAhead = cpu.instruction.remaining;
     raiseException(cpu, vector, errorCode, cpu.eipOf(record));

@@ -1,5 +1,5 @@
 import { ATTRIBUTE } from '../arch/descriptors.ts';
-import { EFLAGS, EFLAGS_STATUS } from '../arch/registers.ts';
+import { CR0, CR4, EFLAGS, EFLAGS_STATUS } from '../arch/registers.ts';
 import {
   EFLAGS_REST,
   EIP,
@@ -8,6 +8,8 @@ import {
   FLAG_RESULT,
   REGISTERS,
   SEGMENT,
+  SIMD_ACCESS,
+  SIMD_STOP,
   SS,
   STACK_MASK,
   SYSTEM,
@@ -188,6 +190,13 @@ export class CpuState {
   }
   setSystem(register: number, value: number): void {
     this.u32[register >> 2] = value;
+    if (register === SYSTEM.CR0 || register === SYSTEM.CR4) this.#setSimdAccess();
+  }
+  /** SDM vol. 3A tables 12-1 and 13-1: EM and TS stop both, a clear OSFXSR stops SSE. */
+  #setSimdAccess(): void {
+    const stopped = (this.cr0 & (CR0.EM | CR0.TS)) !== 0;
+    const stopsSse = stopped || (this.cr4 & CR4.OSFXSR) === 0;
+    this.u32[SIMD_ACCESS >> 2] = (stopped ? SIMD_STOP.MMX : 0) | (stopsSse ? SIMD_STOP.SSE : 0);
   }
   get cr0(): number {
     return this.u32[SYSTEM.CR0 >> 2] as number;

@@ -1,4 +1,5 @@
 import type { Bits, Builder, Operand } from './builder.ts';
+import type { SimdCode } from './simd/builder.ts';
 
 /** Semantics as operations on a builder; operands come in the order of the form's operand list. */
 export type Semantics = (op: Builder, ...operands: Operand[]) => void;
@@ -6,7 +7,8 @@ export type Semantics = (op: Builder, ...operands: Operand[]) => void;
 /**
  * How an operand is encoded and where it lives, in the letters of SDM vol. 2D appendix A: E (ModRM r/m), M (memory
  * only), R (register only r/m), G (ModRM reg), Z (low opcode bits), I (immediate), J (relative), O (moffs), S, C, D
- * (segment, control, debug register in ModRM reg), A (far pointer), or a fixed register.
+ * (segment, control, debug register in ModRM reg), A (far pointer), or a fixed register. MMX registers are P (ModRM
+ * reg), Q (r/m), N (r/m, register only), XMM registers V, W and U likewise.
  */
 export type OperandKind =
   | 'E'
@@ -21,11 +23,20 @@ export type OperandKind =
   | 'C'
   | 'D'
   | 'A'
+  | 'P'
+  | 'Q'
+  | 'N'
+  | 'V'
+  | 'W'
+  | 'U'
   | 'fixed'
   | 'one';
 
-/** b: byte; w: word; d: doubleword; q: quadword; v: operand size; z: operand size, at most 32; x: no size (an address). */
-export type OperandSize = 'b' | 'w' | 'd' | 'q' | 'v' | 'z' | 'x';
+/**
+ * b: byte; w: word; d: doubleword; q: quadword; dq: double quadword; v: operand size; z: operand size, at most 32; x: no
+ * size (an address).
+ */
+export type OperandSize = 'b' | 'w' | 'd' | 'q' | 'dq' | 'v' | 'z' | 'x';
 
 export interface OperandSpec {
   readonly kind: OperandKind;
@@ -55,7 +66,7 @@ export interface Form extends FormOptions {
   readonly encoding: Encoding;
   readonly operands: readonly OperandSpec[];
   /** Emitted code, or the name of the processor's function that carries it out. */
-  readonly semantics: Semantics | string;
+  readonly semantics: Semantics | SimdCode | string;
 }
 
 export interface Encoding {
@@ -84,7 +95,7 @@ function parseOperand(text: string): OperandSpec {
   const fixed = FIXED[text];
   if (fixed) return { kind: 'fixed', size: fixed[0], register: fixed[1], signed: false };
   if (text === '1') return { kind: 'one', size: 'b', register: 0, signed: false };
-  const match = /^(s?)([EMRGZIJOSCDA])([bwdqvzx])$/.exec(text);
+  const match = /^(s?)([EMRGZIJOSCDAPQNVWU])(dq|[bwdqvzx])$/.exec(text);
   if (!match) throw new Error(`operand ${text} is not of the table's notation`);
   return {
     kind: match[2] as OperandKind,
@@ -97,7 +108,7 @@ function parseOperand(text: string): OperandSpec {
 function parseEncoding(text: string): Encoding {
   const words: string[] = text.split(' ');
   let mandatoryPrefix: Encoding['mandatoryPrefix'] = 0;
-  if (/^(66|F2|F3)$/.test(words[0] ?? '') && words.length > 1 && words[1] === '0F') {
+  if (/^(66|F2|F3)$/.test(words[0] ?? '') && words.length > 1) {
     mandatoryPrefix = Number.parseInt(words.shift() as string, 16) as 0x66 | 0xf2 | 0xf3;
   }
   let map: Encoding['map'] = 0;
@@ -133,7 +144,7 @@ export function form(
   name: string,
   encoding: string,
   operands: string,
-  semantics: Semantics | string,
+  semantics: Semantics | SimdCode | string,
   options: FormOptions = {},
 ): Form {
   return {
@@ -145,7 +156,7 @@ export function form(
   };
 }
 
-/** Width in bits of an operand under an operand size. */
+/** Width in bits of an operand under an operand size, for operands that integer instructions can have. */
 export function bitsOf(size: OperandSize, operandBits: 16 | 32 | 64): Bits {
   switch (size) {
     case 'b':
@@ -158,6 +169,8 @@ export function bitsOf(size: OperandSize, operandBits: 16 | 32 | 64): Bits {
       return 64;
     case 'z':
       return operandBits === 64 ? 32 : operandBits;
+    case 'dq':
+      throw new RangeError('a double quadword is an operand of SIMD instructions only');
     default:
       return operandBits;
   }

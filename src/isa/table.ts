@@ -4,6 +4,7 @@ import { CONTROL } from './control.ts';
 import type { Form } from './form.ts';
 import { MOVES } from './moves.ts';
 import { SHIFTS } from './shifts.ts';
+import { SIMD } from './simd/index.ts';
 import { SYSTEM } from './system.ts';
 import { X87 } from './x87-table.ts';
 
@@ -16,4 +17,5 @@ export const FORMS: readonly Form[] = [
   ...CONTROL,
   ...SYSTEM,
   ...X87,
+  ...SIMD,
 ];

@@ -98,13 +98,16 @@ export class V128 extends Expression {
 
   /** The same constant in every 32-bit or 64-bit lane. */
   static splatConstant(bits: 32 | 64, value: bigint): V128 {
-    return V128.constant(
-      Array.from({ length: 16 }, (_, at) => Number((value >> BigInt((at * 8) % bits)) & 0xffn)),
-    );
+    const bytes = new Array<number>(16);
+    for (let word = 0; word < 16; word += 4) {
+      const part = Number(BigInt.asUintN(32, bits === 64 && word % 8 === 4 ? value >> 32n : value));
+      for (let byte = 0; byte < 4; byte++) bytes[word + byte] = (part >>> (byte * 8)) & 0xff;
+    }
+    return V128.constant(bytes);
   }
 
   static zero(): V128 {
-    return V128.constant(new Array(16).fill(0));
+    return ZERO;
   }
 
   /** `value` in every lane. */
@@ -158,3 +161,5 @@ export class V128 extends Expression {
     return new V128(0x1b, [this, other, condition]);
   }
 }
+
+const ZERO = V128.constant(new Array(16).fill(0));

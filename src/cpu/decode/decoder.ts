@@ -1,10 +1,12 @@
 import type { Form, OperandSpec } from '../../isa/form.ts';
 import { FORMS } from '../../isa/table.ts';
+import { X87_LAYOUT } from '../../isa/x87/index.ts';
 import type { InterpreterCore } from '../interpreter/core.ts';
 import {
   CS,
   DS,
   ES,
+  FPU,
   FS,
   GS,
   RECORD,
@@ -12,6 +14,7 @@ import {
   REGISTERS,
   SS,
   segmentAddress,
+  XMM,
   ZERO_SLOT,
 } from '../layout.ts';
 import { buildOpcodeMap, type Candidate, type OpcodeEntry } from './opcode-map.ts';
@@ -40,6 +43,8 @@ const BASES_16 = [3, 3, 5, 5, 6, 7, 5, 3];
 const INDEXES_16 = [6, 7, 6, 7, -1, -1, -1, -1];
 
 const registerAddress = (number: number): number => REGISTERS + number * 8;
+const mmxAddress = (number: number): number => FPU + X87_LAYOUT.REGISTERS + number * 16;
+const xmmAddress = (number: number): number => XMM + number * 16;
 /** AL CL DL BL AH CH DH BH */
 const byteRegisterAddress = (number: number): number =>
   number < 4 ? registerAddress(number) : registerAddress(number - 4) + 1;
@@ -299,9 +304,15 @@ export class Decoder {
       switch (spec.kind) {
         case 'E':
         case 'R':
+        case 'Q':
+        case 'N':
+        case 'W':
+        case 'U':
           if (modrm >= 0xc0) this.#view.setUint16(record + RECORD.A, this.#register(spec, modrm & 7), true);
           break;
         case 'G':
+        case 'P':
+        case 'V':
           this.#view.setUint16(record + RECORD.B, this.#register(spec, (modrm >> 3) & 7), true);
           break;
         case 'Z':
@@ -348,6 +359,9 @@ export class Decoder {
   }
 
   #register(spec: OperandSpec, number: number): number {
+    const { kind } = spec;
+    if (kind === 'P' || kind === 'Q' || kind === 'N') return mmxAddress(number);
+    if (kind === 'V' || kind === 'W' || kind === 'U') return xmmAddress(number);
     return spec.size === 'b' ? byteRegisterAddress(number) : registerAddress(number);
   }
 

@@ -17,7 +17,7 @@ const MAPS = 4;
 
 function modOf(form: Form): Candidate['mod'] {
   if (form.operands.some((spec) => spec.kind === 'M')) return 'memory';
-  return form.operands.some((spec) => spec.kind === 'R') ? 'register' : 'any';
+  return form.operands.some(({ kind }) => kind === 'R' || kind === 'N' || kind === 'U') ? 'register' : 'any';
 }
 
 /** The more a form demands, the earlier it is tried: whole ModRM, prefix, digit. */

@@ -1,6 +1,7 @@
 import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { CR0, CR4, EFLAGS, EFLAGS_STATUS } from '../../arch/registers.ts';
+import { MXCSR_MASK } from '../../isa/simd/index.ts';
 import {
   executeX87,
   fxrstor,
@@ -25,8 +26,6 @@ const FXSAVE_BYTES = 512;
 const FXSAVE_MXCSR = 24;
 const FXSAVE_XMM = 160;
 const XMM_BYTES_32 = 8 * 16;
-/** Bits of MXCSR that may be set without DAZ (SDM vol. 1 10.2.3); all processors here have it. */
-export const MXCSR_MASK = 0xffff;
 
 /** Intel and AMD differ in when FXSAVE keeps the pointers. */
 const modelOf = (cpu: Cpu): X87Model => ({

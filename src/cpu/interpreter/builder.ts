@@ -125,6 +125,16 @@ export class InterpreterBuilder implements Builder {
     return this.#memoryAt(() => this.effectiveAddress(), bits);
   }
 
+  /** Makes the linear address of a memory operand of `bits` bits, checked for reading or for writing. */
+  memoryLinear(bits: Bits | 128): (write: boolean) => Int {
+    return this.#linearOf(() => this.effectiveAddress(), bits);
+  }
+
+  /** The same for one that a register points to, in the segment of the instruction. */
+  registerLinear(register: number, bits: Bits | 128): (write: boolean) => Int {
+    return this.#linearOf(() => this.#wrap(readGeneral(register)), bits);
+  }
+
   memoryAt(displacement: Int, bits: Bits): Operand {
     return this.#memoryAt(() => this.#wrap(this.effectiveAddress().add(displacement)), bits);
   }
@@ -231,6 +241,11 @@ export class InterpreterBuilder implements Builder {
     this.#code.returnCall(this.#dispatch.lookup);
   }
 
+  generalProtection(): void {
+    this.#code.call(this.#dispatch.imports.generalProtection, this.record);
+    this.#code.returnCall(this.#dispatch.lookup);
+  }
+
   /** Goes on with the next instruction, unless the semantics went elsewhere. */
   finish(next: Int): void {
     if (this.#ended) return;
@@ -240,16 +255,16 @@ export class InterpreterBuilder implements Builder {
   }
 
   #memoryAt(offset: () => Int, bits: Bits): Operand {
-    return memoryOperand(this.memory, bits, (write) => {
+    return memoryOperand(this.memory, bits, this.#linearOf(offset, bits));
+  }
+
+  #linearOf(offset: () => Int, bits: Bits | 128): (write: boolean) => Int {
+    return (write) => {
       const address = offset();
       if (this.#flat) return address;
-      return this.memory.checkedLinear(
-        this.#code.let(field16(this.record, RECORD.SEGMENT)),
-        address,
-        bits,
-        write,
-      );
-    });
+      const segment = this.#code.let(field16(this.record, RECORD.SEGMENT));
+      return this.memory.checkedLinear(segment, address, bits, write);
+    };
   }
 
   #relativeTarget(): Int {

@@ -1,7 +1,8 @@
+import { emitSoftOperations } from '../../isa/simd/index.ts';
 import { FORMS } from '../../isa/table.ts';
 import { emitSoftFloat, exportSoftFloat } from '../../isa/x87/index.ts';
 import { ModuleBuilder, signature } from '../../wasm/module.ts';
-import { BUDGET, EIP, EIP_BASE, RECORD } from '../layout.ts';
+import { BUDGET, EIP, EIP_BASE, MXCSR, RECORD, SIMD_FLAGS, SIMD_RESULT } from '../layout.ts';
 import { Dispatch, field8, field16, HANDLER, loadState, storeState } from './dispatch.ts';
 import { emitHandlers, type HandlerTable } from './handlers.ts';
 import { declareImports, type InterpreterImports } from './imports.ts';
@@ -68,9 +69,12 @@ export function interpreterCore(): InterpreterCore {
 function makeCore(): InterpreterCore {
   const module = new ModuleBuilder();
   module.importMemory('cpu', 'memory', 1, MAXIMUM_PAGES);
-  const dispatch = new Dispatch(module, declareImports(module));
+  const imports = declareImports(module);
+  const dispatch = new Dispatch(module, imports);
   const special = emitSpecial(module, dispatch);
-  const handlers = emitHandlers(module, dispatch, FORMS);
+  const places = { mxcsr: MXCSR, flags: SIMD_FLAGS, result: SIMD_RESULT };
+  const soft = emitSoftOperations(module, places, imports.simdException);
+  const handlers = emitHandlers(module, dispatch, soft, FORMS);
   exportSoftFloat(module, emitSoftFloat(module));
   const run = module.function(signature([], []), (code) => code.call(dispatch.lookup));
   module.export('run', run);
@@ -91,6 +95,12 @@ export function instantiate(
     modifySlow64: (record, linear) => imports.modifySlow64(record, linear),
     writeSlow: (record, linear, size, value) => imports.writeSlow(record, linear, size, value),
     writeSlow64: (record, linear, value) => imports.writeSlow64(record, linear, value),
+    readSlow128: (record, linear, aligned) => imports.readSlow128(record, linear, aligned),
+    writeSlow128: (record, linear, aligned) => imports.writeSlow128(record, linear, aligned),
+    writeMaskedSlow: (record, linear, size) => imports.writeMaskedSlow(record, linear, size),
+    simdUnavailable: (record, sse) => imports.simdUnavailable(record, sse),
+    simdException: (record) => imports.simdException(record),
+    generalProtection: (record) => imports.generalProtection(record),
     segmentFault: (record, segment) => imports.segmentFault(record, segment),
     raise: (record, vector) => imports.raise(record, vector),
     external: (record) => imports.external(record),

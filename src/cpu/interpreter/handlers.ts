@@ -1,5 +1,6 @@
 import type { Operand } from '../../isa/builder.ts';
-import { bitsOf, type Form, type OperandSpec, type Semantics } from '../../isa/form.ts';
+import { bitsOf, type Form, type OperandSpec } from '../../isa/form.ts';
+import type { SoftOperations } from '../../isa/simd/index.ts';
 import { Int } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
@@ -7,6 +8,7 @@ import { RECORD, RECORD_SIZE } from '../layout.ts';
 import { InterpreterBuilder, type Variant } from './builder.ts';
 import { type Dispatch, field16, field32, HANDLER } from './dispatch.ts';
 import { constantOperand, fixedRegister, registerOperand } from './operands.ts';
+import { writeSimdHandler } from './simd/handler.ts';
 
 /** Which of the handlers of a form an instruction needs. */
 export interface HandlerKey extends Variant {
@@ -79,18 +81,22 @@ function operandFor(
 function writeHandler(
   code: FunctionBuilder,
   dispatch: Dispatch,
+  soft: SoftOperations,
   form: Form,
   key: HandlerKey,
 ): InterpreterBuilder {
+  const { semantics } = form;
+  if (typeof semantics === 'string') throw new TypeError(`${form.name} is carried out by ${semantics}`);
+  if (typeof semantics === 'object') return writeSimdHandler(code, dispatch, soft, form, semantics, key);
   const builder = new InterpreterBuilder(code, dispatch, key);
   const operands = form.operands.map((spec) => operandFor(spec, key, builder, code));
-  (form.semantics as Semantics)(builder, ...operands);
+  semantics(builder, ...operands);
   builder.finish(builder.record.add(RECORD_SIZE));
   return builder;
 }
 
 const hasMemoryForm = (form: Form): boolean =>
-  form.operands.some((spec) => spec.kind === 'E' || spec.kind === 'M');
+  form.operands.some(({ kind }) => kind === 'E' || kind === 'M' || kind === 'Q' || kind === 'W');
 const hasRegisterForm = (form: Form): boolean => !form.operands.some((spec) => spec.kind === 'M');
 
 const SIZES = [32, 16] as const;
@@ -99,6 +105,7 @@ const SIZES = [32, 16] as const;
 function emitForm(
   module: ModuleBuilder,
   dispatch: Dispatch,
+  soft: SoftOperations,
   form: Form,
   index: number,
   table: HandlerTable,
@@ -112,7 +119,7 @@ function emitForm(
           if (table.get(key) >= 0 || (flat && addressBits === 16)) continue;
           let asked: InterpreterBuilder['asked'] | undefined;
           const made = module.function(HANDLER, (code) => {
-            asked = writeHandler(code, dispatch, form, key).asked;
+            asked = writeHandler(code, dispatch, soft, form, key).asked;
           });
           share(table, key, module.tableSlot(made), asked as InterpreterBuilder['asked']);
         }
@@ -134,11 +141,12 @@ function share(table: HandlerTable, key: HandlerKey, slot: number, asked: Interp
 export function emitHandlers(
   module: ModuleBuilder,
   dispatch: Dispatch,
+  soft: SoftOperations,
   forms: readonly Form[],
 ): HandlerTable {
   const table = new HandlerTable(forms.length);
   forms.forEach((form, index) => {
-    if (typeof form.semantics !== 'string') emitForm(module, dispatch, form, index, table);
+    if (typeof form.semantics !== 'string') emitForm(module, dispatch, soft, form, index, table);
   });
   return table;
 }

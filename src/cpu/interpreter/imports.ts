@@ -15,6 +15,18 @@ export interface InterpreterImports {
   /** Writes; returns 0, or the record to go on with after this instruction. */
   writeSlow(record: number, linear: number, size: number, value: number): number;
   writeSlow64(record: number, linear: number, value: bigint): number;
+  /** Reads 16 bytes into SIMD_TRANSFER; with `aligned` 1 an address that is no multiple of 16 raises #GP(0). */
+  readSlow128(record: number, linear: number, aligned: number): void;
+  /** Writes the 16 bytes of SIMD_TRANSFER; answers as `writeSlow`. */
+  writeSlow128(record: number, linear: number, aligned: number): number;
+  /** Writes those of the first `size` bytes of SIMD_TRANSFER whose byte in SIMD_MASK has its top bit set. */
+  writeMaskedSlow(record: number, linear: number, size: number): number;
+  /** Raises what keeps an MMX instruction from running or, with `sse` 1, an SSE instruction. */
+  simdUnavailable(record: number, sse: number): void;
+  /** Raises the exception for an unmasked SIMD floating-point exception. */
+  simdException(record: number): void;
+  /** Raises #GP(0). */
+  generalProtection(record: number): void;
   /** An access outside its segment: raises #SS(0) or #GP(0). `segment` is the segment register's address. */
   segmentFault(record: number, segment: number): void;
   /** Raises an exception without error code. */
@@ -47,6 +59,12 @@ export function declareImports(module: ModuleBuilder): Imported {
     modifySlow64: declare('modifySlow64', 'ii', 'L'),
     writeSlow: declare('writeSlow', 'iiii', 'i'),
     writeSlow64: declare('writeSlow64', 'iiL', 'i'),
+    readSlow128: declare('readSlow128', 'iii', ''),
+    writeSlow128: declare('writeSlow128', 'iii', 'i'),
+    writeMaskedSlow: declare('writeMaskedSlow', 'iii', 'i'),
+    simdUnavailable: declare('simdUnavailable', 'ii', ''),
+    simdException: declare('simdException', 'i', ''),
+    generalProtection: declare('generalProtection', 'i', ''),
     segmentFault: declare('segmentFault', 'ii', ''),
     raise: declare('raise', 'ii', ''),
     external: declare('external', 'i', 'i'),

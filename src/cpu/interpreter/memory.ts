@@ -1,12 +1,15 @@
 import type { Bits } from '../../isa/builder.ts';
 import { Int } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function.ts';
+import { V128 } from '../../wasm/vector.ts';
 import {
   FAST_TLB,
   FAST_TLB_ENTRIES,
   FAST_TLB_ENTRY_SHIFT,
   FAULT,
   SEGMENT,
+  SIMD_MASK,
+  SIMD_TRANSFER,
   TLB_ENTRY,
   TLB_TAG,
 } from '../layout.ts';
@@ -19,6 +22,7 @@ export interface Place {
   readonly bits: Bits;
 }
 
+const ABSOLUTE = Int.const32(0);
 const ENTRY_MASK = (FAST_TLB_ENTRIES - 1) << FAST_TLB_ENTRY_SHIFT;
 
 /**
@@ -114,8 +118,64 @@ export class MemoryAccess {
     );
   }
 
+  /** Reads 16 bytes; with `aligned`, #GP(0) unless the linear address is a multiple of 16 (SDM vol. 1 10.4.1.1). */
+  readVector(linear: Int, aligned: boolean): V128 {
+    const code = this.#code;
+    const value = code.local('v128');
+    const entry = this.#entry(linear);
+    code.if(
+      this.#hitVector(entry, linear, aligned, TLB_ENTRY.READ_TAG),
+      () => code.set(value, V128.load(128, this.#host(entry, linear))),
+      () => {
+        const { readSlow128 } = this.#dispatch.imports;
+        code.call(readSlow128, this.#record, linear, Int.const32(aligned ? 1 : 0));
+        this.leaveOnFault();
+        code.set(value, V128.load(128, ABSOLUTE, SIMD_TRANSFER));
+      },
+    );
+    return code.getVector(value);
+  }
+
+  writeVector(linear: Int, value: V128, aligned: boolean): void {
+    const code = this.#code;
+    const shared = code.letVector(value);
+    const entry = this.#entry(linear);
+    code.if(
+      this.#hitVector(entry, linear, aligned, TLB_ENTRY.WRITE_TAG),
+      () => code.storeVector(128, this.#host(entry, linear), shared),
+      () => {
+        code.storeVector(128, ABSOLUTE, shared, SIMD_TRANSFER);
+        const { writeSlow128 } = this.#dispatch.imports;
+        this.#goOnAfter(code.callFor(writeSlow128, this.#record, linear, Int.const32(aligned ? 1 : 0)));
+        this.leaveOnFault();
+      },
+    );
+  }
+
+  /** Writes those bytes of `data` whose byte in `mask` has its top bit set. */
+  writeMasked(linear: Int, bits: 64 | 128, data: V128, mask: V128): void {
+    const code = this.#code;
+    const entry = this.#entry(linear);
+    const chosen = V128.zero().with('i8x16.gt_s', mask);
+    code.if(
+      this.#hit(entry, linear, bits, TLB_ENTRY.WRITE_TAG),
+      () => {
+        const host = code.let(this.#host(entry, linear));
+        const old = V128.load(bits, host);
+        code.storeVector(bits, host, data.bitselect(old, chosen));
+      },
+      () => {
+        code.storeVector(128, ABSOLUTE, data, SIMD_TRANSFER);
+        code.storeVector(128, ABSOLUTE, mask, SIMD_MASK);
+        const { writeMaskedSlow } = this.#dispatch.imports;
+        this.#goOnAfter(code.callFor(writeMaskedSlow, this.#record, linear, Int.const32(bits / 8)));
+        this.leaveOnFault();
+      },
+    );
+  }
+
   /** Linear address of an offset in a segment, after the limit and access check (SDM vol. 3A 5.3, 5.5). */
-  checkedLinear(segment: Int, offset: Int, bits: Bits, write: boolean): Int {
+  checkedLinear(segment: Int, offset: Int, bits: Bits | 128, write: boolean): Int {
     const code = this.#code;
     const low = Int.load('i32', 32, segment, SEGMENT.LOW);
     const span = Int.load('i64', 64, segment, write ? SEGMENT.WRITE_SPAN : SEGMENT.READ_SPAN);
@@ -136,13 +196,16 @@ export class MemoryAccess {
 
   #writeSlow(linear: Int, bits: Bits, value: Int): void {
     const { writeSlow, writeSlow64 } = this.#dispatch.imports;
-    this.#next ??= this.#code.local('i32');
-    this.#code.set(
-      this.#next,
+    this.#goOnAfter(
       bits === 64
         ? this.#code.callFor(writeSlow64, this.#record, linear, value)
         : this.#code.callFor(writeSlow, this.#record, linear, Int.const32(bits / 8), value),
     );
+  }
+
+  #goOnAfter(next: Int): void {
+    this.#next ??= this.#code.local('i32');
+    this.#code.set(this.#next, next);
   }
 
   #entry(linear: Int): Int {
@@ -154,7 +217,17 @@ export class MemoryAccess {
     );
   }
 
-  #hit(entry: Int, linear: Int, bits: Bits, tag: number): Int {
+  /** Aligned accesses lie within a page; what ought to be aligned and is not misses. */
+  #hitVector(entry: Int, linear: Int, aligned: boolean, tag: number): Int {
+    if (!aligned) return this.#hit(entry, linear, 128, tag);
+    const page = linear.and(~0xfff).or(loadState(TLB_TAG));
+    return page
+      .xor(Int.load('i32', 32, entry, tag))
+      .or(linear.and(15))
+      .eqz();
+  }
+
+  #hit(entry: Int, linear: Int, bits: Bits | 128, tag: number): Int {
     const page = linear.add(bits / 8 - 1).and(~0xfff);
     return page.or(loadState(TLB_TAG)).eq(Int.load('i32', 32, entry, tag));
   }

@@ -113,6 +113,7 @@ export const MISC_OPERATIONS: Readonly<Record<string, Operation>> = {
   compareExchange8,
   adjustRequestedPrivilege,
   nothing: () => {},
+  pause: (cpu) => cpu.svm.intercept('PAUSE'),
   undefined: (cpu) => cpu.raiseUndefined(),
   /** More than 15 bytes (SDM vol. 2A 2.3.11). */
   tooLong: (cpu) => cpu.raiseGeneralProtection(),
