@@ -19,6 +19,8 @@ export interface MachineOptions {
   /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
   readonly memoryBytes: number;
   readonly events?: MachineEvents;
+  /** What is sent to COM1 waits until the guest raises RTS, as Linux does when it listens. */
+  readonly serialFlowControl?: boolean;
 }
 
 /** Why `run` returned. */
@@ -51,6 +53,7 @@ export class Machine {
       clock: this.clock,
       memoryBytes,
       hasApic: model.features.has('apic'),
+      serialFlowControl: options.serialFlowControl,
       serialOut: (byte) => events.serial?.(byte),
       debugConsoleOut: (byte) => events.debugConsole?.(byte),
       onReset: () => this.#end({ kind: 'reset' }),

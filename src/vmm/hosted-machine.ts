@@ -32,6 +32,8 @@ export interface HostedMachineOptions {
   /** Bytes of guest RAM, a multiple of 64 KiB, at most 2 GiB less 64 MiB. */
   readonly memoryBytes: number;
   readonly events?: MachineEvents;
+  /** What is sent to COM1 waits until the guest raises RTS, as Linux does when it listens. */
+  readonly serialFlowControl?: boolean;
   readonly check?: boolean;
   readonly trace?: TraceSink | undefined;
   /** Shadow pages at most. */
@@ -76,6 +78,7 @@ export class HostedMachine {
       clock: this.clock,
       memoryBytes,
       hasApic: guestModel.features.has('apic'),
+      serialFlowControl: options.serialFlowControl,
       serialOut: (byte) => events.serial?.(byte),
       debugConsoleOut: (byte) => events.debugConsole?.(byte),
       onReset: () => this.#end({ kind: 'reset' }),

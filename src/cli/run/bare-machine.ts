@@ -1,4 +1,5 @@
 import { InputError } from '../../arch/input-error.ts';
+import { recognise } from '../../machine/loaders/recognise.ts';
 import { Machine, type MachineStop } from '../../machine/machine.ts';
 import { registerReport } from './register-report.ts';
 import type { CreateMachine, MachineConfig, MachineStatistics, RunningMachine, Stop } from './session.ts';
@@ -14,10 +15,14 @@ export const createBareMachine: CreateMachine = (config) => {
     model: config.cpu,
     memoryBytes: config.memorySize,
     events: { serial: config.serial },
+    serialFlowControl: heedsFlowControl(config.image),
   });
   loadInto(machine, config);
   return new BareMachine(machine);
 };
+
+/** Linux raises RTS before it reads; what comes earlier would be lost while it probes the port. Others may never raise it. */
+export const heedsFlowControl = (image: Uint8Array): boolean => recognise(image) === 'bzimage';
 
 /** Loads the image of a configuration. @throws InputError where the processor lacks what it needs */
 export function loadInto(machine: Pick<Machine, 'load'>, config: MachineConfig): void {

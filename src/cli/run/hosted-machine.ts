@@ -2,7 +2,7 @@ import { InputError } from '../../arch/input-error.ts';
 import { lineTrace } from '../../inspect/trace-lines.ts';
 import { UnsupportedHost } from '../../l0/hypervisor.ts';
 import { HostedMachine } from '../../vmm/hosted-machine.ts';
-import { asStop, loadInto } from './bare-machine.ts';
+import { asStop, heedsFlowControl, loadInto } from './bare-machine.ts';
 import { registerReport } from './register-report.ts';
 import type { CreateMachine, MachineConfig, MachineStatistics, RunningMachine, Stop } from './session.ts';
 
@@ -22,6 +22,7 @@ function makeMachine(config: MachineConfig): HostedMachine {
       model: config.cpu,
       memoryBytes: config.memorySize,
       events: { serial: config.serial },
+      serialFlowControl: heedsFlowControl(config.image),
       check: config.check,
     });
   } catch (error) {
