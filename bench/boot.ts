@@ -12,6 +12,8 @@ const INITRD = 'initramfs.cpio.gz';
 const COMMAND_LINE = 'console=ttyS0 cryptomgr.notests';
 /** What the init of `umbra kernels` prints first. */
 const USER_SPACE = 'UMBRA-USERSPACE-OK';
+const PANIC = 'Kernel panic';
+const NEWLINE = 0x0a;
 const MEMORY = 256 << 20;
 
 /** Why a kernel cannot be booted here; undefined if it can. */
@@ -33,14 +35,13 @@ export function measureBoot(kernel: string, engine: EngineName): Promise<Measure
   return bootV86(boot, engine === 'v86-interpreter');
 }
 
-/** True from the byte on that completes `USER_SPACE`. */
+/** Reads along on the console: true once the init has spoken. @throws Error where the kernel panics */
 function listenForUserSpace(): (byte: number) => boolean {
-  let matched = 0;
+  let line = '';
   return (byte) => {
-    if (matched === USER_SPACE.length) return true;
-    if (byte === USER_SPACE.charCodeAt(matched)) matched++;
-    else matched = byte === USER_SPACE.charCodeAt(0) ? 1 : 0;
-    return matched === USER_SPACE.length;
+    line = byte === NEWLINE ? '' : line + String.fromCharCode(byte);
+    if (line.includes(PANIC) && line.endsWith('\r')) throw new Error(`The kernel gave up: ${line.trim()}`);
+    return line.includes(USER_SPACE);
   };
 }
 

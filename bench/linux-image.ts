@@ -4,6 +4,10 @@ import { elfImage } from '../src/guest/elf.ts';
 import { e820Map } from '../src/machine/e820.ts';
 import { loadImage } from '../src/machine/loaders/load.ts';
 
+/** Of an ELF header (System V ABI, figure 4-3). */
+const E_SHENTSIZE = 0x2e;
+const SECTION_HEADER_SIZE = 40;
+
 const STUB = 0x8_0000;
 const MULTIBOOT_MAGIC = 0x1bad_b002;
 /** The selectors that Linux's 32-bit boot protocol demands. */
@@ -33,7 +37,10 @@ export function linuxAsMultiboot({
     { write: (at: Hpa, bytes) => pieces.push({ address: at, bytes: bytes.slice() }) },
   );
   const stub = emitStub(state.eip, state.gprs[6], state.gdtr);
-  return elfImage(STUB, [{ address: STUB, bytes: stub }, ...pieces]);
+  const image = elfImage(STUB, [{ address: STUB, bytes: stub }, ...pieces]);
+  // v86 complains of an executable without sections unless their size is right.
+  new DataView(image.buffer).setUint16(E_SHENTSIZE, SECTION_HEADER_SIZE, true);
+  return image;
 }
 
 /** From multiboot's entry state to that of the 32-bit boot protocol: its GDT, its selectors, ESI = boot_params. */

@@ -1,4 +1,4 @@
-import { fileURLToPath } from 'node:url';
+import { createRequire } from 'node:module';
 import { V86, type V86Options } from 'v86';
 import type { Engine, Measurement } from './engine.ts';
 import { MarkListener } from './marks.ts';
@@ -44,7 +44,12 @@ export async function runUntilHeard(emulator: V86, heard: (byte: number) => bool
         PATIENCE * 1000,
       );
       emulator.add_listener('serial0-output-byte', (byte) => {
-        if (heard(byte)) resolve();
+        // The caller of this is WebAssembly and lets no exception through to us.
+        try {
+          if (heard(byte)) resolve();
+        } catch (error) {
+          reject(error);
+        }
       });
       void emulator.run();
     });
@@ -61,7 +66,7 @@ export function createV86(
   interpreterOnly = false,
 ): Promise<V86> {
   const options: V86Options = {
-    wasm_path: fileURLToPath(import.meta.resolve('v86/build/v86.wasm')),
+    wasm_path: createRequire(import.meta.url).resolve('v86/build/v86.wasm'),
     memory_size: Math.max(memoryBytes, SMALLEST_MEMORY),
     vga_memory_size: VIDEO_MEMORY,
     multiboot: { buffer: image.slice().buffer },
