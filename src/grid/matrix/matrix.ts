@@ -3,6 +3,7 @@ import { asidScenarios } from './asids.ts';
 import { CELLS, type Cell } from './cell.ts';
 import { editScenarios } from './edits.ts';
 import { faultScenarios } from './faults.ts';
+import { flipScenarios } from './flips.ts';
 import { globalScenarios } from './globals.ts';
 import { modeScenarios } from './modes.ts';
 import { pdpteScenarios } from './pdptes.ts';
@@ -13,6 +14,7 @@ import { sharingScenarios } from './sharing.ts';
 /** The families of scenarios that every cell has, by name. */
 export const FAMILIES = {
   registers: registerScenarios,
+  flips: flipScenarios,
   edits: editScenarios,
   asids: asidScenarios,
   modes: modeScenarios,
