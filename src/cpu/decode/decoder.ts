@@ -399,17 +399,15 @@ export class Decoder {
       !this.#address16 &&
       (this.#segment === DS || this.#segment === SS || this.#segment === ES);
     this.#link(record, form, length, pageOffset, (mode & DECODE_MODE.FLAT) !== 0);
-    const handler =
-      typeof form.semantics === 'string'
-        ? this.#core.special.external
-        : this.#core.handlers.get({
-            form: index,
-            memory: memory !== 0 && !form.operands.some((spec) => spec.kind === 'O'),
-            operandBits: this.#operand16 ? 16 : 32,
-            addressBits: this.#address16 ? 16 : 32,
-            flat,
-          });
-    view.setUint16(record + RECORD.HANDLER, handler, true);
+    const handler = this.#core.handlers.get({
+      form: index,
+      memory: memory !== 0 && !form.operands.some((spec) => spec.kind === 'O'),
+      operandBits: this.#operand16 ? 16 : 32,
+      addressBits: this.#address16 ? 16 : 32,
+      flat,
+    });
+    // What has no handler is carried out in TypeScript.
+    view.setUint16(record + RECORD.HANDLER, handler < 0 ? this.#core.special.external : handler, true);
   }
 
   /** Relative branches get their target, others the mask of their effective address. */

@@ -1,11 +1,13 @@
 import { emitSoftOperations } from '../../isa/simd/index.ts';
 import { FORMS } from '../../isa/table.ts';
 import { emitSoftFloat, exportSoftFloat } from '../../isa/x87/index.ts';
+import type { FunctionReference } from '../../wasm/function.ts';
 import { ModuleBuilder, signature } from '../../wasm/module.ts';
 import { BUDGET, EIP, EIP_BASE, MXCSR, RECORD, SIMD_FLAGS, SIMD_RESULT } from '../layout.ts';
 import { Dispatch, field8, field16, HANDLER, loadState, storeState } from './dispatch.ts';
 import { emitHandlers, type HandlerTable } from './handlers.ts';
 import { declareImports, type InterpreterImports } from './imports.ts';
+import { emitStringHandlers } from './strings.ts';
 
 /** Slots of the handlers that belong to no form. */
 export interface SpecialSlots {
@@ -36,15 +38,20 @@ export interface InterpreterExports {
 
 const MAXIMUM_PAGES = 65536;
 
-function emitSpecial(module: ModuleBuilder, dispatch: Dispatch): SpecialSlots {
+/** Carries out the instruction in TypeScript. */
+function emitExternal(module: ModuleBuilder, dispatch: Dispatch): FunctionReference {
+  return module.function(HANDLER, (code) => {
+    const next = code.callFor(dispatch.imports.external, code.parameter(0));
+    code.if(next, () => dispatch.goto(code, next));
+    code.returnCall(dispatch.lookup);
+  });
+}
+
+function emitSpecial(module: ModuleBuilder, dispatch: Dispatch, external: FunctionReference): SpecialSlots {
   const add = (write: Parameters<ModuleBuilder['function']>[1]): number =>
     module.tableSlot(module.function(HANDLER, write));
   return {
-    external: add((code) => {
-      const next = code.callFor(dispatch.imports.external, code.parameter(0));
-      code.if(next, () => dispatch.goto(code, next));
-      code.returnCall(dispatch.lookup);
-    }),
+    external: module.tableSlot(external),
     chain: add((code) => dispatch.branch(code, code.parameter(0))),
     leave: add((code) => code.returnCall(dispatch.lookup)),
     stale: add((code) => {
@@ -71,10 +78,12 @@ function makeCore(): InterpreterCore {
   module.importMemory('cpu', 'memory', 1, MAXIMUM_PAGES);
   const imports = declareImports(module);
   const dispatch = new Dispatch(module, imports);
-  const special = emitSpecial(module, dispatch);
+  const external = emitExternal(module, dispatch);
+  const special = emitSpecial(module, dispatch, external);
   const places = { mxcsr: MXCSR, flags: SIMD_FLAGS, result: SIMD_RESULT };
   const soft = emitSoftOperations(module, places, imports.simdException);
   const handlers = emitHandlers(module, dispatch, soft, FORMS);
+  emitStringHandlers(module, dispatch, external, FORMS, handlers);
   exportSoftFloat(module, emitSoftFloat(module));
   const run = module.function(signature([], []), (code) => code.call(dispatch.lookup));
   module.export('run', run);

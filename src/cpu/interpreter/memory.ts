@@ -174,6 +174,14 @@ export class MemoryAccess {
     );
   }
 
+  /** Host address of a byte, good to the end of its page; `otherwise`, which must leave, if the fast TLB has none. */
+  pageHost(linear: Int, write: boolean, otherwise: () => void): Int {
+    const entry = this.#entry(linear);
+    const tag = write ? TLB_ENTRY.WRITE_TAG : TLB_ENTRY.READ_TAG;
+    this.#code.if(this.#hit(entry, linear, 8, tag).eqz(), otherwise);
+    return this.#code.let(this.#host(entry, linear));
+  }
+
   /** Linear address of an offset in a segment, after the limit and access check (SDM vol. 3A 5.3, 5.5). */
   checkedLinear(segment: Int, offset: Int, bits: Bits | 128, write: boolean): Int {
     const code = this.#code;
