@@ -184,6 +184,7 @@ export class WorldSwitch {
     const cpu = this.#cpu;
     const { state } = cpu;
     const page = this.#host;
+    page.attach(page.address);
     const watched = this.#breakpointsEnabled();
     const legal = this.#checks.hostIsLegal(page);
     loadSwitched(cpu, page);
