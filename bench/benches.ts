@@ -6,6 +6,7 @@ import type { BenchProgram } from './program.ts';
 import { PROGRAMS } from './programs/all.ts';
 import { cpuid } from './programs/cpuid.ts';
 import { integerLoop } from './programs/integer-loop.ts';
+import { interrupts } from './programs/interrupts.ts';
 import { pageFault } from './programs/page-fault.ts';
 import { pageTables } from './programs/page-tables.ts';
 import { portIo } from './programs/port-io.ts';
@@ -41,7 +42,14 @@ function programBench(program: BenchProgram, subject: Bench['subject'], onV86: b
 
 const bare = (program: BenchProgram): Bench => programBench(program, 'umbra', true, program.name);
 const svm = (program: BenchProgram): Bench => programBench(program, 'umbra', false, `svm-${program.name}`);
-const onL0 = (program: BenchProgram): Bench => programBench(program, 'umbra-l0', false, `l0-${program.name}`);
+/** Where every unit of work is an exit or several, a part of the work is enough. */
+const onL0 = (program: BenchProgram, part = 1): Bench =>
+  programBench(
+    { ...program, iterations: program.iterations / part },
+    'umbra-l0',
+    false,
+    `l0-${program.name}`,
+  );
 
 const boot = (kernel: string, subject: Bench['subject']): Bench => ({
   name: `${subject === 'umbra' ? '' : 'l0-'}boot-${kernel.replace('vmlinuz-', '')}`,
@@ -58,7 +66,14 @@ const boot = (kernel: string, subject: Bench['subject']): Bench => ({
 export const BENCHES: readonly Bench[] = [
   ...PROGRAMS.map(bare),
   ...[roundTrips, kvmRoundTrips].map(svm),
-  ...[cpuid, portIo, roundTrips, kvmRoundTrips, integerLoop, pageTables, pageFault].map(onL0),
+  onL0(cpuid),
+  onL0(portIo, 4),
+  onL0(roundTrips),
+  onL0(kvmRoundTrips, 2),
+  onL0(integerLoop),
+  onL0(interrupts),
+  onL0(pageTables),
+  onL0(pageFault, 4),
   boot('vmlinuz-686', 'umbra'),
   boot('vmlinuz-686-pae', 'umbra'),
   boot('vmlinuz-686', 'umbra-l0'),

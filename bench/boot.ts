@@ -1,11 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createBareMachine } from '../src/cli/run/bare-machine.ts';
 import type { Measurement } from './engine.ts';
 import type { EngineName } from './engines.ts';
 import { type LinuxBoot, linuxAsMultiboot } from './linux-image.ts';
 import { startStopwatch } from './stopwatch.ts';
-import { configOf, runUntil } from './umbra.ts';
+import { createUmbra, runUntil } from './umbra.ts';
 
 const FOLDER = resolve(process.env.UMBRA_KERNELS ?? 'kernels');
 const INITRD = 'initramfs.cpio.gz';
@@ -24,14 +23,15 @@ export function bootMissing(kernel: string): string | undefined {
 }
 
 /** Boots a kernel until its init speaks. Umbra boots the bzImage, v86 the same laid out as a multiboot image. */
-export function measureBoot(kernel: string, engine: EngineName): Promise<Measurement> {
+export async function measureBoot(kernel: string, engine: EngineName): Promise<Measurement> {
   const boot: LinuxBoot = {
     kernel: new Uint8Array(readFileSync(join(FOLDER, kernel))),
     initrd: new Uint8Array(readFileSync(join(FOLDER, INITRD))),
     commandLine: COMMAND_LINE,
     memoryBytes: MEMORY,
   };
-  if (engine === 'umbra' || engine === 'umbra-l0') return bootUmbra(boot, engine);
+  if (engine === 'umbra') return bootUmbra(boot, 'none');
+  if (engine === 'umbra-l0') return bootUmbra(boot, 'shadow');
   return bootV86(boot, engine === 'v86-interpreter');
 }
 
@@ -45,24 +45,20 @@ function listenForUserSpace(): (byte: number) => boolean {
   };
 }
 
-async function bootUmbra(boot: LinuxBoot, engine: 'umbra' | 'umbra-l0'): Promise<Measurement> {
-  const create =
-    engine === 'umbra' ? createBareMachine : (await import('../src/cli/wiring.ts')).services.createMachine;
+function bootUmbra(boot: LinuxBoot, l0: 'none' | 'shadow'): Measurement {
   const hears = listenForUserSpace();
   let up = false;
-  const machine = create(
-    configOf({
-      l0: engine === 'umbra' ? 'none' : 'shadow',
-      image: boot.kernel,
-      initrd: boot.initrd,
-      commandLine: boot.commandLine,
-      memorySize: boot.memoryBytes,
-      serial: (byte) => {
-        up = hears(byte);
-        if (up) machine.stop();
-      },
-    }),
-  );
+  const machine = createUmbra({
+    l0,
+    image: boot.kernel,
+    initrd: boot.initrd,
+    commandLine: boot.commandLine,
+    memorySize: boot.memoryBytes,
+    serial: (byte) => {
+      up ||= hears(byte);
+      if (up) machine.stop();
+    },
+  });
   const elapsed = startStopwatch();
   runUntil(machine, () => up);
   return { ...elapsed(), instructions: machine.instructions, exits: machine.statistics().exits, result: 0 };

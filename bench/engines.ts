@@ -3,7 +3,7 @@ import type { Engine } from './engine.ts';
 /** Each engine in a module that is loaded only where it is wanted: v86 is not in the process that measures Umbra. */
 const LOADERS = {
   umbra: async (): Promise<Engine> => (await import('./umbra.ts')).umbra,
-  'umbra-l0': async (): Promise<Engine> => (await import('./umbra-l0.ts')).umbraL0,
+  'umbra-l0': async (): Promise<Engine> => (await import('./umbra.ts')).umbraL0,
   v86: async (): Promise<Engine> => (await import('./v86.ts')).v86,
   'v86-interpreter': async (): Promise<Engine> => (await import('./v86.ts')).v86Interpreter,
 } as const;

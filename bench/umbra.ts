@@ -1,6 +1,6 @@
 import { parseCpuModel } from '../src/arch/cpu-model-text.ts';
-import { createBareMachine } from '../src/cli/run/bare-machine.ts';
-import type { CreateMachine, MachineConfig, RunningMachine } from '../src/cli/run/session.ts';
+import type { MachineConfig, RunningMachine } from '../src/cli/run/session.ts';
+import { services } from '../src/cli/wiring.ts';
 import type { Engine } from './engine.ts';
 import { MarkListener } from './marks.ts';
 import { startStopwatch } from './stopwatch.ts';
@@ -12,21 +12,22 @@ const SLICE = 1e9;
 const PATIENCE = 30e9;
 
 /** What differs from one machine here to the next. */
-export type Wanted = Pick<MachineConfig, 'l0' | 'image' | 'memorySize' | 'serial'> &
+type Wanted = Pick<MachineConfig, 'l0' | 'image' | 'memorySize' | 'serial'> &
   Partial<Pick<MachineConfig, 'commandLine' | 'initrd'>>;
 
-/** The rest of a machine's configuration, as `umbra run` has it by default. */
-export const configOf = (wanted: Wanted): MachineConfig => ({
-  cpu: parseCpuModel(MODEL),
-  imageName: 'bench',
-  commandLine: '',
-  initrd: undefined,
-  modules: [],
-  raw: undefined,
-  check: false,
-  trace: undefined,
-  ...wanted,
-});
+/** The machine that `umbra run` makes by default, with an image loaded. */
+export const createUmbra = (wanted: Wanted): RunningMachine =>
+  services.createMachine({
+    cpu: parseCpuModel(MODEL),
+    imageName: 'bench',
+    commandLine: '',
+    initrd: undefined,
+    modules: [],
+    raw: undefined,
+    check: false,
+    trace: undefined,
+    ...wanted,
+  });
 
 /** Runs a machine, waiting out its halts, until `done`; whoever sets that calls the machine's `stop`. */
 export function runUntil(machine: RunningMachine, done: () => boolean): void {
@@ -42,9 +43,8 @@ export function runUntil(machine: RunningMachine, done: () => boolean): void {
   }
 }
 
-/** The engine that runs programs on machines made so. */
-export const umbraEngine =
-  (create: CreateMachine, l0: MachineConfig['l0']): Engine =>
+const engine =
+  (l0: MachineConfig['l0']): Engine =>
   (image, memorySize) => {
     const marks = new MarkListener();
     let heard = 'nothing';
@@ -52,7 +52,7 @@ export const umbraEngine =
       heard = marks.push(byte);
       if (heard !== 'nothing') machine.stop();
     };
-    const machine = create(configOf({ l0, image, memorySize, serial }));
+    const machine = createUmbra({ l0, image, memorySize, serial });
     runUntil(machine, () => heard === 'begin');
     const instructionsBefore = machine.instructions;
     const exitsBefore = machine.statistics().exits;
@@ -71,4 +71,7 @@ const difference = (after: Counts, before: Counts): Counts =>
   Object.fromEntries(Object.entries(after).map(([name, count]) => [name, count - (before[name] ?? 0)]));
 
 /** Umbra's machine without L0. */
-export const umbra = umbraEngine(createBareMachine, 'none');
+export const umbra = engine('none');
+
+/** The same with L0 between it and the program. */
+export const umbraL0 = engine('shadow');

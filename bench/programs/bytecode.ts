@@ -22,7 +22,7 @@ const CODE = [2, 0, 3, 1, 5, 0, 4, 3, 2, 1, 0, 5, 3];
 export const bytecode: BenchProgram = {
   name: 'bytecode',
   unit: 'rounds of 14 bytecodes',
-  iterations: 800_000,
+  iterations: 1_200_000,
   emit(a) {
     const dispatch = (): void => {
       a.movzx(edx, mem8(esi));

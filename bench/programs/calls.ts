@@ -7,7 +7,7 @@ const ARGUMENT = 15;
 export const calls: BenchProgram = {
   name: 'calls',
   unit: 'fib(15)',
-  iterations: 2_500,
+  iterations: 4_000,
   emit(a) {
     a.label('work');
     a.xor(ebx, ebx);

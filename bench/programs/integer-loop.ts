@@ -8,7 +8,7 @@ const THRESHOLD = 0x4000_0000;
 export const integerLoop: BenchProgram = {
   name: 'integer-loop',
   unit: 'rounds',
-  iterations: 5_000_000,
+  iterations: 12_000_000,
   emit(a) {
     a.label('work');
     a.mov(eax, SEED);

@@ -8,7 +8,7 @@ const VECTOR = 0x80;
 export const interrupts: BenchProgram = {
   name: 'int-iret',
   unit: 'interrupts',
-  iterations: 500_000,
+  iterations: 1_000_000,
   setUp: (a) => emitGate(a, VECTOR, 'handler'),
   emit(a) {
     a.label('work');

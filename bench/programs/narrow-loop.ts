@@ -5,7 +5,7 @@ import type { BenchProgram } from '../program.ts';
 export const narrowLoop: BenchProgram = {
   name: 'narrow-loop',
   unit: 'rounds',
-  iterations: 4_000_000,
+  iterations: 8_000_000,
   emit(a) {
     a.label('work');
     a.mov(edi, ecx);

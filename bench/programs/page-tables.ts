@@ -16,7 +16,7 @@ const placeIn = (page: number): number => page * (PAGE + 64);
 export const pageTables: BenchProgram = {
   name: 'page-tables',
   unit: 'CR3 loads, 32 pages touched',
-  iterations: 60_000,
+  iterations: 100_000,
   setUp(a) {
     emitIdentityPaging(a, 16 << 20);
     for (let page = 0; page < PAGES; page++) {

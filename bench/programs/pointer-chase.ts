@@ -12,7 +12,7 @@ const UNROLLED = 8;
 export const pointerChase: BenchProgram = {
   name: 'pointer-chase',
   unit: 'rounds of 8 loads',
-  iterations: 3_000_000,
+  iterations: 5_000_000,
   setUp(a) {
     a.xor(ecx, ecx);
     a.label('link');

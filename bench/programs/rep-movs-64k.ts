@@ -10,7 +10,7 @@ const TO = LAYOUT.DATA + 0x2_0000;
 export const repMovs64k: BenchProgram = {
   name: 'rep-movs-64k',
   unit: 'copies of 64 KiB',
-  iterations: 6_000,
+  iterations: 20_000,
   emit(a) {
     a.label('work');
     a.mov(ebp, ecx);

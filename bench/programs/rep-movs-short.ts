@@ -10,7 +10,7 @@ const SHORTEST = 8;
 export const repMovsShort: BenchProgram = {
   name: 'rep-movs-short',
   unit: 'copies',
-  iterations: 1_500_000,
+  iterations: 2_000_000,
   emit(a) {
     a.label('work');
     a.mov(ebp, ecx);

@@ -9,7 +9,7 @@ const TO = LAYOUT.DATA;
 export const repStos: BenchProgram = {
   name: 'rep-stos-scas',
   unit: 'pages',
-  iterations: 20_000,
+  iterations: 30_000,
   emit(a) {
     a.label('work');
     a.mov(ebp, ecx);

@@ -6,7 +6,7 @@ import type { BenchProgram } from '../program.ts';
 export const segmentLoads: BenchProgram = {
   name: 'segment-loads',
   unit: 'rounds of 4 loads',
-  iterations: 300_000,
+  iterations: 500_000,
   emit(a) {
     a.label('work');
     a.xor(eax, eax);

@@ -9,7 +9,7 @@ const LIMIT = 16_384;
 export const sieve: BenchProgram = {
   name: 'sieve',
   unit: 'sieves to 16384',
-  iterations: 150,
+  iterations: 500,
   emit(a) {
     a.label('work');
     a.mov(ebp, ecx);

@@ -12,7 +12,7 @@ const KERNEL_STACK = 0x7_0000;
 export const systemCalls: BenchProgram = {
   name: 'int-iret-cpl3',
   unit: 'system calls',
-  iterations: 300_000,
+  iterations: 400_000,
   setUp(a) {
     emitGate(a, CALL, 'handler', 3);
     emitGate(a, BACK, 'back', 3);

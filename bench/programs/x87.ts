@@ -13,7 +13,7 @@ const addAndPop = (a: Assembler): void => a.raw(0xde, 0xc1); // FADDP ST(1), ST(
 export const x87: BenchProgram = {
   name: 'x87',
   unit: 'rounds',
-  iterations: 300_000,
+  iterations: 600_000,
   setUp: (a) => a.mov(mem32(THREE), 3),
   emit(a) {
     a.label('work');
