@@ -10,11 +10,6 @@ const FAMILIES = [
   'addressing', 'stack', 'control', 'strings', 'segments', 'decoding',
 ];
 const SLOW = 120_000;
-/** Forms with MMX or XMM operands have tests of their own. */
-const SIMD = ['mmx', 'sse', 'sse2', 'pni'];
-
-const integerFeatures = (driver: UmbraDriver): Set<string> =>
-  new Set([...driver.features].filter((feature) => !SIMD.includes(feature)));
 
 describe('the processor, against vectors of a real one', () => {
   it.each(FAMILIES)(
@@ -22,7 +17,7 @@ describe('the processor, against vectors of a real one', () => {
     (name) => {
       const family = loadFamily(name);
       const driver = new UmbraDriver();
-      const report = runFamily(family, driver, { features: integerFeatures(driver) });
+      const report = runFamily(family, driver, { features: driver.features });
       expect(report.failed, describeReport(report, family.baseline)).toBe(0);
       expect(report.run).toBeGreaterThan(0.8 * family.header.count);
     },
