@@ -181,6 +181,9 @@ export class UmbraDriver implements VectorDriver {
     u32[fpu + (X87_LAYOUT.OPCODE >> 2)] = from.get('fop');
     u32[fpu + (X87_LAYOUT.INSTRUCTION_POINTER >> 2)] = from.get('fip');
     u32[fpu + (X87_LAYOUT.DATA_POINTER >> 2)] = from.get('fdp');
+    // The generator's image had no selectors.
+    u32[fpu + (X87_LAYOUT.CODE_SEGMENT >> 2)] = 0;
+    u32[fpu + (X87_LAYOUT.DATA_SEGMENT >> 2)] = 0;
     u32[MXCSR >> 2] = from.get('mxcsr');
     for (let n = 0; n < 8; n++) {
       u8.set(from.x87(n), FPU + X87_LAYOUT.REGISTERS + n * 16);

@@ -149,7 +149,6 @@ export class X87Binding implements X87Core {
   readonly fxsave: Operation = (cpu) => {
     this.#checkAvailable(false);
     const linear = this.#aligned(true);
-    cpu.memory.check(linear, FXSAVE_BYTES, cpu.dataAccess | ACCESS.WRITE);
     const out = this.fpu.operandView;
     fxsave(this.fpu);
     out.setUint32(FXSAVE_MXCSR, cpu.state.u32[MXCSR >> 2] as number, true);
@@ -176,9 +175,14 @@ export class X87Binding implements X87Core {
     return this.#cpu.hasFeature('sse') && (this.#cpu.state.cr4 & CR4.OSFXSR) !== 0;
   }
 
+  /** The whole image is checked, its last byte first, as AMD's processors do; FXRSTOR needs less of it. */
   #aligned(write: boolean): number {
+    const { memory, dataAccess } = this.#cpu;
     const linear = this.#linear(FXSAVE_BYTES, write);
     if ((linear & 15) !== 0) this.#cpu.raiseGeneralProtection();
+    const access = dataAccess | (write ? ACCESS.WRITE : ACCESS.READ);
+    memory.check((linear + FXSAVE_BYTES - 1) >>> 0, 1, access);
+    memory.check(linear, FXSAVE_BYTES, access);
     return linear;
   }
 }
