@@ -39,14 +39,22 @@ export function runSlices(cpu: Cpu, until: number, interpreter: InterpreterExpor
   return cpu.shutdown ? 'shutdown' : 'limit';
 }
 
-/** One instruction at a time: single-stepping, an interrupt that could not be taken yet, breakpoints. */
+/** One instruction at a time: single-stepping, breakpoints, an event that only a shadow can hold back. */
 function needsStepping(cpu: Cpu): boolean {
   return (
     (cpu.state.systemFlags & EFLAGS.TF) !== 0 ||
-    cpu.environment.interrupts.pending ||
-    (cpu.nmiPending && cpu.svm.nmiOpen(false)) ||
-    (cpu.svm.virtualInterruptOpen && inShadow(cpu)) ||
-    cpu.breakpointsEnabled
+    cpu.breakpointsEnabled ||
+    (cpu.svm.gif && interruptIsDue(cpu))
+  );
+}
+
+/** Whatever opens IF or GIF ends the slice, so that interrupts behind a closed one need no stepping. */
+function interruptIsDue(cpu: Cpu): boolean {
+  const { svm, environment } = cpu;
+  return (
+    (environment.interrupts.pending && svm.physicalInterruptsOpen(false)) ||
+    (cpu.nmiPending && svm.nmiOpen(false)) ||
+    svm.virtualInterruptOpen
   );
 }
 

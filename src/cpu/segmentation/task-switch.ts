@@ -147,6 +147,8 @@ function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
   const { state } = cpu;
   state.eip = next.eip;
   state.eflags = ((flags & 0x003f_7fd5) | EFLAGS.ONE) >>> 0;
+  // The new task may have interrupts open.
+  cpu.endSlice();
   for (const [n, value] of next.registers.entries()) state.setGpr(n, value);
   // Segment registers hold the selectors even if loading one of them faults.
   for (const [n, segment] of SEGMENT_ORDER.entries()) unusable(cpu, segment, next.selectors[n] ?? 0);

@@ -9,8 +9,9 @@ const PAGE = 4096;
  */
 export class VmcbPage {
   readonly #physical: PhysicalMemory;
-  /** What a page outside RAM held when it was attached. */
+  /** A page outside RAM, which devices may hold or nobody: as it is to be, and as it was when last looked at. */
   readonly #copy = new Uint32Array(WORDS);
+  readonly #before = new Uint32Array(WORDS);
   #words: Uint32Array;
   #first = 0;
   #address = 0;
@@ -36,6 +37,7 @@ export class VmcbPage {
     this.#words = this.#copy;
     this.#first = 0;
     for (let word = 0; word < WORDS; word++) this.#copy[word] = this.#physical.read32(address + word * 4);
+    this.#before.set(this.#copy);
   }
 
   /** 32 bits, unsigned; the low half of a 64-bit field. */
@@ -52,11 +54,11 @@ export class VmcbPage {
 
   write(offset: number, value: number): void {
     this.#words[this.#first + (offset >>> 2)] = value;
-    if (this.#words === this.#copy) this.#physical.write32(this.#address + offset, value >>> 0);
   }
   write64(offset: number, lo: number, hi: number): void {
-    this.write(offset, lo);
-    this.write(offset + 4, hi);
+    const word = this.#first + (offset >>> 2);
+    this.#words[word] = lo;
+    this.#words[word + 1] = hi;
   }
   writeByte(offset: number, value: number): void {
     const shift = (offset & 3) * 8;
@@ -64,9 +66,19 @@ export class VmcbPage {
     this.write(place, (this.read(place) & ~(0xff << shift)) | (value << shift));
   }
 
-  /** To be called behind the last `write`: instructions may have been decoded from the page. */
+  /** To be called behind the last `write`: instructions may have been decoded from the page, or it is not RAM. */
   written(): void {
-    if (this.#words === this.#copy) return;
-    if (this.#physical.codePages[this.#address / PAGE] !== 0) this.#physical.written(this.#address, PAGE);
+    if (this.#words === this.#copy) this.#writeOut();
+    else if (this.#physical.codePages[this.#address / PAGE] !== 0)
+      this.#physical.written(this.#address, PAGE);
+  }
+
+  #writeOut(): void {
+    for (let word = 0; word < WORDS; word++) {
+      const value = this.#copy[word];
+      if (value === this.#before[word]) continue;
+      this.#physical.write32(this.#address + word * 4, value);
+      this.#before[word] = value;
+    }
   }
 }
