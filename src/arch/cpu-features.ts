@@ -73,7 +73,7 @@ const TABLE = [
   ['lahf_lm',       0x8000_0001, 'ecx',  0, false, ['lm']],
   ['svm',           0x8000_0001, 'ecx',  2, true,  ['msr']],
   ['cr8_legacy',    0x8000_0001, 'ecx',  4, false, ['apic']],
-  ['abm',           0x8000_0001, 'ecx',  5, false, ['popcnt']],
+  ['abm',           0x8000_0001, 'ecx',  5, true,  ['popcnt']],
   ['sse4a',         0x8000_0001, 'ecx',  6, false, ['sse2']],
   ['misalignsse',   0x8000_0001, 'ecx',  7, false, ['sse']],
   ['3dnowprefetch', 0x8000_0001, 'ecx',  8, false, []],

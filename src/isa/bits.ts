@@ -69,6 +69,17 @@ const populationCount: Semantics = (op, to, from) => {
   op.flags.write(x.eqz().shl(6));
 };
 
+/**
+ * LZCNT: the operand's width for zero (APM vol. 3). CF tells zero, ZF a set top bit; of the undefined flags AMD's
+ * processors keep OF and clear the others.
+ */
+const countLeadingZeros: Semantics = (op, to, from) => {
+  const x = op.let(from.read());
+  const result = op.let(from.bits === 16 ? x.clz().sub(16) : x.clz());
+  to.write(result);
+  op.flags.write(op.flags.overflow().shl(11).or(x.eqz()).or(result.eqz().shl(6)));
+};
+
 /** A 16-bit BSWAP is undefined; processors give zero. */
 const byteSwap: Semantics = (op, to) => {
   if (to.bits === 16) {
@@ -113,6 +124,7 @@ export const BITS: readonly Form[] = [
   ...bitForms('BTC', 'BB', 7, complement),
   form('BSF',    '0F BC /r',    'Gv,Ev', scan((_op, x) => x.ctz())),
   form('BSR',    '0F BD /r',    'Gv,Ev', scan(highest)),
+  form('LZCNT',  'F3 0F BD /r', 'Gv,Ev', countLeadingZeros, { feature: 'abm' }),
   form('POPCNT', 'F3 0F B8 /r', 'Gv,Ev', populationCount, { feature: 'popcnt' }),
   form('BSWAP',  '0F C8+r',     'Zv',    byteSwap),
 ];
