@@ -1,6 +1,6 @@
 import type { Cpu } from '../cpu.ts';
 import type { Instruction } from '../instruction.ts';
-import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
+import { readSegment, writeSegment } from '../segmentation/access.ts';
 
 /** Reads an r/m operand of `size` bytes, unsigned. Raises what the memory access raises. */
 export function readRm(cpu: Cpu, instruction: Instruction, size: 1 | 2 | 4): number {
@@ -25,11 +25,6 @@ export function writeRm(cpu: Cpu, instruction: Instruction, size: 1 | 2 | 4, val
   if (size === 1) state.u8[address] = value;
   else if (size === 2) state.u16[address >> 1] = value;
   else state.setGpr(instruction.rmRegister, value);
-}
-
-/** Raises what `writeRm` would raise; registers never do. */
-export function checkRm(cpu: Cpu, instruction: Instruction, size: 1 | 2 | 4): void {
-  if (instruction.isMemory) checkWrite(cpu, instruction.segment, instruction.effectiveAddress, size);
 }
 
 /** The general register in ModRM.reg, as wide as the operand size, unsigned. */
