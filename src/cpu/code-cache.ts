@@ -147,8 +147,9 @@ export class CodeCache {
     return stale;
   }
 
-  /** Notes a block for its EIP and the current context, and makes it current. */
+  /** Notes a block for its EIP and the current context; without one, EIP alone does not say which code it is. */
   remember(eip: number, record: number): void {
+    if (this.#i32[CODE_CONTEXT >> 2] === -1) return;
     const entry = (JUMP_CACHE + ((eip ^ (eip >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_ENTRY.SIZE) >> 2;
     this.#u32[entry + (JUMP_ENTRY.EIP >> 2)] = eip;
     this.#u32[entry + (JUMP_ENTRY.CONTEXT >> 2)] = this.#u32[CODE_CONTEXT >> 2] as number;
