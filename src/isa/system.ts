@@ -127,6 +127,7 @@ export const SYSTEM: readonly Form[] = [
   form('MWAIT',  '0F 01 C9', '',       'monitorWait', { ...ENDS, feature: 'monitor' }),
   form('CLAC',   '0F 01 CA', '',       'clearAlignmentCheck', { ...ENDS, feature: 'smap' }),
   form('STAC',   '0F 01 CB', '',       'setAlignmentCheck', { ...ENDS, feature: 'smap' }),
+  form('RSM',    '0F AA',    '',       'resume', ENDS),
   // SVM (APM vol. 3 chapter 4)
   form('VMRUN',   '0F 01 D8', '',      'vmrun', { ...ENDS, feature: 'svm' }),
   form('VMMCALL', '0F 01 D9', '',      'vmmcall', { ...ENDS, feature: 'svm' }),

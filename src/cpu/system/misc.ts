@@ -115,6 +115,11 @@ export const MISC_OPERATIONS: Readonly<Record<string, Operation>> = {
   nothing: () => {},
   pause: (cpu) => cpu.svm.intercept('PAUSE'),
   undefined: (cpu) => cpu.raiseUndefined(),
+  /** RSM: nobody is in system-management mode here, but its intercept comes first (APM vol. 2 15.9). */
+  resume: (cpu) => {
+    cpu.svm.intercept('RSM');
+    cpu.raiseUndefined();
+  },
   /** More than 15 bytes (SDM vol. 2A 2.3.11). */
   tooLong: (cpu) => cpu.raiseGeneralProtection(),
   readTimestamp: (cpu) => {

@@ -114,6 +114,20 @@ describe('instruction intercepts (APM vol. 2 15.9)', () => {
     }
   });
 
+  it('RSM, in front of #UD, and PAUSE', () => {
+    for (const [name, code] of [
+      ['RSM', [0x0f, 0xaa]],
+      ['PAUSE', [0xf3, 0x90]],
+    ] as const) {
+      const world = worldOf(bytes(...code));
+      world.write(VMCB.INTERCEPT_EXCEPTION, 1 << 6);
+      world.write(VMCB.INTERCEPT_MISC1, INTERCEPT1[name]);
+      expect(world.run()).toMatchObject({ code: VMEXIT[name], rip: PLACE.GUEST_CODE, nextRip: nextOf(world) });
+      world.write(VMCB.INTERCEPT_MISC1, 0);
+      expect(world.again().code).toBe(name === 'RSM' ? VMEXIT.EXCP + 6 : VMEXIT.VMMCALL);
+    }
+  });
+
   it('comes behind #GP for CPL, and PUSHF, POPF, IRET and INT n in front of it', () => {
     const gp = 1 << 13;
     const table: readonly [Emit, number][] = [
