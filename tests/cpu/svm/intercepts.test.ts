@@ -122,7 +122,11 @@ describe('instruction intercepts (APM vol. 2 15.9)', () => {
       const world = worldOf(bytes(...code));
       world.write(VMCB.INTERCEPT_EXCEPTION, 1 << 6);
       world.write(VMCB.INTERCEPT_MISC1, INTERCEPT1[name]);
-      expect(world.run()).toMatchObject({ code: VMEXIT[name], rip: PLACE.GUEST_CODE, nextRip: nextOf(world) });
+      expect(world.run()).toMatchObject({
+        code: VMEXIT[name],
+        rip: PLACE.GUEST_CODE,
+        nextRip: nextOf(world),
+      });
       world.write(VMCB.INTERCEPT_MISC1, 0);
       expect(world.again().code).toBe(name === 'RSM' ? VMEXIT.EXCP + 6 : VMEXIT.VMMCALL);
     }
