@@ -68,9 +68,9 @@ export interface Hardware {
   /** DR0..DR3, DR6, DR7 (low 32 bits). VMRUN switches DR6 and DR7 only (APM vol. 2 15.5.1). */
   readDr(index: 0 | 1 | 2 | 3 | 6 | 7): number;
   writeDr(index: 0 | 1 | 2 | 3 | 6 | 7, value: number): void;
-  /** RDMSR. Throws HostFault where the instruction would raise #GP. */
+  /** RDMSR. Throws an Error where the instruction would raise #GP: L0 asked for what there is not. */
   rdmsr(index: number): Halves;
-  /** WRMSR. Throws HostFault where the instruction would raise #GP. */
+  /** WRMSR. Throws an Error where the instruction would raise #GP: L0 asked for what there is not. */
   wrmsr(index: number, lo: number, hi: number): void;
   /** CPUID of this processor. */
   cpuid(leaf: number, subleaf: number): CpuidAnswer;
@@ -105,11 +105,6 @@ export interface Hardware {
   rdtsc(): Halves;
 
   readonly emulator: InstructionEmulator;
-}
-
-/** An instruction of L0 itself faulted: L0 asked for what this processor does not have. Never a guest's doing. */
-export class HostFault extends Error {
-  override readonly name = 'HostFault';
 }
 
 /** What a data access does. A write that follows a read of the same operand (ADD, XCHG, BTS...) is checked as `write` first. */

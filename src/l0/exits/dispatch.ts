@@ -29,7 +29,6 @@ import {
   handleHostEvent,
   handleInvalid,
   handleIret,
-  handleMwait,
   handleNothing,
   handleRdpmc,
   handleShutdown,
@@ -84,7 +83,8 @@ const HANDLERS: readonly (readonly [code: number, handler: ExitHandler])[] = [
   [VMEXIT.INVLPGA,       handleInvlpga],
   [VMEXIT.SKINIT,        handleUndefined],
   [VMEXIT.MONITOR,       handleNothing],
-  [VMEXIT.MWAIT,         handleMwait],
+  // MWAIT may end at any time (SDM vol. 2B MWAIT); as HLT it lets time pass until an interrupt.
+  [VMEXIT.MWAIT,         handleHlt],
   [VMEXIT.XSETBV,        handleUndefined],
   [VMEXIT.RDPRU,         handleUndefined],
   [VMEXIT.INVLPGB,       handleUndefined],

@@ -5,7 +5,7 @@
  */
 import { ATTRIBUTE } from '../../arch/descriptors.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
-import { CR0, EFLAGS, SEGMENT } from '../../arch/registers.ts';
+import { SEGMENT } from '../../arch/registers.ts';
 import { VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
 import type { Vcpu } from '../vcpu.ts';
 
@@ -181,7 +181,3 @@ function operandByte(vcpu: Vcpu, linear: number): number {
   const host = vm.slots.hostAddress(address);
   return host < 0 ? vm.mmio.read(address as never, 1) : hardware.memory.u8[host];
 }
-
-/** Protected mode proper: neither real mode nor virtual-8086. */
-export const inProtectedMode = (vcpu: Vcpu): boolean =>
-  (vcpu.state.cr0 & CR0.PE) !== 0 && (vcpu.state.rflags & EFLAGS.VM) === 0;

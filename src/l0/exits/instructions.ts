@@ -32,9 +32,6 @@ export function handleHlt(vcpu: Vcpu): void {
 /** Caches are not modelled: INVD and WBINVD have nothing to do, MONITOR nothing to watch. */
 export const handleNothing = (vcpu: Vcpu): void => vcpu.skipInstruction();
 
-/** MWAIT may end at any time (SDM vol. 2B MWAIT); as HLT it lets time pass until an interrupt. */
-export const handleMwait = handleHlt;
-
 /** Instructions that the VM's CPU does not have. */
 export const handleUndefined = (vcpu: Vcpu): void => vcpu.raiseUndefined();
 
