@@ -1,6 +1,7 @@
 import type { Scenario } from '../scenario.ts';
 import { asidScenarios } from './asids.ts';
 import { CELLS, type Cell } from './cell.ts';
+import { crossingScenarios } from './crossings.ts';
 import { editScenarios } from './edits.ts';
 import { faultScenarios } from './faults.ts';
 import { flipScenarios } from './flips.ts';
@@ -21,6 +22,7 @@ export const FAMILIES = {
   pdptes: pdpteScenarios,
   globals: globalScenarios,
   sharing: sharingScenarios,
+  crossings: crossingScenarios,
   faults: faultScenarios,
   refusals: refusalScenarios,
 } as const satisfies Readonly<Record<string, (cell: Cell) => Scenario[]>>;
