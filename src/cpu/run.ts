@@ -1,5 +1,5 @@
 import { VECTOR } from '../arch/exceptions.ts';
-import { DR6, EFLAGS } from '../arch/registers.ts';
+import { CR4, DR6, EFLAGS } from '../arch/registers.ts';
 import { EVENT_TYPE, type EventType } from '../arch/vmcb.ts';
 import type { Cpu } from './cpu.ts';
 import { deliverInterrupt, raiseException } from './events/exceptions.ts';
@@ -73,7 +73,8 @@ function takeEvents(cpu: Cpu): void {
   if (!cpu.svm.gif) return;
   if (cpu.nmiPending && cpu.svm.nmiOpen(shadow && cpu.shadowFromStack)) takeNmi(cpu);
   else takeInterrupt(cpu, shadow);
-  takeInstructionBreakpoint(cpu);
+  if (!(shadow && cpu.shadowFromStack)) takeInstructionBreakpoint(cpu);
+  refuseVirtualInterrupt(cpu);
 }
 
 function takeDebugTrap(cpu: Cpu): void {
@@ -105,6 +106,19 @@ function takeInterrupt(cpu: Cpu, shadow: boolean): void {
     return;
   }
   cpu.svm.takeVirtualInterrupt(shadow);
+}
+
+/**
+ * VIF and VIP set before an instruction that VME or PVI is in force for: #GP, so that the monitor sees the interrupt that
+ * waits (SDM vol. 3B 20.3.2, 20.4). IRET and task switches can lead there.
+ */
+function refuseVirtualInterrupt(cpu: Cpu): void {
+  const { state } = cpu;
+  const both = EFLAGS.VIF | EFLAGS.VIP;
+  if ((state.systemFlags & both) !== both || cpu.cpl !== 3) return;
+  if ((state.systemFlags & EFLAGS.IOPL) === EFLAGS.IOPL) return;
+  const extension = cpu.isVirtual8086 ? CR4.VME : CR4.PVI;
+  if ((state.cr4 & extension) !== 0) raiseException(cpu, VECTOR.GP, 0, state.eip);
 }
 
 /** SDM vol. 3B 17.3.1.1: a fault before the instruction, unless RF holds it back. */

@@ -1,5 +1,5 @@
 import { ACCESS } from '../../arch/paging/permissions.ts';
-import { CR4, EFLAGS } from '../../arch/registers.ts';
+import { CR4, EFLAGS, EFLAGS_DEFINED } from '../../arch/registers.ts';
 import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../layout.ts';
@@ -14,6 +14,9 @@ const ALWAYS =
 /** Flags that a 32-bit IRET may change beyond what the 16-bit one does. */
 const WIDE = EFLAGS.RF | EFLAGS.AC | EFLAGS.ID;
 
+/** Flags that may let an event in before the next instruction once they are set. */
+const OPENING = EFLAGS.IF | EFLAGS.TF | EFLAGS.VIF | EFLAGS.VIP;
+
 /** Replaces the bits of EFLAGS in `mask` by those of `value`. */
 export function mergeFlags(cpu: Cpu, value: number, mask: number): void {
   const { state } = cpu;
@@ -22,7 +25,7 @@ export function mergeFlags(cpu: Cpu, value: number, mask: number): void {
   const after = ((before & ~kept) | (value & kept) | EFLAGS.ONE) >>> 0;
   state.eflags = after;
   if ((after & EFLAGS.RF) !== 0) cpu.resumeFlagUntil = cpu.retired - cpu.instruction.remaining + 1;
-  if ((after & ~before & (EFLAGS.IF | EFLAGS.TF)) !== 0 || (after & EFLAGS.TF) !== 0) cpu.endSlice();
+  if ((after & ~before & OPENING) !== 0 || (after & EFLAGS.TF) !== 0) cpu.endSlice();
 }
 
 /** IRET (SDM vol. 2A "IRET/IRETD"). */
@@ -132,7 +135,7 @@ function returnToV86(cpu: Cpu, stack: StackWalk, eip: number, selector: number, 
   ];
   for (const entry of selectors) entry[1] = stack.pop(4) & 0xffff;
   if (eip > 0xffff) cpu.raiseGeneralProtection();
-  mergeFlags(cpu, flags, 0xffff_ffff & ~EFLAGS.ONE);
+  mergeFlags(cpu, flags, EFLAGS_DEFINED);
   selectors.push([CS, selector]);
   for (const [segment, value] of selectors)
     state.setSegment(segment, value, value << 4, 0xffff, V86_ATTRIBUTES);

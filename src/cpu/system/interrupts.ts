@@ -36,7 +36,7 @@ function softwareInterrupt(cpu: Cpu, vector: number): void {
   software(cpu, EVENT_TYPE.SOFTWARE, vector);
 }
 
-/** To the 8086 program's own handler: VIF stands for IF where IOPL is below 3 (SDM vol. 3B 20.3.3.1). */
+/** To the 8086 program's own handler: VIF stands for IF where IOPL is below 3 (SDM vol. 3B table 20-2). */
 function redirect(cpu: Cpu, vector: number, iopl3: boolean): void {
   const { state } = cpu;
   const flags = state.eflags;
@@ -44,7 +44,7 @@ function redirect(cpu: Cpu, vector: number, iopl3: boolean): void {
   if (!iopl3) image = (image & ~EFLAGS.IF) | EFLAGS.IOPL | ((flags & EFLAGS.VIF) !== 0 ? EFLAGS.IF : 0);
   const entry = cpu.memory.read(vector * 4, 4, cpu.dataAccess);
   pushReal(cpu, [image, state.selector(CS), cpu.nextEip]);
-  state.systemFlags &= ~(EFLAGS.TF | EFLAGS.NT | (iopl3 ? EFLAGS.IF : EFLAGS.VIF));
+  state.systemFlags &= ~(EFLAGS.TF | (iopl3 ? EFLAGS.IF : EFLAGS.VIF));
   loadReal(cpu, CS, entry >>> 16);
   cpu.nextEip = entry & 0xffff;
   cpu.updateContext();
