@@ -1,4 +1,4 @@
-import { MISC_ENABLE, MSR, PAT_RESET, VM_CR } from '../arch/msrs.ts';
+import { APIC_BASE, MISC_ENABLE, MSR, PAT_RESET, VM_CR } from '../arch/msrs.ts';
 import { EFER } from '../arch/registers.ts';
 import type { Cpu } from './cpu.ts';
 import { loadEfer } from './system/control-registers.ts';
@@ -15,6 +15,8 @@ interface Register {
 }
 
 const ALL = 0xffff_ffff;
+const TWO_TO_32 = 0x1_0000_0000;
+const APIC_BASE_DEFINED = APIC_BASE.BASE | APIC_BASE.ENABLE | APIC_BASE.BSP;
 /** Machine-check banks and variable MTRRs, as MCG_CAP and MTRR_CAP say. */
 const BANKS = 4;
 const VARIABLE_RANGES = 8;
@@ -24,8 +26,9 @@ const FIXED_MTRRS = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x2
 export class ModelRegisters {
   readonly #cpu: Cpu;
   readonly #registers = new Map<number, Register>();
-  /** What WRMSR to TSC added to the retired count. */
-  tscOffset = 0;
+  /** What is added to the time for the TSC, modulo 2^64: a JavaScript number could not hold all of it. */
+  #tscOffsetLo = 0;
+  #tscOffsetHi = 0;
   #resultHi = 0;
 
   constructor(cpu: Cpu) {
@@ -35,7 +38,7 @@ export class ModelRegisters {
   /** Value after RESET; TSC starts at zero. */
   reset(): void {
     this.#registers.clear();
-    this.tscOffset = -this.#cpu.now;
+    this.#setTimestamp(this.#cpu.now, 0, 0);
     const has = (feature: string): boolean => this.#cpu.hasFeature(feature);
     if (has('sep')) for (const n of [MSR.SYSENTER_CS, MSR.SYSENTER_ESP, MSR.SYSENTER_EIP]) this.#plain(n);
     if (has('pat')) this.#plain(MSR.PAT, PAT_RESET.lo, PAT_RESET.hi);
@@ -79,10 +82,11 @@ export class ModelRegisters {
   write(index: number, lo: number, hi: number): void {
     switch (index) {
       case MSR.TSC:
-        this.tscOffset = hi * 0x1_0000_0000 + (lo >>> 0) - this.#cpu.instructionNow;
+        this.#setTimestamp(this.#cpu.instructionNow, lo >>> 0, hi >>> 0);
         return;
       case MSR.APIC_BASE:
         if (this.#cpu.environment.apic === undefined) break;
+        this.#checkApicBase(lo, hi);
         this.#cpu.environment.apic.baseLo = lo >>> 0;
         this.#cpu.environment.apic.baseHi = hi >>> 0;
         this.#cpu.endSlice();
@@ -110,17 +114,27 @@ export class ModelRegisters {
     return this.#registers.get(index);
   }
 
-  /** The processor's own TSC at the running instruction. */
-  timestamp(): number {
-    return this.#cpu.instructionNow + this.tscOffset;
-  }
-
   /** The TSC as RDTSC reads it: a guest's has the offset of its VMCB. Returns the low half, leaves the high one in `high`. */
   readTimestamp(): number {
-    const { tscOffsetLo, tscOffsetHi } = this.#cpu.svm;
-    const lo = this.#split(this.timestamp()) + tscOffsetLo;
-    this.#resultHi = (this.#resultHi + tscOffsetHi + (lo > ALL ? 1 : 0)) >>> 0;
+    const { instructionNow, svm } = this.#cpu;
+    const lo = (instructionNow % TWO_TO_32) + this.#tscOffsetLo + svm.tscOffsetLo;
+    const carry = Math.floor(lo / TWO_TO_32);
+    const time = Math.floor(instructionNow / TWO_TO_32);
+    this.#resultHi = (time + this.#tscOffsetHi + svm.tscOffsetHi + carry) >>> 0;
     return lo >>> 0;
+  }
+
+  /** From now on the TSC goes on from a value in unsigned halves. */
+  #setTimestamp(now: number, lo: number, hi: number): void {
+    const low = lo - (now % TWO_TO_32);
+    this.#tscOffsetLo = low >>> 0;
+    this.#tscOffsetHi = (hi - Math.floor(now / TWO_TO_32) - (low < 0 ? 1 : 0)) >>> 0;
+  }
+
+  /** Bits 7:0, 10:9 and those from MAXPHYADDR on are reserved (SDM vol. 3A 10.4.4). */
+  #checkApicBase(lo: number, hi: number): void {
+    const { maxPhysicalAddressBits: bits } = this.#cpu.model;
+    if ((lo & ~APIC_BASE_DEFINED) !== 0 || hi >>> 0 >= 2 ** (bits - 32)) this.#cpu.raiseGeneralProtection();
   }
 
   /** VM_CR: LOCK freezes itself and SVMDIS, which cannot be set under EFER.SVME (APM vol. 2 15.30.1). */
@@ -132,11 +146,6 @@ export class ModelRegisters {
       this.#cpu.raiseGeneralProtection();
     const frozen = (register.lo & VM_CR.LOCK) !== 0 ? VM_CR.LOCK | VM_CR.SVMDIS : 0;
     register.lo = ((lo & ~frozen) | (register.lo & frozen)) >>> 0;
-  }
-
-  #split(value: number): number {
-    this.#resultHi = Math.floor(value / 0x1_0000_0000) >>> 0;
-    return (value % 0x1_0000_0000) >>> 0;
   }
 
   #hasEfer(): boolean {
@@ -178,7 +187,8 @@ export class ModelRegisters {
         this.#plain(MSR.DEBUGCTL);
         this.#plain(MSR.MISC_ENABLE, MISC_ENABLE.FAST_STRING, 0);
         this.#constant(MSR.UCODE_WRITE, 0);
-      }
+      } else if (model.family === 5) this.#pentiumRegisters();
+      if (model.family === 6) this.#performanceCounters();
       return;
     }
     for (const index of [
@@ -203,6 +213,17 @@ export class ModelRegisters {
     this.#plain(MSR.INT_PENDING_MSG);
     this.#constant(MSR.PATCH_LOADER, 0);
     for (let n = 0; n < BANKS; n++) this.#plain(MSR.MC0_CTL_MASK + n);
+  }
+
+  /** Machine check and events of the Pentium (SDM vol. 4 2.21); the counters count nothing. */
+  #pentiumRegisters(): void {
+    for (const index of [MSR.P5_MC_ADDR, MSR.P5_MC_TYPE, MSR.P5_CESR, MSR.P5_CTR0, MSR.P5_CTR1])
+      this.#plain(index);
+  }
+
+  /** The two counters of the P6 (SDM vol. 4 2.20), which count nothing. */
+  #performanceCounters(): void {
+    for (const index of [MSR.PERFCTR0, MSR.PERFCTR1, MSR.EVNTSEL0, MSR.EVNTSEL1]) this.#plain(index);
   }
 
   /** Each of the eight PAT fields must be a memory type (SDM vol. 3A 11.12.2). */

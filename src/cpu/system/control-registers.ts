@@ -12,12 +12,14 @@ const CR4_FEATURES: readonly (readonly [bit: number, feature: string])[] = [
   [CR4.PGE, 'pge'], [CR4.OSFXSR, 'fxsr'], [CR4.OSXMMEXCPT, 'sse'], [CR4.SMEP, 'smep'], [CR4.SMAP, 'smap'],
 ];
 
+/** RDPMC and CR4.PCE came together, with MMX or with the P6 (SDM vol. 2B "RDPMC"). */
+export const hasPerformanceCounters = (cpu: Cpu): boolean => cpu.hasFeature('mmx') || cpu.hasFeature('cmov');
+
 /** Bits of CR4 that this CPU model lets software set. */
 export function cr4Allowed(cpu: Cpu): number {
   let allowed = 0;
   for (const [bit, feature] of CR4_FEATURES) if (cpu.hasFeature(feature)) allowed |= bit;
-  // The performance-monitoring enable came with the instruction (Pentium with MMX, P6).
-  if (cpu.hasFeature('mmx') || cpu.hasFeature('cmov')) allowed |= CR4.PCE;
+  if (hasPerformanceCounters(cpu)) allowed |= CR4.PCE;
   return allowed;
 }
 

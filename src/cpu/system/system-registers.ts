@@ -5,7 +5,7 @@ import type { Instruction } from '../instruction.ts';
 import { LDTR, SYSTEM, TR } from '../layout.ts';
 import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
 import { loadLdt, loadTaskRegister } from '../segmentation/load.ts';
-import { checkCr0, checkCr4, loadCr0, loadCr3, loadCr4, setCr0 } from './control-registers.ts';
+import { checkCr0, checkCr4, cr4Allowed, loadCr0, loadCr3, loadCr4, setCr0 } from './control-registers.ts';
 import { readRm, writeRm } from './operands.ts';
 import type { Operation } from './operations.ts';
 
@@ -73,7 +73,7 @@ function loadMachineStatus(cpu: Cpu, instruction: Instruction): void {
 function loadControlRegister(cpu: Cpu, instruction: Instruction): void {
   const number = instruction.lock ? 8 : instruction.regField;
   if (number !== 0 && number !== 2 && number !== 3 && number !== 4 && number !== 8) cpu.raiseUndefined();
-  if (number === 8 && !hasCr8(cpu)) cpu.raiseUndefined();
+  if ((number === 8 && !hasCr8(cpu)) || (number === 4 && !hasCr4(cpu))) cpu.raiseUndefined();
   requirePrivilege(cpu);
   const value = cpu.state.gpr(instruction.rmRegister);
   // Illegal values fault before the intercept, PDPTEs behind it (APM vol. 2 15.9).
@@ -98,12 +98,15 @@ function storeControlRegister(cpu: Cpu, instruction: Instruction): void {
   };
   const place = places[number];
   if (place === undefined && !(number === 8 && hasCr8(cpu))) cpu.raiseUndefined();
+  if (number === 4 && !hasCr4(cpu)) cpu.raiseUndefined();
   requirePrivilege(cpu);
   cpu.svm.interceptCr(number, 'read', instruction);
   const value = place === undefined ? cpu.svm.readTaskPriority() : cpu.state.system(place);
   cpu.state.setGpr(instruction.rmRegister, value);
 }
 
+/** CR4 came with its first bit (SDM vol. 3B 22.22). */
+const hasCr4 = (cpu: Cpu): boolean => cr4Allowed(cpu) !== 0;
 /** LOCK MOV CR0 reaches CR8 outside 64-bit mode (APM vol. 3 "MOV CRn", AltMovCr8). */
 const hasCr8 = (cpu: Cpu): boolean => cpu.hasFeature('cr8_legacy');
 
