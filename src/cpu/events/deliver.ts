@@ -7,9 +7,10 @@ import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, SYSTEM, TR } from '../layout.ts';
 import { segmentLinear } from '../segmentation/access.ts';
-import { Descriptor, findDescriptor, isNullSelector, selectorError } from '../segmentation/descriptor.ts';
+import { Descriptor, isNullSelector, readDescriptor, selectorError } from '../segmentation/descriptor.ts';
 import { checkStackSegment, fillSegment, loadReal, unusable } from '../segmentation/load.ts';
 import { taskSwitch } from '../segmentation/task-switch.ts';
+import { StackWalk } from '../system/stack-pointer.ts';
 
 /** An interrupt or exception on its way to its handler. */
 export interface Event {
@@ -27,25 +28,26 @@ export interface Event {
 }
 
 const IDT_ERROR = 2;
-const EXT = 1;
 
 /** Error code of a fault with the gate itself (SDM vol. 3A 6.13). */
-const gateError = (event: Event): number => event.vector * 8 + IDT_ERROR + (event.software ? 0 : EXT);
-const selectorErrorOf = (event: Event, selector: number): number =>
-  selectorError(selector) | (event.software ? 0 : EXT);
+const gateError = (event: Event): number => event.vector * 8 + IDT_ERROR;
 
 /** Transfers control to the handler of an event, in any mode. Raises what goes wrong on the way. */
 export function deliverEvent(cpu: Cpu, event: Event): void {
-  if (cpu.isReal) deliverReal(cpu, event);
-  else deliverProtected(cpu, event);
+  try {
+    if (cpu.isReal) deliverReal(cpu, event);
+    else deliverProtected(cpu, event);
+  } catch (error) {
+    if (error === cpu.exception && !event.software) cpu.exception.setExternal();
+    throw error;
+  }
   cpu.updateContext();
 }
 
 /** SDM vol. 3B 20.1.4: the vector table, 16-bit frame, no error code. */
 function deliverReal(cpu: Cpu, event: Event): void {
   const { state } = cpu;
-  if (event.vector * 4 + 3 > state.system(SYSTEM.IDT_LIMIT))
-    cpu.raiseGeneralProtection(event.vector * 8 + IDT_ERROR);
+  if (event.vector * 4 + 3 > state.system(SYSTEM.IDT_LIMIT)) cpu.raiseGeneralProtection(gateError(event));
   const entry = cpu.memory.read((state.system(SYSTEM.IDT_BASE) + event.vector * 4) >>> 0, 4, ACCESS.IMPLICIT);
   pushReal(cpu, [state.eflags, state.selector(CS), event.returnEip]);
   state.systemFlags &= ~(EFLAGS.IF | EFLAGS.TF | EFLAGS.AC | EFLAGS.RF);
@@ -53,15 +55,11 @@ function deliverReal(cpu: Cpu, event: Event): void {
   state.eip = entry & 0xffff;
 }
 
-/** Pushes words on the present 16-bit stack; ESP moves when all of them fit. */
+/** Pushes words on the present stack with the rights of the running code; ESP moves when all of them fit. */
 export function pushReal(cpu: Cpu, words: readonly number[]): void {
-  const { state } = cpu;
-  let pointer = state.gpr16(RSP);
-  for (const word of words) {
-    pointer = (pointer - 2) & 0xffff;
-    cpu.memory.write(segmentLinear(cpu, SS, pointer, 2, true), 2, word & 0xffff, ACCESS.READ);
-  }
-  state.setGpr16(RSP, pointer);
+  const stack = new StackWalk(cpu);
+  for (const word of words) stack.push(2, word & 0xffff);
+  stack.commit();
 }
 
 function deliverProtected(cpu: Cpu, event: Event): void {
@@ -102,20 +100,20 @@ function readGate(cpu: Cpu, event: Event): Descriptor {
 /** SDM vol. 3A 6.12.1, figure 6-4; vol. 2A "INT n" for the checks in their order. */
 function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
   const selector = gate.gateSelector;
-  if (isNullSelector(selector)) cpu.raiseGeneralProtection(event.software ? 0 : EXT);
-  const code = readHandlerSegment(cpu, event, selector);
+  if (isNullSelector(selector)) cpu.raiseGeneralProtection();
+  const code = readHandlerSegment(cpu, selector);
   const fromV86 = cpu.isVirtual8086;
   const inner = !code.isConforming && code.dpl < cpu.cpl;
-  if (fromV86 && (!inner || code.dpl !== 0)) cpu.raiseGeneralProtection(selectorErrorOf(event, selector));
+  if (fromV86 && (!inner || code.dpl !== 0)) cpu.raiseGeneralProtection(selectorError(selector));
   const wide = gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32 || gate.type === SYSTEM_TYPE.TRAP_GATE_32;
   const offset = wide ? gate.gateOffset32 : gate.gateOffset16;
-  if (offset > code.limit) cpu.raiseGeneralProtection(event.software ? 0 : EXT);
+  if (offset > code.limit) cpu.raiseGeneralProtection();
   const size = wide ? 4 : 2;
   const { state } = cpu;
   const frame = [state.eflags, state.selector(CS), event.returnEip];
   if (event.errorCode >= 0) frame.push(event.errorCode);
   const cpl = inner ? code.dpl : cpu.cpl;
-  if (inner) enterInner(cpu, event, size, frame, code.dpl, fromV86);
+  if (inner) enterInner(cpu, size, frame, code.dpl, fromV86);
   else pushSame(cpu, size, frame);
   const interrupt =
     gate.type === SYSTEM_TYPE.INTERRUPT_GATE_16 || gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32;
@@ -125,10 +123,10 @@ function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
   state.eip = offset;
 }
 
-function readHandlerSegment(cpu: Cpu, event: Event, selector: number): Descriptor {
-  const code = findDescriptor(cpu, selector) ?? cpu.raiseGeneralProtection(selectorErrorOf(event, selector));
-  if (!code.isCode || code.dpl > cpu.cpl) cpu.raiseGeneralProtection(selectorErrorOf(event, selector));
-  if (!code.present) cpu.raise(VECTOR.NP, selectorErrorOf(event, selector));
+function readHandlerSegment(cpu: Cpu, selector: number): Descriptor {
+  const code = readDescriptor(cpu, selector);
+  if (!code.isCode || code.dpl > cpu.cpl) cpu.raiseGeneralProtection(selectorError(selector));
+  if (!code.present) cpu.raise(VECTOR.NP, selectorError(selector));
   return code;
 }
 
@@ -145,17 +143,10 @@ function pushSame(cpu: Cpu, size: 2 | 4, frame: readonly number[]): void {
 }
 
 /** To an inner level: a new stack from the TSS, then the old one's place, and from virtual-8086 mode the data segments. */
-function enterInner(
-  cpu: Cpu,
-  event: Event,
-  size: 2 | 4,
-  frame: readonly number[],
-  dpl: number,
-  fromV86: boolean,
-): void {
+function enterInner(cpu: Cpu, size: 2 | 4, frame: readonly number[], dpl: number, fromV86: boolean): void {
   const { state } = cpu;
-  const { selector, pointer } = innerStack(cpu, dpl, event.software ? 0 : EXT);
-  const stack = checkInnerStack(cpu, selector, dpl, event);
+  const { selector, pointer } = innerStack(cpu, dpl);
+  const stack = checkStackSegment(cpu, selector, dpl, VECTOR.TS);
   const saved = [state.selector(SS), state.gpr(RSP), ...frame];
   const whole = fromV86
     ? [state.selector(GS), state.selector(FS), state.selector(DS), state.selector(ES), ...saved]
@@ -163,34 +154,23 @@ function enterInner(
   const mask = (stack.attributes & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
   const top = (pointer & mask) >>> 0;
   const bottom = ((top - size * whole.length) & mask) >>> 0;
-  writeInnerFrame(cpu, stack, selectorErrorOf(event, selector), top, mask, size, whole);
+  writeInnerFrame(cpu, stack, selectorError(selector), top, mask, size, whole);
   if (fromV86) for (const segment of [GS, FS, DS, ES]) unusable(cpu, segment, 0);
   fillSegment(cpu, SS, stack);
   state.setGpr(RSP, mask === 0xffff ? ((pointer & ~mask) | bottom) >>> 0 : bottom);
 }
 
 /** Stack pointer for a privilege level from the TSS (SDM vol. 3A 7.2.1, 7.6). */
-export function innerStack(cpu: Cpu, level: number, ext: number): { selector: number; pointer: number } {
+export function innerStack(cpu: Cpu, level: number): { selector: number; pointer: number } {
   const { state } = cpu;
   const wide = (state.segmentAttributes(TR) & 0x8) !== 0;
   const offset = wide ? 4 + level * 8 : 2 + level * 4;
   const bytes = wide ? 6 : 4;
-  if (offset + bytes - 1 > state.segmentLimit(TR))
-    cpu.raise(VECTOR.TS, selectorError(state.selector(TR)) | ext);
+  if (offset + bytes - 1 > state.segmentLimit(TR)) cpu.raise(VECTOR.TS, selectorError(state.selector(TR)));
   const address = (state.segmentBase(TR) + offset) >>> 0;
   const pointer = cpu.memory.read(address, wide ? 4 : 2, ACCESS.IMPLICIT);
   const selector = cpu.memory.read((address + (wide ? 4 : 2)) >>> 0, 2, ACCESS.IMPLICIT);
   return { selector, pointer };
-}
-
-function checkInnerStack(cpu: Cpu, selector: number, dpl: number, event: Event): Descriptor {
-  try {
-    return checkStackSegment(cpu, selector, dpl, VECTOR.TS);
-  } catch (error) {
-    if (error === cpu.exception && cpu.exception.vector !== VECTOR.PF && !event.software)
-      cpu.exception.errorCode |= EXT;
-    throw error;
-  }
 }
 
 /** Writes the frame through a stack segment that is not loaded yet. */
@@ -206,8 +186,10 @@ export function writeInnerFrame(
   const bytes = size * values.length;
   const bottom = ((top - bytes) & mask) >>> 0;
   const expandDown = (stack.type & 4) !== 0;
-  const fits = expandDown ? bottom > stack.limit : bottom + bytes - 1 <= stack.limit && bottom < top;
-  if (!fits && !(top === 0 && !expandDown && bottom + bytes - 1 <= stack.limit)) cpu.raise(VECTOR.SS, error);
+  // A stack that begins at the end of the address space has zero for its top.
+  const wraps = top !== 0 && bottom >= top;
+  const fits = expandDown ? bottom > stack.limit : bottom + bytes - 1 <= stack.limit;
+  if (wraps || !fits) cpu.raise(VECTOR.SS, error);
   const access = stack.dpl === 3 ? ACCESS.USER : ACCESS.READ;
   cpu.memory.check((stack.base + bottom) >>> 0, bytes, access | ACCESS.WRITE);
   let pointer = top;

@@ -23,10 +23,11 @@ const exceptionEvent = (vector: number, errorCode: number, eip: number): Event =
 });
 
 /**
- * Raises an exception at `eip` and carries it to its handler: #VMEXIT if it is intercepted, a double fault or shutdown
+ * Raises an exception at `instructionEip` and carries it to its handler: #VMEXIT if it is intercepted, a double fault or shutdown
  * if its delivery fails. Afterwards EIP is where to go on. For a #PF the address is in `cpu.exception.linear`.
  */
-export function raiseException(cpu: Cpu, vector: number, errorCode: number, eip: number): void {
+export function raiseException(cpu: Cpu, vector: number, errorCode: number, instructionEip: number): void {
+  const eip = cpu.exception.takeEip(instructionEip);
   cpu.delivered = true;
   cpu.state.eip = eip;
   try {
@@ -57,9 +58,8 @@ function acceptException(cpu: Cpu, vector: number, errorCode: number, eip: numbe
 
 /** Carries an event to its handler; a fault on the way becomes the next event. */
 function deliver(cpu: Cpu, first: Event): void {
-  const faultEip = first.faultEip ?? first.returnEip;
   let event: Event | undefined = first;
-  while (event !== undefined) event = attempt(cpu, event, faultEip);
+  while (event !== undefined) event = attempt(cpu, event, event.faultEip ?? event.returnEip);
 }
 
 function attempt(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
@@ -68,7 +68,7 @@ function attempt(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
     deliverEvent(cpu, event);
   } catch (error) {
     if (error !== cpu.exception) throw error;
-    return nextEvent(cpu, event, faultEip);
+    return nextEvent(cpu, event, cpu.exception.takeEip(faultEip));
   }
   cpu.svm.endDelivery();
   return undefined;

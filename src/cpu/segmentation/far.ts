@@ -141,7 +141,7 @@ function throughGate(cpu: Cpu, gate: Descriptor, source: Source): void {
 /** Through a call gate to an inner level: new stack, parameters copied (SDM vol. 3A 5.8.5). */
 function callInner(cpu: Cpu, gate: Descriptor, code: Descriptor, offset: number, size: 2 | 4): void {
   const { state } = cpu;
-  const { selector, pointer } = innerStack(cpu, code.dpl, 0);
+  const { selector, pointer } = innerStack(cpu, code.dpl);
   const stackSegment = checkStackSegment(cpu, selector, code.dpl, VECTOR.TS);
   const old = new StackWalk(cpu);
   const values = [state.selector(SS), state.gpr(RSP)];

@@ -1,10 +1,11 @@
 import { SELECTOR, SYSTEM_TYPE } from '../../arch/descriptors.ts';
 import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
-import { CR0, EFLAGS } from '../../arch/registers.ts';
+import { CR0, EFLAGS, EFLAGS_DEFINED } from '../../arch/registers.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, SYSTEM, TR } from '../layout.ts';
 import { loadCr3 } from '../system/control-registers.ts';
+import { StackWalk } from '../system/stack-pointer.ts';
 import { type Descriptor, isNullSelector, readDescriptor, selectorError } from './descriptor.ts';
 import {
   checkStackSegment,
@@ -50,8 +51,16 @@ interface TaskState {
  * task's. Before the commit point faults belong to the old task, behind it to the new one.
  */
 export function taskSwitch(cpu: Cpu, selector: number, request: TaskSwitch): void {
-  const ext = request.external ? 1 : 0;
-  const target = checkTarget(cpu, selector, request, ext);
+  try {
+    switchTo(cpu, selector, request);
+  } catch (error) {
+    if (error === cpu.exception && request.external) cpu.exception.setExternal();
+    throw error;
+  }
+}
+
+function switchTo(cpu: Cpu, selector: number, request: TaskSwitch): void {
+  const target = checkTarget(cpu, selector, request);
   cpu.svm.interceptTaskSwitch(selector, request);
   const layout = layoutOf(target.type);
   const next = readTask(cpu, target.base, layout);
@@ -60,11 +69,31 @@ export function taskSwitch(cpu: Cpu, selector: number, request: TaskSwitch): voi
   markTarget(cpu, target, request);
   const flags = request.source === 'call' ? next.flags | EFLAGS.NT : next.flags;
   // From here on everything happens in the new task.
+  try {
+    enterTask(cpu, selector, target, next, flags, request);
+  } catch (error) {
+    if (error === cpu.exception) {
+      cpu.exception.setTaskEip(next.eip);
+      cpu.updateContext();
+    }
+    throw error;
+  }
+}
+
+function enterTask(
+  cpu: Cpu,
+  selector: number,
+  target: Descriptor,
+  next: TaskState,
+  flags: number,
+  request: TaskSwitch,
+): void {
+  const layout = layoutOf(target.type);
   cpu.state.setSegment(TR, selector, target.base, target.limit, target.attributes | 2);
   cpu.state.setSystem(SYSTEM.CR0, (cpu.state.cr0 | CR0.TS) >>> 0);
-  if (layout.cr3 >= 0 && (cpu.state.cr0 & CR0.PG) !== 0) switchTables(cpu, next.cr3);
   loadRegisters(cpu, next, flags);
-  loadSegments(cpu, next, flags, ext);
+  if (layout.cr3 >= 0 && (cpu.state.cr0 & CR0.PG) !== 0) switchTables(cpu, next.cr3);
+  loadSegments(cpu, next, flags);
   finish(cpu, next, request, layout);
 }
 
@@ -73,9 +102,9 @@ function switchTables(cpu: Cpu, cr3: number): void {
   else cpu.memory.loadCr3(cr3);
 }
 
-function checkTarget(cpu: Cpu, selector: number, request: TaskSwitch, ext: number): Descriptor {
+function checkTarget(cpu: Cpu, selector: number, request: TaskSwitch): Descriptor {
   const vector = request.source === 'iret' ? VECTOR.TS : VECTOR.GP;
-  const error = selectorError(selector) | ext;
+  const error = selectorError(selector);
   if (isNullSelector(selector) || (selector & SELECTOR.TI) !== 0) cpu.raise(vector, error);
   const target = readDescriptor(cpu, selector, vector);
   const wanted =
@@ -143,12 +172,18 @@ function setBusy(cpu: Cpu, descriptor: Descriptor, busy: boolean): void {
   cpu.memory.write((descriptor.address + 4) >>> 0, 4, hi >>> 0, ACCESS.IMPLICIT);
 }
 
+/** EFLAGS.ID is a flag only where CPUID exists. */
+const flagsAllowed = (cpu: Cpu): number =>
+  cpu.hasFeature('cpuid') ? EFLAGS_DEFINED : EFLAGS_DEFINED & ~EFLAGS.ID;
+
 function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
   const { state } = cpu;
   state.eip = next.eip;
-  state.eflags = ((flags & 0x003f_7fd5) | EFLAGS.ONE) >>> 0;
+  state.eflags = ((flags & flagsAllowed(cpu)) | EFLAGS.ONE) >>> 0;
   // The new task may have interrupts open.
   cpu.endSlice();
+  // RF holds back a breakpoint on the new task's first instruction (SDM vol. 3B 17.3.1.1).
+  if ((flags & EFLAGS.RF) !== 0) cpu.resumeFlagUntil = cpu.completed + (cpu.chargedAhead > 0 ? 1 : 0);
   for (const [n, value] of next.registers.entries()) state.setGpr(n, value);
   // Segment registers hold the selectors even if loading one of them faults.
   for (const [n, segment] of SEGMENT_ORDER.entries()) unusable(cpu, segment, next.selectors[n] ?? 0);
@@ -157,7 +192,7 @@ function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
   state.setSystem(SYSTEM.DR7, state.system(SYSTEM.DR7) & ~0x155);
 }
 
-function loadSegments(cpu: Cpu, next: TaskState, flags: number, ext: number): void {
+function loadSegments(cpu: Cpu, next: TaskState, flags: number): void {
   const { state } = cpu;
   const [es, cs, ss, ds, fs, gs] = SEGMENT_ORDER.map((_, n) => next.selectors[n] ?? 0) as [
     number,
@@ -177,7 +212,7 @@ function loadSegments(cpu: Cpu, next: TaskState, flags: number, ext: number): vo
     return;
   }
   cpu.cpl = cs & SELECTOR.RPL;
-  loadCode(cpu, cs, ext);
+  loadCode(cpu, cs);
   fillSegment(cpu, SS, checkStackSegment(cpu, ss, cpu.cpl, VECTOR.TS));
   for (const [segment, value] of [
     [ES, es],
@@ -189,8 +224,8 @@ function loadSegments(cpu: Cpu, next: TaskState, flags: number, ext: number): vo
   }
 }
 
-function loadCode(cpu: Cpu, selector: number, ext: number): void {
-  const error = selectorError(selector) | ext;
+function loadCode(cpu: Cpu, selector: number): void {
+  const error = selectorError(selector);
   if (isNullSelector(selector)) cpu.raise(VECTOR.TS, error);
   const code = readDescriptor(cpu, selector, VECTOR.TS);
   const rpl = selector & SELECTOR.RPL;
@@ -203,10 +238,9 @@ function finish(cpu: Cpu, next: TaskState, request: TaskSwitch, layout: Layout):
   const { state } = cpu;
   cpu.updateContext();
   if (request.errorCode >= 0) {
-    const mask = (state.segmentAttributes(SS) & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
-    const pointer = ((state.gpr(4) - layout.size) & mask) >>> 0;
-    cpu.memory.write((state.segmentBase(SS) + pointer) >>> 0, layout.size, request.errorCode, cpu.dataAccess);
-    state.setGpr(4, ((state.gpr(4) & ~mask) | pointer) >>> 0);
+    const stack = new StackWalk(cpu);
+    stack.push(layout.size, request.errorCode);
+    stack.commit();
   }
   if (next.eip > state.segmentLimit(CS)) cpu.raiseGeneralProtection();
   if (next.trap) {

@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { descriptorHi, descriptorLo } from '../../../src/arch/descriptors.ts';
+import { VECTOR } from '../../../src/arch/exceptions.ts';
+import { DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
+import { VMEXIT } from '../../../src/arch/svm-exits.ts';
+import { VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { SYSTEM } from '../../../src/cpu/layout.ts';
+import { PLACE, SELECTOR, World } from '../svm/world.ts';
+
+/** Places in a 32-bit TSS. */
+const FIELD = { EIP: 0x20, FLAGS: 0x24, ESP: 0x38, ES: 0x48, CS: 0x4c, SS: 0x50, DS: 0x54 } as const;
+const TASK_GATE_HI = 0x8500;
+const TASK_CODE = PLACE.GUEST_CODE + 0x800;
+const UD2 = [0x0f, 0x0b];
+const JUMP_TO_TASK = [0xea, 0, 0, 0, 0, SELECTOR.SECOND_TSS, 0];
+const SMALL_STACK = 0x38;
+
+/** A world whose second task is ready to run, with an exception intercepted. */
+function worldWithTask(code: readonly number[], intercepted: number): World {
+  const world = new World((a) => a.raw(...code));
+  const { physical } = world.cpu;
+  world.load(TASK_CODE, (a) => a.vmmcall());
+  const set = (field: number, value: number): void => physical.write32(PLACE.SECOND_TSS + field, value);
+  set(FIELD.EIP, TASK_CODE);
+  set(FIELD.FLAGS, 2);
+  set(FIELD.ESP, PLACE.GUEST_STACK);
+  for (const field of [FIELD.ES, FIELD.SS, FIELD.DS]) set(field, SELECTOR.DATA);
+  set(FIELD.CS, SELECTOR.CODE);
+  world.write(VMCB.INTERCEPT_EXCEPTION, 1 << intercepted);
+  return world;
+}
+
+function setTaskGate(world: World, vector: number, selector: number = SELECTOR.SECOND_TSS): void {
+  world.cpu.physical.write32(PLACE.IDT + vector * 8, selector << 16);
+  world.cpu.physical.write32(PLACE.IDT + vector * 8 + 4, TASK_GATE_HI);
+}
+
+describe('faults in a task switch (SDM vol. 3A 6.13, 7.3)', () => {
+  it('have EXT when an exception began it', () => {
+    const beyond = worldWithTask(UD2, VECTOR.GP);
+    setTaskGate(beyond, VECTOR.UD, 0x100);
+    expect(beyond.run()).toMatchObject({
+      code: VMEXIT.EXCP + VECTOR.GP,
+      info1: 0x101,
+      rip: PLACE.GUEST_CODE,
+    });
+
+    const stack = worldWithTask(UD2, VECTOR.TS);
+    setTaskGate(stack, VECTOR.UD);
+    stack.cpu.physical.write32(PLACE.SECOND_TSS + FIELD.SS, SELECTOR.USER_DATA);
+    expect(stack.run()).toMatchObject({ code: VMEXIT.EXCP + VECTOR.TS, info1: 0x21 });
+  });
+
+  it('have none when an instruction began it', () => {
+    const world = worldWithTask(JUMP_TO_TASK, VECTOR.TS);
+    world.cpu.physical.write32(PLACE.SECOND_TSS + FIELD.SS, SELECTOR.USER_DATA);
+    expect(world.run()).toMatchObject({ code: VMEXIT.EXCP + VECTOR.TS, info1: 0x20 });
+  });
+
+  it('belong to the new task behind the commit point', () => {
+    const jump = worldWithTask(JUMP_TO_TASK, VECTOR.TS);
+    jump.cpu.physical.write32(PLACE.SECOND_TSS + FIELD.DS, 0x48 | 4);
+    expect(jump.run()).toMatchObject({ code: VMEXIT.EXCP + VECTOR.TS, info1: 0x4c, rip: TASK_CODE });
+
+    const gate = worldWithTask(UD2, VECTOR.TS);
+    setTaskGate(gate, VECTOR.UD);
+    gate.cpu.physical.write32(PLACE.SECOND_TSS + FIELD.CS, 0);
+    expect(gate.run()).toMatchObject({ code: VMEXIT.EXCP + VECTOR.TS, info1: 1, rip: TASK_CODE });
+  });
+
+  it('push the new EIP for a handler in the new task', () => {
+    const world = worldWithTask(JUMP_TO_TASK, VECTOR.MF);
+    world.cpu.physical.write32(PLACE.SECOND_TSS + FIELD.DS, 0x48 | 4);
+    expect(world.run()).toMatchObject({ code: VMEXIT.VMMCALL });
+    const top = world.read(VMCB_SAVE.RSP);
+    expect([world.word(top), world.word(top + 4)]).toEqual([0x4c, TASK_CODE]);
+  });
+
+  it('check the stack that the error code goes on', () => {
+    // mov ax,4Ch; mov ds,ax: no LDT
+    const world = worldWithTask([0x66, 0xb8, 0x4c, 0, 0x8e, 0xd8], VECTOR.SS);
+    const { physical } = world.cpu;
+    setTaskGate(world, VECTOR.GP);
+    physical.write32(PLACE.GDT + SMALL_STACK, descriptorLo(0, 0xfff, 0x493));
+    physical.write32(PLACE.GDT + SMALL_STACK + 4, descriptorHi(0, 0xfff, 0x493));
+    physical.write32(PLACE.SECOND_TSS + FIELD.SS, SMALL_STACK);
+    expect(world.run()).toMatchObject({ code: VMEXIT.EXCP + VECTOR.SS, info1: 1, rip: TASK_CODE });
+  });
+});
+
+it('RF of the new task holds back a breakpoint on its first instruction (SDM vol. 3B 17.3.1.1)', () => {
+  const run = (flags: number): number => {
+    const world = worldWithTask(JUMP_TO_TASK, VECTOR.DB);
+    world.cpu.physical.write32(PLACE.SECOND_TSS + FIELD.FLAGS, flags);
+    world.write(VMCB_SAVE.DR7, DR7_FIXED_ONE | DR7.G0);
+    world.cpu.state.setSystem(SYSTEM.DR0, TASK_CODE);
+    return world.run().code;
+  };
+  expect(run(2)).toBe(VMEXIT.EXCP + VECTOR.DB);
+  expect(run(2 | EFLAGS.RF)).toBe(VMEXIT.VMMCALL);
+});
