@@ -30,12 +30,12 @@ export class EmulationGuard extends Svm {
     throw EXIT;
   }
 
-  override interceptException(vector: number, errorCode: number, linear: number): void {
+  override exitForException(vector: number, errorCode: number, linear: number): boolean {
     this.faulted = true;
     this.#owner.exception.vector = vector;
     this.#owner.exception.errorCode = errorCode;
     this.#owner.exception.linear = linear;
-    throw EXIT;
+    return true;
   }
   override interceptSoftwareInterrupt(): void {
     this.#refuse();
@@ -63,7 +63,8 @@ export class EmulationGuard extends Svm {
   override interceptCacheInvalidation(): void {
     this.#refuse();
   }
-  override intercept(name: SimpleIntercept): void {
+  override exitForInstruction(name: SimpleIntercept): boolean {
     if (name !== 'PUSHF' && name !== 'POPF' && name !== 'PAUSE') this.#refuse();
+    return false;
   }
 }

@@ -31,7 +31,7 @@ export function raiseException(cpu: Cpu, vector: number, errorCode: number, inst
   cpu.delivered = true;
   cpu.state.eip = eip;
   try {
-    acceptException(cpu, vector, errorCode, eip);
+    if (!acceptException(cpu, vector, errorCode, eip)) return;
     deliver(cpu, exceptionEvent(vector, errorCode, eip));
   } catch (error) {
     if (!(error instanceof VmExit)) throw error;
@@ -49,11 +49,12 @@ export function deliverInterrupt(cpu: Cpu, event: Event): void {
   }
 }
 
-/** An exception is not intercepted, and leaves its traces: CR2 and RF. */
-function acceptException(cpu: Cpu, vector: number, errorCode: number, eip: number): void {
-  cpu.svm.interceptException(vector, errorCode, cpu.exception.linear, eip);
+/** An exception leaves its traces, CR2 and RF, unless it is intercepted: false then, with the host back. */
+function acceptException(cpu: Cpu, vector: number, errorCode: number, eip: number): boolean {
+  if (cpu.svm.exitForException(vector, errorCode, cpu.exception.linear, eip)) return false;
   if (vector === VECTOR.PF) cpu.state.setSystem(SYSTEM.CR2, cpu.exception.linear);
   if (isFault(vector)) cpu.state.systemFlags |= EFLAGS.RF;
+  return true;
 }
 
 /** Carries an event to its handler; a fault on the way becomes the next event. */
@@ -80,13 +81,13 @@ function attempt(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
  */
 function nextEvent(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
   const { vector, errorCode } = cpu.exception;
-  acceptException(cpu, vector, errorCode, faultEip);
+  if (!acceptException(cpu, vector, errorCode, faultEip)) return undefined;
   const isException = event.type === EVENT_TYPE.EXCEPTION;
   const combination = isException ? combineExceptions(event.vector, vector) : COMBINATION.SERIAL;
   if (combination === COMBINATION.SERIAL) return exceptionEvent(vector, errorCode, faultEip);
   if (combination === COMBINATION.DOUBLE_FAULT) {
-    cpu.svm.interceptException(VECTOR.DF, 0, 0, faultEip);
-    return exceptionEvent(VECTOR.DF, 0, faultEip);
+    const exits = cpu.svm.exitForException(VECTOR.DF, 0, 0, faultEip);
+    return exits ? undefined : exceptionEvent(VECTOR.DF, 0, faultEip);
   }
   cpu.svm.interceptShutdown(faultEip);
   cpu.svm.endDelivery();

@@ -5,7 +5,8 @@ import { VmExit } from '../guest-exception.ts';
 import { ExitInformation } from './exit-information.ts';
 import type { WorldSwitch } from './world-switch.ts';
 
-const EXIT = new VmExit();
+/** Thrown where an operation or a delivery must end with the #VMEXIT that just happened. */
+export const EXIT = new VmExit();
 
 /** The way out of a guest (APM vol. 2 15.6, 15.7): gathers what is reported, writes it and brings the host back. */
 export class GuestExit {
@@ -41,9 +42,14 @@ export class GuestExit {
   }
 
   /** #VMEXIT instead of the running instruction, with nRIP behind it (15.7.1). */
-  throwInstruction(exit: ExitInformation): never {
+  leaveInstruction(exit: ExitInformation): void {
     exit.nextRip = this.#cpu.nextEip;
-    this.throw(exit, this.#cpu.instructionEip);
+    this.leave(exit, this.#cpu.instructionEip);
+  }
+
+  throwInstruction(exit: ExitInformation): never {
+    this.leaveInstruction(exit);
+    throw EXIT;
   }
 
   /** VMRUN refused its VMCB: no guest state was loaded, and none is written back. */

@@ -26,21 +26,26 @@ function vmcbAddress(cpu: Cpu, instruction: Instruction): number {
   return address;
 }
 
+/** #VMEXIT if it is intercepted. All of these end their block, so that EIP alone says where to go on. */
+function exits(cpu: Cpu, name: SimpleIntercept): boolean {
+  if (!cpu.svm.exitForInstruction(name)) return false;
+  cpu.nextEip = cpu.state.eip;
+  return true;
+}
+
 /** What all of them check in front of their intercept (APM vol. 2 15.9). */
 function withVmcb(name: SimpleIntercept, work: (cpu: Cpu, vmcb: number) => void): Operation {
   return (cpu, instruction) => {
     checkUse(cpu);
     const vmcb = vmcbAddress(cpu, instruction);
-    cpu.svm.intercept(name);
-    work(cpu, vmcb);
+    if (!exits(cpu, name)) work(cpu, vmcb);
   };
 }
 
 function withoutVmcb(name: SimpleIntercept, work: Operation): Operation {
   return (cpu, instruction) => {
     checkUse(cpu);
-    cpu.svm.intercept(name);
-    work(cpu, instruction);
+    if (!exits(cpu, name)) work(cpu, instruction);
   };
 }
 
@@ -55,8 +60,7 @@ export const SVM_OPERATIONS: Readonly<Record<string, Operation>> = {
   vmsave: withVmcb('VMSAVE', (cpu, vmcb) => cpu.svm.vmsave(vmcb)),
   /** For anybody: the host alone says who may call it, and without its intercept there is no such instruction (15.18). */
   vmmcall: (cpu) => {
-    cpu.svm.intercept('VMMCALL');
-    cpu.raiseUndefined();
+    if (!exits(cpu, 'VMMCALL')) cpu.raiseUndefined();
   },
   stgi: withoutVmcb('STGI', (cpu) => {
     cpu.svm.gif = true;

@@ -10,7 +10,7 @@ import type { Instruction } from '../instruction.ts';
 import type { TaskSwitch } from '../segmentation/task-switch.ts';
 import type { GuestControls } from './controls.ts';
 import type { ExitInformation } from './exit-information.ts';
-import { GuestExit } from './guest-exit.ts';
+import { EXIT, GuestExit } from './guest-exit.ts';
 import { injectEvent } from './injection.ts';
 import { LoadSave } from './load-save.ts';
 import { msrIntercepted, portIntercepted } from './permission-maps.ts';
@@ -112,17 +112,12 @@ export class Svm {
 
   /**
    * An exception was raised and is about to be combined with what is in delivery (APM vol. 2 15.7.3). `eip` is what its
-   * frame would say, but for INT3, INTO and BOUND the instruction itself.
+   * frame would say, but for INT3, INTO and BOUND the instruction itself. True after a #VMEXIT.
    */
-  interceptException(
-    vector: number,
-    errorCode: number,
-    linear: number,
-    eip = this.#cpu.instructionEip,
-  ): void {
+  exitForException(vector: number, errorCode: number, linear: number, eip: number): boolean {
     // Vectors 2 and 9 have no intercept (15.12.3, 15.12.10).
     if (((this.#controls.exceptions >>> vector) & 1) === 0 || vector === VECTOR.NMI || vector === VECTOR.CSO)
-      return;
+      return false;
     const exit = this.#exits.begin(VMEXIT.EXCP + vector);
     const inDelivery = this.#exits.delivering !== undefined;
     if (errorCode >= 0) exit.info1 = errorCode;
@@ -134,7 +129,13 @@ export class Svm {
     }
     const byInstruction = vector === VECTOR.BP || vector === VECTOR.OF || vector === VECTOR.BR;
     if (byInstruction && !inDelivery) exit.nextRip = this.#cpu.nextEip;
-    this.#exits.throw(exit, eip);
+    this.#exits.leave(exit, eip);
+    return true;
+  }
+
+  /** The same for the instructions that raise an exception themselves. */
+  interceptException(vector: number, errorCode: number, linear: number): void {
+    if (this.exitForException(vector, errorCode, linear, this.#cpu.instructionEip)) throw EXIT;
   }
 
   /**
@@ -238,11 +239,18 @@ export class Svm {
 
   /** Instructions whose intercept is one bit and whose exit says no more: by the key of INTERCEPT1 or INTERCEPT2. */
   intercept(name: SimpleIntercept): void {
-    if (!this.inGuest) return;
+    if (name === 'MWAIT') this.#interceptArmedWait();
+    if (this.exitForInstruction(name)) throw EXIT;
+  }
+
+  /** As `intercept`, but without the cost of unwinding: true after a #VMEXIT, and then EIP is the host's. */
+  exitForInstruction(name: SimpleIntercept): boolean {
+    if (!this.inGuest) return false;
     const { first, second } = this.#controls;
     const { isSecond, bit, code } = SIMPLE_INTERCEPTS[name];
-    if (name === 'MWAIT') this.#interceptArmedWait();
-    if (((isSecond ? second : first) & bit) !== 0) this.#exits.throwInstruction(this.#exits.begin(code));
+    if (((isSecond ? second : first) & bit) === 0) return false;
+    this.#exits.leaveInstruction(this.#exits.begin(code));
+    return true;
   }
 
   /** The conditional intercept comes first, and only an MWAIT that would wait has it (APM vol. 2 15.9). */
