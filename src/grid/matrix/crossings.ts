@@ -16,14 +16,17 @@ const PAGE = 0x1000;
 const BASE = 0x4000_8000;
 
 // biome-ignore format: table
-/** Neighbours in this order: each of them is crossed into from the one before. */
+/**
+ * Neighbours in this order: each of them is crossed into from the one before. Accessed and dirty are set but for one
+ * page: whether a processor sets them on one side before it faults on the other is its own affair.
+ */
 const RUN: readonly { flags: EntryFlags; about: string; wide?: true }[] = [
-  { flags: 'P W U',    about: 'present' },     { flags: 'P U',      about: 'read-only' },
-  { flags: 'P W U',    about: 'present' },     { flags: 'P W',      about: 'supervisor' },
-  { flags: 'P W U A',  about: 'accessed' },    { flags: '',         about: 'absent' },
-  { flags: 'P',        about: 'supervisor-read-only' }, { flags: 'P W U', about: 'present' },
-  { flags: 'P W U NX', about: 'nx', wide: true },       { flags: 'P W U', about: 'present', wide: true },
-  { flags: 'P W U 51', about: 'reserved', wide: true }, { flags: 'P W U A D', about: 'dirty', wide: true },
+  { flags: 'P W U A D',    about: 'present' },   { flags: 'P U A D',   about: 'read-only' },
+  { flags: 'P W U A D',    about: 'present' },   { flags: 'P W A D',   about: 'supervisor' },
+  { flags: 'P W U',        about: 'untouched' }, { flags: '',          about: 'absent' },
+  { flags: 'P A D',        about: 'supervisor-read-only' }, { flags: 'P W U A D', about: 'present' },
+  { flags: 'P W U A D NX', about: 'nx', wide: true },       { flags: 'P W U A D', about: 'present', wide: true },
+  { flags: 'P W U A D 51', about: 'reserved', wide: true }, { flags: 'P W U A D', about: 'present', wide: true },
 ];
 
 // biome-ignore format: table
@@ -90,11 +93,11 @@ function crossingSpace(prefix: string, mode: PagingMode): CrossingSpace {
   const directory = `${prefix}.pd`;
   if (width === 4) {
     pages[table] = { entries4: entries };
-    pages[directory] = { entries4: { [BASE >>> 22]: { to: table, flags: 'P W U' } } };
+    pages[directory] = { entries4: { [BASE >>> 22]: { to: table, flags: 'P W U A' } } };
     return { state: { mode, root: directory, flags: [] }, pages, probes };
   }
   pages[table] = { entries8: entries };
-  pages[directory] = { entries8: { 0: { to: table, flags: 'P W U' } } };
+  pages[directory] = { entries8: { 0: { to: table, flags: 'P W U A' } } };
   pages[`${prefix}.pdpt`] = { entries8: { 1: { to: directory, flags: 'P' } } };
   return { state: { mode, root: `${prefix}.pdpt`, flags: [] }, pages, probes };
 }
