@@ -2,6 +2,7 @@ import { VECTOR } from '../arch/exceptions.ts';
 import { CR4, DR6, EFLAGS } from '../arch/registers.ts';
 import { EVENT_TYPE, type EventType } from '../arch/vmcb.ts';
 import type { Cpu } from './cpu.ts';
+import { noteDebugConditions } from './events/breakpoints.ts';
 import { deliverInterrupt, raiseException } from './events/exceptions.ts';
 import type { InterpreterExports } from './interpreter/core.ts';
 import { BUDGET, SYSTEM } from './layout.ts';
@@ -78,11 +79,11 @@ function takeEvents(cpu: Cpu): void {
 }
 
 function takeDebugTrap(cpu: Cpu): void {
-  const { state } = cpu;
-  state.setSystem(SYSTEM.DR6, (state.system(SYSTEM.DR6) & ~0xf) | cpu.pendingDebug);
+  const conditions = cpu.pendingDebug;
   cpu.pendingDebug = 0;
   cpu.halted = false;
-  raiseException(cpu, VECTOR.DB, -1, state.eip);
+  noteDebugConditions(cpu, conditions);
+  raiseException(cpu, VECTOR.DB, -1, cpu.state.eip);
 }
 
 function takeNmi(cpu: Cpu): void {
@@ -135,6 +136,6 @@ function takeInstructionBreakpoint(cpu: Cpu): void {
     if (enabled !== 0 && kind === 0 && state.system(SYSTEM.DR0 + n * 8) === linear) hit |= 1 << n;
   }
   if (hit === 0) return;
-  state.setSystem(SYSTEM.DR6, (state.system(SYSTEM.DR6) & ~0xf) | hit);
+  noteDebugConditions(cpu, hit);
   raiseException(cpu, VECTOR.DB, -1, state.eip);
 }

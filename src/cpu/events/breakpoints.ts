@@ -1,4 +1,4 @@
-import { CR4, DR7_LEN_SHIFT, DR7_LENGTHS, DR7_RW, DR7_RW_SHIFT } from '../../arch/registers.ts';
+import { CR4, DR7, DR7_LEN_SHIFT, DR7_LENGTHS, DR7_RW, DR7_RW_SHIFT } from '../../arch/registers.ts';
 import type { Cpu } from '../cpu.ts';
 import { SYSTEM } from '../layout.ts';
 
@@ -22,6 +22,16 @@ function meet(cpu: Cpu, start: number, size: number, kinds: readonly number[]): 
     cpu.pendingDebug |= 1 << n;
     cpu.endSlice();
   }
+}
+
+/** The breakpoints that DR6 reports are those of one exception; its other bits software clears (SDM vol. 3B 17.2.3). */
+const HITS = 0xf;
+
+/** #DB is about to be raised for these bits of DR6. GD is cleared so that its handler may use the registers (17.2.4). */
+export function noteDebugConditions(cpu: Cpu, conditions: number): void {
+  const { state } = cpu;
+  state.setSystem(SYSTEM.DR6, (state.system(SYSTEM.DR6) & ~HITS) | conditions);
+  state.setSystem(SYSTEM.DR7, state.system(SYSTEM.DR7) & ~DR7.GD);
 }
 
 const ON_READ = [DR7_RW.READ_WRITE];

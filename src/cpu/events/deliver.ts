@@ -7,7 +7,13 @@ import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, SYSTEM, TR } from '../layout.ts';
 import { segmentLinear } from '../segmentation/access.ts';
-import { Descriptor, isNullSelector, readDescriptor, selectorError } from '../segmentation/descriptor.ts';
+import {
+  Descriptor,
+  isNullSelector,
+  markDescriptorAccessed,
+  readDescriptor,
+  selectorError,
+} from '../segmentation/descriptor.ts';
 import { checkStackSegment, fillSegment, loadReal, unusable } from '../segmentation/load.ts';
 import { taskSwitch } from '../segmentation/task-switch.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
@@ -113,6 +119,8 @@ function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
   const frame = [state.eflags, state.selector(CS), event.returnEip];
   if (event.errorCode >= 0) frame.push(event.errorCode);
   const cpl = inner ? code.dpl : cpu.cpl;
+  // Writing the accessed bit may fault: before the first change.
+  markDescriptorAccessed(cpu, code);
   if (inner) enterInner(cpu, size, frame, code.dpl, fromV86);
   else pushSame(cpu, size, frame);
   const interrupt =
@@ -155,8 +163,8 @@ function enterInner(cpu: Cpu, size: 2 | 4, frame: readonly number[], dpl: number
   const top = (pointer & mask) >>> 0;
   const bottom = ((top - size * whole.length) & mask) >>> 0;
   writeInnerFrame(cpu, stack, selectorError(selector), top, mask, size, whole);
-  if (fromV86) for (const segment of [GS, FS, DS, ES]) unusable(cpu, segment, 0);
   fillSegment(cpu, SS, stack);
+  if (fromV86) for (const segment of [GS, FS, DS, ES]) unusable(cpu, segment, 0);
   state.setGpr(RSP, mask === 0xffff ? ((pointer & ~mask) | bottom) >>> 0 : bottom);
 }
 

@@ -5,7 +5,13 @@ import type { Cpu } from '../cpu.ts';
 import { innerStack, writeInnerFrame } from '../events/deliver.ts';
 import { CS, SS } from '../layout.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
-import { type Descriptor, isNullSelector, readDescriptor, selectorError } from './descriptor.ts';
+import {
+  type Descriptor,
+  isNullSelector,
+  markDescriptorAccessed,
+  readDescriptor,
+  selectorError,
+} from './descriptor.ts';
 import { checkStackSegment, dropInaccessibleSegments, fillSegment, loadReal } from './load.ts';
 import { taskSwitch } from './task-switch.ts';
 
@@ -152,6 +158,7 @@ function callInner(cpu: Cpu, gate: Descriptor, code: Descriptor, offset: number,
   const top = (pointer & mask) >>> 0;
   writeInnerFrame(cpu, stackSegment, selectorError(selector), top, mask, size, values);
   const bottom = ((top - size * values.length) & mask) >>> 0;
+  markDescriptorAccessed(cpu, code);
   fillSegment(cpu, SS, stackSegment);
   state.setGpr(RSP, mask === 0xffff ? ((pointer & ~mask) | bottom) >>> 0 : bottom);
   jumpToCode(cpu, code, offset, code.dpl);
@@ -208,6 +215,8 @@ export function returnOuter(
 ): void {
   const stack = checkStackSegment(cpu, stackSelector, level, VECTOR.GP);
   const { state } = cpu;
+  // Writing accessed bits may fault: both before the first change.
+  markDescriptorAccessed(cpu, code);
   fillSegment(cpu, SS, stack);
   const mask = (stack.attributes & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
   const base = size === 2 ? pointer & 0xffff : pointer;

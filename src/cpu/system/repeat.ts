@@ -55,12 +55,18 @@ function advance(
   return done;
 }
 
+/** The instruction is to go on later: EIP stays on it, and RF holds until it is over (SDM vol. 3B 17.3.1.1). */
+function interrupted(cpu: Cpu): void {
+  cpu.nextEip = cpu.instructionEip;
+  if ((cpu.state.systemFlags & EFLAGS.RF) !== 0) cpu.resumeFlagUntil = cpu.completed + 1;
+}
+
 function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOperation): void {
   let count = index(cpu.state, instruction, RCX);
   let quota = quotaOf(cpu, operation);
   while (count > 0) {
     if (quota <= 0) {
-      cpu.nextEip = cpu.instructionEip;
+      interrupted(cpu);
       return;
     }
     const done = advance(cpu, instruction, operation, count, quota);
@@ -92,5 +98,5 @@ function repeatComparing(cpu: Cpu, instruction: Instruction, operation: StringOp
     if (cpu.model.vendor === 'GenuineIntel') state.eflags = flags;
     throw error;
   }
-  cpu.nextEip = cpu.instructionEip;
+  interrupted(cpu);
 }

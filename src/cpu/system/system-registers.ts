@@ -1,6 +1,8 @@
-import { CR0, CR4, DR7, MSR } from '../../arch/registers.ts';
+import { VECTOR } from '../../arch/exceptions.ts';
+import { CR0, CR4, DR6, DR7, MSR } from '../../arch/registers.ts';
 import { RAX, RCX, RDX } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
+import { noteDebugConditions } from '../events/breakpoints.ts';
 import type { Instruction } from '../instruction.ts';
 import { LDTR, SYSTEM, TR } from '../layout.ts';
 import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
@@ -121,13 +123,11 @@ function debugRegister(cpu: Cpu, instruction: Instruction): number {
 const placeOf = (number: number): number =>
   number === 6 ? SYSTEM.DR6 : number === 7 ? SYSTEM.DR7 : SYSTEM.DR0 + number * 8;
 
-/** DR7.GD: any access is a fault that clears GD for its handler (SDM vol. 3B 17.2.4). */
+/** DR7.GD: any access is a fault (SDM vol. 3B 17.2.4). */
 function checkGeneralDetect(cpu: Cpu): void {
-  const dr7 = cpu.state.system(SYSTEM.DR7);
-  if ((dr7 & DR7.GD) === 0) return;
-  cpu.state.setSystem(SYSTEM.DR6, (cpu.state.system(SYSTEM.DR6) & ~0xf) | 0x2000);
-  cpu.state.setSystem(SYSTEM.DR7, dr7 & ~DR7.GD);
-  cpu.raise(1);
+  if ((cpu.state.system(SYSTEM.DR7) & DR7.GD) === 0) return;
+  noteDebugConditions(cpu, DR6.BD);
+  cpu.raise(VECTOR.DB);
 }
 
 const storeDebugRegister: Operation = (cpu, instruction) => {
