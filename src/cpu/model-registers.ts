@@ -1,4 +1,4 @@
-import { APIC_BASE, MISC_ENABLE, MSR, PAT_RESET, VM_CR } from '../arch/msrs.ts';
+import { APIC_BASE, MEMORY_TYPE, MISC_ENABLE, MSR, PAT_RESET, VM_CR } from '../arch/msrs.ts';
 import { EFER } from '../arch/registers.ts';
 import type { Cpu } from './cpu.ts';
 import { loadEfer } from './system/control-registers.ts';
@@ -21,6 +21,9 @@ const APIC_BASE_DEFINED = APIC_BASE.BASE | APIC_BASE.ENABLE | APIC_BASE.BSP;
 const BANKS = 4;
 const VARIABLE_RANGES = 8;
 const FIXED_MTRRS = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
+
+const isRangeBase = (index: number): boolean =>
+  index >= MSR.MTRR_PHYS_BASE0 && index < MSR.MTRR_PHYS_BASE0 + VARIABLE_RANGES * 2 && (index & 1) === 0;
 
 /** The processor's model-specific registers, as its model has them (SDM vol. 4, APM vol. 2 appendix A). */
 export class ModelRegisters {
@@ -104,7 +107,8 @@ export class ModelRegisters {
     if (register.constant) return;
     if ((lo & ~register.allowedLo) !== 0 || (hi & ~register.allowedHi) !== 0)
       this.#cpu.raiseGeneralProtection();
-    if (index === MSR.PAT) this.#checkMemoryTypes(lo, hi);
+    if (index === MSR.PAT) this.#checkPat(lo, hi);
+    if (index === MSR.MTRR_DEF_TYPE || isRangeBase(index)) this.#checkMtrrType(lo & 0xff);
     register.lo = lo >>> 0;
     register.hi = hi >>> 0;
   }
@@ -165,7 +169,11 @@ export class ModelRegisters {
   /** SDM vol. 3A 11.11: eight variable ranges, the fixed ones, write-combining. */
   #memoryTypes(): void {
     this.#registers.set(MSR.MTRR_CAP, { lo: 0x500 | VARIABLE_RANGES, hi: 0, allowedLo: 0, allowedHi: 0 });
-    for (let n = 0; n < VARIABLE_RANGES * 2; n++) this.#plain(MSR.MTRR_PHYS_BASE0 + n);
+    const addressHi = 2 ** (this.#cpu.model.maxPhysicalAddressBits - 32) - 1;
+    for (let n = 0; n < VARIABLE_RANGES * 2; n += 2) {
+      this.#register(MSR.MTRR_PHYS_BASE0 + n, 0, 0, 0xffff_f0ff, addressHi);
+      this.#register(MSR.MTRR_PHYS_MASK0 + n, 0, 0, 0xffff_f800, addressHi);
+    }
     for (const index of FIXED_MTRRS) this.#plain(index, 0x0606_0606, 0x0606_0606);
     this.#register(MSR.MTRR_DEF_TYPE, 0xc06, 0, 0xcff, 0);
   }
@@ -227,12 +235,17 @@ export class ModelRegisters {
   }
 
   /** Each of the eight PAT fields must be a memory type (SDM vol. 3A 11.12.2). */
-  #checkMemoryTypes(lo: number, hi: number): void {
+  #checkPat(lo: number, hi: number): void {
     for (const half of [lo, hi]) {
       for (let shift = 0; shift < 32; shift += 8) {
         const type = (half >>> shift) & 0xff;
-        if (type > 7 || type === 2 || type === 3) this.#cpu.raiseGeneralProtection();
+        if (type !== MEMORY_TYPE.UC_MINUS) this.#checkMtrrType(type);
       }
     }
+  }
+
+  /** The types that an MTRR may have (SDM vol. 3A table 11-8). */
+  #checkMtrrType(type: number): void {
+    if (type > MEMORY_TYPE.WB || type === 2 || type === 3) this.#cpu.raiseGeneralProtection();
   }
 }

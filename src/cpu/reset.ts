@@ -34,6 +34,8 @@ export function reset(cpu: Cpu): void {
   cpu.nmiBlocked = false;
   cpu.pendingDebug = 0;
   cpu.shadowAt = -1;
+  cpu.resumeFlagUntil = -1;
+  cpu.monitor.disarm();
   cpu.msrs.reset();
   cpu.svm.reset();
   cpu.paging.tlb.flushEverything();

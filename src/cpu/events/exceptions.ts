@@ -23,8 +23,8 @@ const exceptionEvent = (vector: number, errorCode: number, eip: number): Event =
 });
 
 /**
- * Raises an exception at `instructionEip` and carries it to its handler: #VMEXIT if it is intercepted, a double fault or shutdown
- * if its delivery fails. Afterwards EIP is where to go on. For a #PF the address is in `cpu.exception.linear`.
+ * Raises an exception at `instructionEip` and carries it to its handler: #VMEXIT if it is intercepted, a double fault
+ * or shutdown if its delivery fails. Afterwards EIP is where to go on. For a #PF the address is in `cpu.exception.linear`.
  */
 export function raiseException(cpu: Cpu, vector: number, errorCode: number, instructionEip: number): void {
   const eip = cpu.exception.takeEip(instructionEip);

@@ -81,4 +81,17 @@ describe('WRMSR', () => {
     expect(write(0xfed0_0900, 0xffff)).toBeUndefined();
     expect([apic.baseLo, apic.baseHi]).toEqual([0xfed0_0900, 0xffff]);
   });
+
+  it('refuses reserved bits and types of MTRRs (SDM vol. 3A 11.11.2)', () => {
+    const faults = (index: number, lo: number, hi = 0): boolean =>
+      caught(run(WRMSR, 'pentium4', [lo, index, hi]))?.vector === VECTOR.GP;
+    expect(faults(MSR.MTRR_PHYS_BASE0, 0xfff0_0006, 0xf)).toBe(false);
+    expect(faults(MSR.MTRR_PHYS_BASE0, 0xfff0_0106)).toBe(true);
+    expect(faults(MSR.MTRR_PHYS_BASE0, 0xfff0_0002)).toBe(true);
+    expect(faults(MSR.MTRR_PHYS_BASE0 + 14, 6, 0x10)).toBe(true);
+    expect(faults(MSR.MTRR_PHYS_MASK0, 0xfff0_0800, 0xf)).toBe(false);
+    expect(faults(MSR.MTRR_PHYS_MASK0, 0xfff0_0400)).toBe(true);
+    expect(faults(MSR.MTRR_DEF_TYPE, 0xc06)).toBe(false);
+    expect(faults(MSR.MTRR_DEF_TYPE, 0xc07)).toBe(true);
+  });
 });
