@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { Hpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { Cpu } from '../../src/cpu/cpu.ts';
+import { ecx, edi } from '../../src/guest/assembler.ts';
 import { applyInitialState } from '../../src/machine/initial-registers.ts';
 import { realState } from '../../src/machine/loaders/initial-state.ts';
+import { bareCpu } from '../cpu/bare.ts';
 
 describe('decoded code', () => {
   it('is not taken for code at the same IP of another real-mode segment', () => {
@@ -15,5 +17,21 @@ describe('decoded code', () => {
     applyInitialState(cpu, realState(0x1000, 0, {}));
     cpu.run(cpu.now + 40);
     expect([cpu.state.gpr(0), cpu.state.gpr(3)]).toEqual([10, 10]);
+  });
+});
+
+describe('a repeated string instruction', () => {
+  it('outside RAM ends after a few elements, so that it cannot keep the processor for minutes', () => {
+    const cpu = bareCpu((a) => {
+      a.mov(ecx, 0xffff_ffff);
+      a.mov(edi, 0x8000_0000);
+      a.rep();
+      a.stosd();
+    });
+    cpu.run(cpu.now + 102);
+    const stored = 0xffff_ffff - cpu.state.gpr(1);
+    expect(stored).toBeGreaterThanOrEqual(100);
+    expect(stored).toBeLessThanOrEqual(1600);
+    expect(cpu.state.gpr(7)).toBe((0x8000_0000 + stored * 4) >>> 0);
   });
 });

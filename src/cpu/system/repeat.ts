@@ -4,6 +4,9 @@ import type { Cpu } from '../cpu.ts';
 import type { Instruction } from '../instruction.ts';
 import { index } from './string-runs.ts';
 
+/** Elements that an instruction does one by one before it lets interrupts in. */
+const SINGLE_ELEMENTS = 4;
+
 /** A string operation on elements of one size. */
 export interface StringOperation {
   /** Does one element: accesses first, then registers. */
@@ -61,6 +64,16 @@ function interrupted(cpu: Cpu): void {
   if ((cpu.state.systemFlags & EFLAGS.RF) !== 0) cpu.resumeFlagUntil = cpu.completed + 1;
 }
 
+/**
+ * What is left behind `done` elements. A single one was slow, as outside RAM, and costs much: a guest that moves 4 GiB of
+ * nothing must not keep the program from its budget and its deadline.
+ */
+function quotaLeft(cpu: Cpu, operation: StringOperation, quota: number, done: number): number {
+  // A device that was accessed may want attention before the next element.
+  if (cpu.sliceEndRequested) return 0;
+  return quota - (done === 1 ? operation.quota / SINGLE_ELEMENTS : done);
+}
+
 function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOperation): void {
   let count = index(cpu.state, instruction, RCX);
   let quota = quotaOf(cpu, operation);
@@ -71,8 +84,7 @@ function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOpe
     }
     const done = advance(cpu, instruction, operation, count, quota);
     count -= done;
-    // A device that was accessed may want attention before the next element.
-    quota = cpu.sliceEndRequested ? 0 : quota - done;
+    quota = quotaLeft(cpu, operation, quota, done);
   }
 }
 
@@ -91,7 +103,7 @@ function repeatComparing(cpu: Cpu, instruction: Instruction, operation: StringOp
       const done = advance(cpu, instruction, operation, count, quota);
       count -= done;
       if (count === 0 || state.zeroFlag !== instruction.rep) return;
-      quota = cpu.sliceEndRequested ? 0 : quota - done;
+      quota = quotaLeft(cpu, operation, quota, done);
       if (quota <= 0) break;
     }
   } catch (error) {
