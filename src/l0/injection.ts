@@ -36,7 +36,10 @@ export function prepareEvents(vcpu: Vcpu): void {
 }
 
 function inject(vcpu: Vcpu, event: number, errorCode: number): void {
-  vcpu.state.vmcb.write64(VMCB.EVENTINJ, event, errorCode);
+  const { vmcb, guestMode } = vcpu.state;
+  vmcb.write64(VMCB.EVENTINJ, event, errorCode);
+  // INT n, INT3 and INTO push it (APM vol. 2 15.20). Only L1 injects those; what L2 began itself runs once more.
+  if (guestMode) vmcb.write64(VMCB.NRIP, vcpu.nested.read12(VMCB.NRIP), vcpu.nested.readHigh12(VMCB.NRIP));
   vcpu.injected = event;
   vcpu.halted = false;
   const { trace } = vcpu.vm;
