@@ -1,0 +1,84 @@
+/** A hostile guest as a virtual machine of L0, and what can be observed of both. */
+import { gpa, hpa } from '../../src/arch/address.ts';
+import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
+import { HOST_BOOT } from '../../src/guest/host-boot.ts';
+import { setInitialState } from '../../src/l0/vcpu-registers.ts';
+import { protectedState } from '../../src/machine/loaders/initial-state.ts';
+import { GuestFailure, HostedMachine } from '../../src/vmm/hosted-machine.ts';
+import { hashWords } from './bare.ts';
+import { STACK, START } from './guest.ts';
+
+export interface HostedOptions {
+  readonly model?: string;
+  readonly check?: boolean;
+  readonly start?: number;
+  readonly memoryBytes: number;
+  readonly shadowPageLimit?: number;
+}
+
+const CANARY = 0x5a;
+/** Host memory that is nobody's: above the boot code's tables, below L0's pages. */
+const NOBODYS = { from: HOST_BOOT.END, to: 0x10_0000 };
+
+export function hostedWith(memory: Uint8Array, options: HostedOptions): HostedMachine {
+  const model = parseCpuModel('current-amd');
+  const machine = new HostedMachine({
+    model,
+    ...(options.model !== undefined && { guestModel: parseCpuModel(options.model) }),
+    memoryBytes: options.memoryBytes,
+    check: options.check === true,
+    ...(options.shadowPageLimit !== undefined && { shadowPageLimit: options.shadowPageLimit }),
+  });
+  machine.cpu.physical.u8.fill(CANARY, NOBODYS.from, NOBODYS.to);
+  machine.write(gpa(0), memory);
+  setInitialState(machine.vcpu, protectedState(options.start ?? START, { ESP: STACK }, 8, 16, hpa(0)));
+  return machine;
+}
+
+/** What L0 may say when it gives up on a guest: each is something that only a hostile guest does. */
+const GUESTS_OWN_FAULT = [
+  /^L0 cannot go on: the delivery of an event at RIP [0-9a-f]+h accesses [0-9a-f]+h, which is no memory\.$/,
+  // A stack in the page table that maps the stack, or the IDT.
+  /^L0 cannot go on: the guest made \d+ exits at RIP [0-9a-f]+h without retiring one\.$/,
+];
+
+/** Runs a guest that may do what it likes, and says how it ended; whatever is not the guest's fault is thrown. */
+export function runHosted(machine: HostedMachine, ticks: number): string {
+  try {
+    return machine.run(ticks).kind;
+  } catch (error) {
+    if (error instanceof GuestFailure && GUESTS_OWN_FAULT.some((known) => known.test(error.message)))
+      return error.message;
+    throw error;
+  }
+}
+
+/** First byte outside the VM that changed: of memory that is nobody's, or of the host's boot code; -1 for none. */
+export function trespass(machine: HostedMachine, hostBefore: Uint8Array): number {
+  const { u8 } = machine.cpu.physical;
+  for (let at = 0; at < NOBODYS.from; at++) if (u8[at] !== hostBefore[at]) return at;
+  for (let at = NOBODYS.from; at < NOBODYS.to; at++) if (u8[at] !== CANARY) return at;
+  return -1;
+}
+
+/** The host's own memory, before the guest runs. */
+export const hostMemory = (machine: HostedMachine): Uint8Array =>
+  machine.cpu.physical.u8.slice(0, NOBODYS.from);
+
+export function hostedFingerprint(machine: HostedMachine, memoryBytes: number): string {
+  const { vcpu, cpu } = machine;
+  const { state } = vcpu;
+  const memory = machine.read(gpa(0), memoryBytes);
+  return [
+    cpu.retired,
+    state.rip,
+    state.rflags,
+    state.cr0,
+    state.cr3,
+    state.cr4,
+    state.guestMode,
+    hashWords(state.gpr),
+    hashWords(new Uint32Array(memory.buffer)),
+    JSON.stringify(machine.statistics),
+  ].join(' ');
+}
