@@ -2,7 +2,9 @@
  * Writes of CR0, CR3, CR4 and EFER on the guest's behalf: the checks of the instructions, the PDPTE loads, what the shadow MMU
  * must hear, and the values with which the processor really runs the guest.
  */
+import type { Hpa } from '../arch/address.ts';
 import type { CpuModel } from '../arch/cpu-models.ts';
+import { MSR, VM_CR } from '../arch/msrs.ts';
 import { PDPTE_COUNT, pdpteIsValid } from '../arch/paging/pae.ts';
 import { CR0, CR0_DEFINED, CR3, CR4, EFER } from '../arch/registers.ts';
 import { CLEAN, VMCB_SAVE } from '../arch/vmcb.ts';
@@ -19,7 +21,7 @@ const CR4_FLUSHES = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
 /** Which feature a bit of CR4 comes with (SDM vol. 3A 2.5, APM vol. 2 3.1.3). */
 const CR4_FEATURES: readonly (readonly [bit: number, feature: string])[] = [
   [CR4.VME, 'vme'], [CR4.PVI, 'vme'], [CR4.TSD, 'tsc'], [CR4.DE, 'de'], [CR4.PSE, 'pse'], [CR4.PAE, 'pae'],
-  [CR4.MCE, 'mce'], [CR4.PGE, 'pge'], [CR4.PCE, 'pge'], [CR4.OSFXSR, 'fxsr'], [CR4.OSXMMEXCPT, 'sse'],
+  [CR4.MCE, 'mce'], [CR4.PGE, 'pge'], [CR4.OSFXSR, 'fxsr'], [CR4.OSXMMEXCPT, 'sse'],
   [CR4.UMIP, 'umip'], [CR4.SMEP, 'smep'], [CR4.SMAP, 'smap'],
 ];
 
@@ -29,13 +31,18 @@ const EFER_FEATURES: readonly (readonly [bit: number, feature: string])[] = [
   [EFER.SCE, 'syscall'], [EFER.NXE, 'nx'], [EFER.SVME, 'svm'], [EFER.FFXSR, 'fxsr_opt'],
 ];
 
+/** RDPMC and CR4.PCE came together, with MMX or with the P6 (SDM vol. 2B RDPMC). */
+const hasPerformanceCounters = (model: CpuModel): boolean =>
+  model.features.has('mmx') || model.features.has('cmov');
+
 const bitsOf = (model: CpuModel, table: readonly (readonly [number, string])[]): number => {
   const features: ReadonlySet<string> = model.features;
   return table.reduce((bits, [bit, feature]) => (features.has(feature) ? bits | bit : bits), 0);
 };
 
 /** Bits of CR4 and EFER that a CPU model lets software set. */
-export const cr4Writable = (model: CpuModel): number => bitsOf(model, CR4_FEATURES);
+export const cr4Writable = (model: CpuModel): number =>
+  bitsOf(model, CR4_FEATURES) | (hasPerformanceCounters(model) ? CR4.PCE : 0);
 export const eferWritable = (model: CpuModel): number => bitsOf(model, EFER_FEATURES);
 
 const pagingIsPae = (cr0: number, cr4: number, efer: number): boolean =>
@@ -92,6 +99,8 @@ export function writeCr4(vcpu: Vcpu, value: number): boolean {
 export function writeEfer(vcpu: Vcpu, lo: number, hi: number): boolean {
   const { state } = vcpu;
   if (hi !== 0 || (lo & ~(vcpu.vm.eferWritable | EFER.LMA)) !== 0) return false;
+  // VM_CR.SVMDIS makes SVME reserved (APM vol. 2 15.30.1).
+  if ((lo & EFER.SVME) !== 0 && ((vcpu.msrs.read(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0) return false;
   const efer = ((lo & ~EFER.LMA) | (state.efer & EFER.LMA)) >>> 0;
   state.efer = efer;
   vcpu.mmu.reconfigure();
@@ -110,7 +119,8 @@ export function loadPdptes(vcpu: Vcpu, cr3: number): boolean {
   const loaded = vcpu.pdpteScratch;
   const at = vcpu.vm.slots.hostAddress(table);
   const { u32 } = vcpu.hardware.memory;
-  for (let i = 0; i < 2 * PDPTE_COUNT; i += 1) loaded[i] = at < 0 ? 0xffff_ffff : u32[(at >>> 2) + i];
+  for (let i = 0; i < 2 * PDPTE_COUNT; i += 1)
+    loaded[i] = at < 0 ? vcpu.vm.mmio.read((table + 4 * i) as Hpa, 4) : u32[(at >>> 2) + i];
   for (let i = 0; i < PDPTE_COUNT; i += 1) {
     if (!pdpteIsValid(format, loaded[2 * i], loaded[2 * i + 1])) return false;
   }

@@ -101,6 +101,11 @@ export interface Hardware {
    * in `stgi`. Returns false, at once, when no timer is armed, so that nothing could ever end the wait.
    */
   hlt(): boolean;
+  /**
+   * L0 itself runs for `ticks` ticks of virtual time. What L0 does in TypeScript retires no instruction, but a guest must not
+   * be able to stop the clock by exiting for ever: L0 counts one tick per exit and per instruction that it emulates.
+   */
+  elapse(ticks: number): void;
   /** Virtual time: retired instructions plus halted time, in ticks (see src/machine/clock.ts). The unscaled TSC. */
   rdtsc(): Halves;
 

@@ -29,6 +29,8 @@ const AMD_PLAIN = [
   MSR.SYSCFG, MSR.HWCR, MSR.NB_CFG, MSR.DE_CFG, MSR.LS_CFG, MSR.DC_CFG, MSR.IC_CFG, MSR.BU_CFG, MSR.DEBUGCTL,
   MSR.TOP_MEM, MSR.TOP_MEM2, MSR.INT_PENDING_MSG,
 ] as const;
+const PENTIUM_PLAIN = [MSR.P5_MC_ADDR, MSR.P5_MC_TYPE, MSR.P5_CESR, MSR.P5_CTR0, MSR.P5_CTR1] as const;
+const P6_PLAIN = [MSR.PERFCTR0, MSR.PERFCTR1, MSR.EVNTSEL0, MSR.EVNTSEL1] as const;
 
 export class MsrFile {
   readonly #registers = new Map<number, Register>();
@@ -46,7 +48,7 @@ export class MsrFile {
     }
     if (model.family >= 6) this.#constant(MSR.PATCH_LEVEL);
     if (model.vendor === 'AuthenticAMD') this.#amd();
-    else if (model.family >= 6) this.#intel();
+    else this.#intel(model.family);
   }
 
   /** Null: there is no such register. */
@@ -94,7 +96,11 @@ export class MsrFile {
     for (let n = 0; n < MACHINE_CHECK_BANKS * 4; n += 1) this.#plain(MSR.MC0_CTL + n);
   }
 
-  #intel(): void {
+  /** SDM vol. 4 2.20, 2.21; counters count nothing. */
+  #intel(family: number): void {
+    if (family === 5) for (const index of PENTIUM_PLAIN) this.#plain(index);
+    if (family === 6) for (const index of P6_PLAIN) this.#plain(index);
+    if (family < 6) return;
     this.#constant(MSR.PLATFORM_ID);
     this.#constant(MSR.UCODE_WRITE);
     this.#plain(MSR.EBL_CR_POWERON);

@@ -26,9 +26,6 @@ import { HALTED, KICKED, SHUTDOWN, type VcpuExit } from './vcpu-exit.ts';
 import { resetVcpu } from './vcpu-registers.ts';
 import type { Vm } from './vm.ts';
 
-/** Exits in a row without a retired guest instruction after which the guest is taken to be stuck. */
-const MOST_IDLE_EXITS = 100_000;
-
 export class Vcpu {
   readonly vm: Vm;
   /** Initial APIC ID. */
@@ -56,8 +53,6 @@ export class Vcpu {
   /** Set by whoever finds that user space must decide. */
   exit: VcpuExit | null = null;
   #kicked = false;
-  #idleExits = 0;
-  #lastTime = -1;
 
   /** Use `Vm.createVcpu`. */
   constructor(vm: Vm, index: number) {
@@ -149,23 +144,7 @@ export class Vcpu {
     }
     this.injected = NO_EVENT;
     vmcb.write64(VMCB.EVENTINJ, NO_EVENT, 0);
-    this.#noteProgress();
-  }
-
-  /** A guest that exits for ever without retiring an instruction would hang the host program. */
-  #noteProgress(): void {
-    this.#idleExits += 1;
-    if (this.#idleExits % 1024 !== 0) return;
-    const { lo, hi } = this.hardware.rdtsc();
-    const now = hi * 0x1_0000_0000 + lo;
-    if (now !== this.#lastTime) {
-      this.#lastTime = now;
-      this.#idleExits = 0;
-    } else if (this.#idleExits >= MOST_IDLE_EXITS) {
-      this.fail(
-        `the guest made ${this.#idleExits} exits at RIP ${this.state.rip.toString(16)}h without retiring one`,
-      );
-    }
+    hardware.elapse(1);
   }
 
   /** HLT: time passes until an interrupt. False if `run` must return or look again. */

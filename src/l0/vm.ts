@@ -63,7 +63,7 @@ export class Vm {
     this.eferWritable = eferWritable(this.model);
     this.formats = new GuestFormats(pagingFeaturesOf(this.model, false));
     const { hardware, pages } = hypervisor;
-    this.tables = new ShadowTables(hardware.memory, pages, this.slots, limit, this.statistics.mmu);
+    this.tables = new ShadowTables(hardware.memory, pages, this.slots, this.mmio, limit, this.statistics.mmu);
     this.checker = options.check === true ? new ShadowChecker() : null;
     this.#trace = options.trace ?? null;
     this.tables.trace = this.#trace;

@@ -173,6 +173,9 @@ export class FakeHardware implements Hardware {
   hlt(): boolean {
     return false;
   }
+  elapse(ticks: number): void {
+    this.#time += ticks;
+  }
   rdtsc(): Halves {
     this.#time += 1;
     return { lo: this.#time, hi: 0 };

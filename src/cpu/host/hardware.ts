@@ -198,6 +198,11 @@ export class CpuHardware<Emulator> {
     if (cpu.environment.interrupts.pending) cpu.environment.interrupts.acknowledge();
   }
 
+  /** The host's own code takes time that no retired instruction counts. */
+  elapse(ticks: number): void {
+    this.#cpu.idleTicks += ticks;
+  }
+
   rdtsc(): { lo: number; hi: number } {
     const now = Math.floor(this.#cpu.now);
     return { lo: now % 0x1_0000_0000, hi: Math.floor(now / 0x1_0000_0000) };

@@ -44,6 +44,10 @@ export function cr0Operand(vcpu: Vcpu): number {
   return (kept | (source & LMSW_BITS)) >>> 0;
 }
 
+/** Whether the intercepted write of CR0 is LMSW. */
+export const isLmsw = (vcpu: Vcpu): boolean =>
+  movRegister(vcpu) === UNKNOWN && readInstruction(vcpu)?.opcode === GROUP_7;
+
 export function handleCr0Write(vcpu: Vcpu): void {
   const value = cr0Operand(vcpu);
   if (value >= 0) finish(vcpu, writeCr0(vcpu, value));

@@ -1,6 +1,6 @@
 /** Exits of single instructions that need no room of their own. */
 import { cpuid } from '../../arch/cpuid.ts';
-import { APIC_BASE } from '../../arch/msrs.ts';
+import { APIC_BASE, MSR } from '../../arch/msrs.ts';
 import { CR0, GPR } from '../../arch/registers.ts';
 import { CLEAN, EVENT, EVENT_TYPE, TASK_SWITCH_HI, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import type { TaskSwitchRequest } from '../hardware.ts';
@@ -35,8 +35,20 @@ export const handleNothing = (vcpu: Vcpu): void => vcpu.skipInstruction();
 /** Instructions that the VM's CPU does not have. */
 export const handleUndefined = (vcpu: Vcpu): void => vcpu.raiseUndefined();
 
-/** RDPMC: there are no performance counters behind the indices (SDM vol. 2B RDPMC). */
-export const handleRdpmc = (vcpu: Vcpu): void => vcpu.raiseGeneralProtection();
+/** RDPMC: the counters are MSRs that count nothing, AMD's four (APM vol. 2 13.2.1) or Intel's two (SDM vol. 2B RDPMC). */
+export function handleRdpmc(vcpu: Vcpu): void {
+  const { state, vm, msrs } = vcpu;
+  const amd = vm.model.vendor === 'AuthenticAMD';
+  const number = state.register(GPR.ECX);
+  const value = number < (amd ? 4 : 2) ? msrs.read((amd ? MSR.K7_PERFCTR0 : MSR.PERFCTR0) + number) : null;
+  if (value === null) {
+    vcpu.raiseGeneralProtection();
+    return;
+  }
+  state.setRegister(GPR.EAX, value.lo);
+  state.setRegister(GPR.EDX, value.hi);
+  vcpu.skipInstruction();
+}
 
 /**
  * Physical interrupts, NMI, SMI and INIT are the host's: STGI has let it handle them. An open interrupt window needs nothing

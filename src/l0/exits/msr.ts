@@ -1,6 +1,6 @@
 /** RDMSR and WRMSR (APM vol. 2 15.11): registers with effects here, the rest in the vCPU's MsrFile. */
-import { MSR } from '../../arch/msrs.ts';
-import { GPR } from '../../arch/registers.ts';
+import { APIC_BASE, MSR, VM_CR } from '../../arch/msrs.ts';
+import { EFER, GPR } from '../../arch/registers.ts';
 import { CLEAN, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { writeEfer } from '../control-registers.ts';
 import type { Halves } from '../hardware.ts';
@@ -52,11 +52,13 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
       return true;
     case MSR.APIC_BASE: {
       const { apic } = vm.environment;
-      if (apic === undefined) return false;
+      if (apic === undefined || !isApicBase(vcpu, lo, hi)) return false;
       apic.baseLo = lo;
       apic.baseHi = hi;
       return true;
     }
+    case MSR.VM_CR:
+      return writeVmCr(vcpu, lo, hi);
     case MSR.TSC_AUX:
       if (!vcpu.msrs.write(index, lo, hi)) return false;
       // RDTSCP is not intercepted and reads the processor's own.
@@ -70,6 +72,22 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
   state.vmcb.write64(field, lo, hi);
   hardware.vmload(state.vmcb.address);
   return true;
+}
+
+/** Bits 7:0, 9 and those from MAXPHYADDR on are reserved, bit 10 without x2APIC (SDM vol. 3A 10.4.4). */
+function isApicBase(vcpu: Vcpu, lo: number, hi: number): boolean {
+  const { maxPhysicalAddressBits } = vcpu.vm.model;
+  const defined = APIC_BASE.BSP | APIC_BASE.ENABLE | APIC_BASE.BASE;
+  return (lo & ~defined) === 0 && hi < 2 ** (maxPhysicalAddressBits - 32);
+}
+
+/** VM_CR: LOCK freezes itself and SVMDIS, which cannot be set under EFER.SVME (APM vol. 2 15.30.1). */
+function writeVmCr(vcpu: Vcpu, lo: number, hi: number): boolean {
+  const before = vcpu.msrs.read(MSR.VM_CR);
+  if (before === null) return false;
+  if ((lo & VM_CR.SVMDIS) !== 0 && (vcpu.state.efer & EFER.SVME) !== 0) return false;
+  const frozen = (before.lo & VM_CR.LOCK) !== 0 ? VM_CR.LOCK | VM_CR.SVMDIS : 0;
+  return vcpu.msrs.write(MSR.VM_CR, ((lo & ~frozen) | (before.lo & frozen)) >>> 0, hi);
 }
 
 /** The TSC as the guest would read it now: TSC_OFFSET of the VMCB that runs covers all levels. */

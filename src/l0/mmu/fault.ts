@@ -64,7 +64,7 @@ export class FaultHandler {
     this.#tables = tables;
     this.#context = context;
     this.#roots = roots;
-    this.#guestTables = new GuestTables(tables.memory, tables.slots);
+    this.#guestTables = new GuestTables(tables.memory, tables.slots, tables.mmio);
   }
 
   /**

@@ -2,10 +2,10 @@
 import type { Hpa } from '../../arch/address.ts';
 import { ENTRY, type PagingFormat } from '../../arch/paging/format.ts';
 import { type EntryMemory, UPDATE, type Update } from '../../arch/paging/walker.ts';
+import type { MmioBus } from '../../cpu/physical-memory.ts';
 import type { HostMemory } from '../hardware.ts';
 import type { MemorySlots } from '../memslots.ts';
 
-const FLOATING = 0xffff_ffff;
 const PAGE = 4096;
 
 /** EntryMemory over a VM's slots. */
@@ -13,24 +13,26 @@ export class GuestTables implements EntryMemory {
   lo = 0;
   hi = 0;
   /**
-   * An entry read since this was cleared lies in no slot. Such reads find the bus floating, all ones, as on the bare
-   * machine, but a table there can be neither protected nor shadowed.
+   * An entry read since this was cleared lies in no slot: it was read from a device or from nothing, as the bare machine would
+   * do, but a table there can be neither protected nor shadowed.
    */
   unbacked = false;
   readonly #memory: HostMemory;
   readonly #slots: MemorySlots;
+  readonly #mmio: MmioBus;
 
-  constructor(memory: HostMemory, slots: MemorySlots) {
+  constructor(memory: HostMemory, slots: MemorySlots, mmio: MmioBus) {
     this.#memory = memory;
     this.#slots = slots;
+    this.#mmio = mmio;
   }
 
   readEntry(address: number, size: 4 | 8): boolean {
     const at = this.#slots.hostAddress(address);
     if (at < 0) {
       this.unbacked = true;
-      this.lo = FLOATING;
-      this.hi = size === 8 ? FLOATING : 0;
+      this.lo = this.#mmio.read(address as Hpa, 4);
+      this.hi = size === 8 ? this.#mmio.read((address + 4) as Hpa, 4) : 0;
       return true;
     }
     const word = at >>> 2;
@@ -41,8 +43,11 @@ export class GuestTables implements EntryMemory {
 
   updateEntry(address: number, _size: 4 | 8, _lo: number, _hi: number, newLo: number): Update {
     const slot = this.#slots.find(Math.floor(address / PAGE));
+    if (slot === undefined || slot.readOnly) {
+      this.#mmio.write(address as Hpa, 4, newLo);
+      return UPDATE.READ_ONLY;
+    }
     // The guest does not run while L0 walks, so the entry is what the walk read.
-    if (slot === undefined || slot.readOnly) return UPDATE.READ_ONLY;
     const at = this.#slots.hostAddress(address);
     this.#memory.u32[at >>> 2] = newLo;
     this.#memory.written(at as Hpa, 4);

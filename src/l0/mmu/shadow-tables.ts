@@ -4,6 +4,7 @@
  * flush happens with the next VMRUN of every ASID (asid.ts), before any guest instruction.
  */
 import type { Gfn } from '../../arch/address.ts';
+import type { MmioBus } from '../../cpu/physical-memory.ts';
 import type { HostMemory } from '../hardware.ts';
 import { FRAMES_PER_LARGE_PAGE, type MemorySlot, type MemorySlots } from '../memslots.ts';
 import type { HostPages } from '../pages.ts';
@@ -18,6 +19,8 @@ const HASH_BUCKETS = 4096;
 export class ShadowTables {
   readonly memory: HostMemory;
   readonly slots: MemorySlots;
+  /** What is behind guest frames in no slot. */
+  readonly mmio: MmioBus;
   readonly pool: ShadowPagePool;
   readonly statistics: MmuStatistics;
   trace: TraceSink | null = null;
@@ -34,11 +37,13 @@ export class ShadowTables {
     memory: HostMemory,
     hostPages: HostPages,
     slots: MemorySlots,
+    mmio: MmioBus,
     limit: number,
     statistics: MmuStatistics,
   ) {
     this.memory = memory;
     this.slots = slots;
+    this.mmio = mmio;
     this.statistics = statistics;
     this.#words = memory.u32;
     this.pool = new ShadowPagePool(memory, hostPages, limit);

@@ -10,7 +10,7 @@ export function interceptEvents(vcpu: Vcpu): void {
   const { events, nested, vm } = vcpu;
   if (events.nestedVector >= 0) {
     const address = events.nestedVector === VECTOR.PF ? events.nestedAddress : 0;
-    exitToL1(vcpu, VMEXIT.EXCP + events.nestedVector, events.nestedErrorCode, 0, address);
+    exitToL1(vcpu, VMEXIT.EXCP + events.nestedVector, events.nestedErrorCode, address);
   } else if (events.tripleFault) {
     if ((nested.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.SHUTDOWN) === 0) return;
     events.tripleFault = false;

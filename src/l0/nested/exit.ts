@@ -53,6 +53,8 @@ class Vmcb12Writer {
   }
 }
 const VMCB_SIZE_USED = 0x700;
+/** The count and 15 bytes behind it. */
+const INSTRUCTION_BYTES = 16;
 
 /** VMRUN on an illegal VMCB: VMEXIT_INVALID, nothing else is stored (APM vol. 2 15.5.1). */
 export function reportInvalid(vcpu: Vcpu): void {
@@ -63,13 +65,40 @@ export function reportInvalid(vcpu: Vcpu): void {
   vmcb12.finish(vcpu);
 }
 
-/** The exit that L1 is to see. `code` is the low half of EXITCODE, signed. */
-export function exitToL1(vcpu: Vcpu, code: number, info1 = 0, info1Hi = 0, info2 = 0, info2Hi = 0): void {
+/** An exit that L0 found to be L1's. `code` is the low half of EXITCODE, signed. Next rIP and instruction bytes are not known. */
+export function exitToL1(vcpu: Vcpu, code: number, info1 = 0, info2 = 0): void {
+  leaveL2(vcpu, code, info1, 0, info2, 0, false);
+}
+
+/** The exit that the processor just made, handed on as it is but for the code. */
+export function reflectExit(vcpu: Vcpu, code: number): void {
+  const { vmcb } = vcpu.state;
+  leaveL2(
+    vcpu,
+    code,
+    vmcb.read(VMCB.EXITINFO1),
+    vmcb.readHigh(VMCB.EXITINFO1),
+    vmcb.read(VMCB.EXITINFO2),
+    vmcb.readHigh(VMCB.EXITINFO2),
+    true,
+  );
+}
+
+function leaveL2(
+  vcpu: Vcpu,
+  code: number,
+  info1: number,
+  info1Hi: number,
+  info2: number,
+  info2Hi: number,
+  decoded: boolean,
+): void {
   const { trace } = vcpu.vm;
   if (trace !== null) trace.nestedExit(code, info1, info2);
   vcpu.statistics.nestedExits += 1;
   const vmcb12 = new Vmcb12Writer(vcpu);
   saveL2(vcpu, vmcb12);
+  saveInstruction(vcpu, vmcb12, decoded);
   vmcb12.write64(VMCB.EXITCODE, code >>> 0, code < 0 ? FLOATING_HI : 0);
   vmcb12.write64(VMCB.EXITINFO1, info1, info1Hi);
   vmcb12.write64(VMCB.EXITINFO2, info2, info2Hi);
@@ -78,21 +107,8 @@ export function exitToL1(vcpu: Vcpu, code: number, info1 = 0, info1Hi = 0, info2
   if (vcpu.mmu.checker !== null) vcpu.mmu.checker.check(vcpu.mmu, 'nested exit');
 }
 
-/** The exit that the processor just made, handed on as it is. */
-export function reflectExit(vcpu: Vcpu): void {
-  const { vmcb } = vcpu.state;
-  exitToL1(
-    vcpu,
-    vmcb.read(VMCB.EXITCODE) | 0,
-    vmcb.read(VMCB.EXITINFO1),
-    vmcb.readHigh(VMCB.EXITINFO1),
-    vmcb.read(VMCB.EXITINFO2),
-    vmcb.readHigh(VMCB.EXITINFO2),
-  );
-}
-
 function saveL2(vcpu: Vcpu, vmcb12: Vmcb12Writer): void {
-  const { state, vm } = vcpu;
+  const { state } = vcpu;
   const { vmcb } = state;
   saveEventInDelivery(vcpu, vmcb12);
   for (const offset of SAVED_64) vmcb12.write64(offset, vmcb.read(offset), vmcb.readHigh(offset));
@@ -109,12 +125,16 @@ function saveL2(vcpu: Vcpu, vmcb12: Vmcb12Writer): void {
   saveVirtualInterrupt(vcpu, vmcb12);
   // The processor clears EVENTINJ when it has taken the event.
   vmcb12.write64(VMCB.EVENTINJ, 0, 0);
-  const { features } = vm.model;
-  if (features.has('nrip_save')) vmcb12.write64(VMCB.NRIP, vmcb.read(VMCB.NRIP), vmcb.readHigh(VMCB.NRIP));
-  if (features.has('decodeassists')) {
-    for (let i = 0; i < 16; i += 4) {
-      vmcb12.write(VMCB.INSTRUCTION_COUNT + i, vmcb.read(VMCB.INSTRUCTION_COUNT + i));
-    }
+}
+
+/** What the processor told of the intercepted instruction, as far as L1's CPU has it; zero where there is none. */
+function saveInstruction(vcpu: Vcpu, vmcb12: Vmcb12Writer, decoded: boolean): void {
+  const { vmcb } = vcpu.state;
+  const { features } = vcpu.vm.model;
+  if (features.has('nrip_save')) vmcb12.write64(VMCB.NRIP, decoded ? vmcb.read(VMCB.NRIP) : 0, 0);
+  if (!features.has('decodeassists')) return;
+  for (let i = 0; i < INSTRUCTION_BYTES; i += 4) {
+    vmcb12.write(VMCB.INSTRUCTION_COUNT + i, decoded ? vmcb.read(VMCB.INSTRUCTION_COUNT + i) : 0);
   }
 }
 
@@ -152,7 +172,6 @@ function restoreL1(vcpu: Vcpu): void {
   events.clear();
   events.interceptedByL1 = 0;
   intercepts.interruptWindow = false;
-  state.vmcb = vmcb01;
   state.guestMode = false;
   state.efer = l1.efer;
   state.cr0 = l1.cr0;
@@ -162,9 +181,13 @@ function restoreL1(vcpu: Vcpu): void {
   state.gpr[RAX * 2 + 1] = vmcb01.readHigh(VMCB_SAVE.RAX);
   state.gpr[RSP * 2] = vmcb01.read(VMCB_SAVE.RSP);
   state.gpr[RSP * 2 + 1] = vmcb01.readHigh(VMCB_SAVE.RSP);
+  // CR2 and DR6 are not among what VMRUN saves of its host: L1 finds L2's (APM vol. 2 15.5.1).
+  vmcb01.write64(VMCB_SAVE.CR2, state.vmcb.read(VMCB_SAVE.CR2), 0);
+  vmcb01.write64(VMCB_SAVE.DR6, state.vmcb.read(VMCB_SAVE.DR6), 0);
   // Breakpoints of the host are off after #VMEXIT (APM vol. 2 15.6).
   vmcb01.write64(VMCB_SAVE.DR7, DR7_FIXED_ONE, 0);
-  vmcb01.dirty(CLEAN.DRX);
+  vmcb01.dirty(CLEAN.DRX | CLEAN.CR2);
+  state.vmcb = vmcb01;
   vcpu.gif = false;
   vcpu.halted = false;
   applyControlRegisters(vcpu);

@@ -2,9 +2,9 @@
 import { CR0, CR0_DEFINED, GPR } from '../../arch/registers.ts';
 import { isExceptionExit, VMEXIT } from '../../arch/svm-exits.ts';
 import { INTERCEPT1, IOIO, IOIO_PORT_SHIFT, msrpmBit, VMCB } from '../../arch/vmcb.ts';
-import { cr0Operand } from '../exits/control.ts';
+import { cr0Operand, isLmsw } from '../exits/control.ts';
 import type { Vcpu } from '../vcpu.ts';
-import { exitToL1, reflectExit } from './exit.ts';
+import { reflectExit } from './exit.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const PAGE_FAULT = VMEXIT.EXCP + 14;
@@ -14,7 +14,7 @@ export function reflectIfWanted(vcpu: Vcpu): boolean {
   const code = vcpu.state.vmcb.read(VMCB.EXITCODE) | 0;
   if (code === VMEXIT.CR0_WRITE || code === VMEXIT.CR0_SEL_WRITE) return reflectCr0Write(vcpu, code);
   if (!isWanted(vcpu, code)) return false;
-  reflectExit(vcpu);
+  reflectExit(vcpu, code);
   return true;
 }
 
@@ -47,27 +47,21 @@ const hasBit = (word: number, bit: number): boolean => ((word >>> bit) & 1) !== 
 
 /**
  * L0 sees every write of CR0 while L2's value is not in force, and so must tell itself whether the write is one that L1's
- * selective intercept means: of a bit other than TS and MP, by MOV or LMSW (APM vol. 2 15.9).
+ * selective intercept means: by MOV, of a bit other than TS and MP, or any LMSW (APM vol. 2 15.9).
  */
 function reflectCr0Write(vcpu: Vcpu, code: number): boolean {
   const { nested, state } = vcpu;
   if (isIntercepted(nested.interceptWords, VMEXIT.CR0_WRITE)) {
-    exitWithCode(vcpu, code === VMEXIT.CR0_SEL_WRITE ? VMEXIT.CR0_WRITE : code);
+    reflectExit(vcpu, VMEXIT.CR0_WRITE);
     return true;
   }
   if ((nested.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.CR0_SEL_WRITE) === 0) return false;
-  const value = cr0Operand(vcpu);
-  // On a fault the exception goes its way and the instruction comes again.
-  if (value < 0) return true;
-  const changed = (value ^ state.cr0) & CR0_DEFINED & ~(CR0.TS | CR0.MP | CR0.ET);
-  if (changed === 0) return false;
-  exitWithCode(vcpu, VMEXIT.CR0_SEL_WRITE);
+  if (code === VMEXIT.CR0_WRITE && !isLmsw(vcpu)) {
+    const changed = (cr0Operand(vcpu) ^ state.cr0) & CR0_DEFINED & ~(CR0.TS | CR0.MP | CR0.ET);
+    if (changed === 0) return false;
+  }
+  reflectExit(vcpu, VMEXIT.CR0_SEL_WRITE);
   return true;
-}
-
-function exitWithCode(vcpu: Vcpu, code: number): void {
-  const { vmcb } = vcpu.state;
-  exitToL1(vcpu, code, vmcb.read(VMCB.EXITINFO1), vmcb.readHigh(VMCB.EXITINFO1));
 }
 
 /** A byte of one of L1's permission maps; where no memory is, all ones. */

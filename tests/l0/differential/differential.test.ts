@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { gpa, hpa } from '../../../src/arch/address.ts';
+import { cpuModelNamed } from '../../../src/arch/cpu-models.ts';
+import { VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { Hypervisor } from '../../../src/l0/hypervisor.ts';
+import { setInitialState } from '../../../src/l0/vcpu-registers.ts';
+import { applyInitialState } from '../../../src/machine/initial-registers.ts';
+import { protectedState } from '../../../src/machine/loaders/initial-state.ts';
+import { Machine } from '../../../src/machine/machine.ts';
+import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
+import { buildProgram, CODE, LOG, LOG_RECORD, MEMORY, type Paging, VMCB_COPY, VMCB_LOG } from './program.ts';
+
+const MODEL = cpuModelNamed('current-amd')!;
+const GUEST_MODEL = Hypervisor.prototype.guestModel.call(null as never, MODEL);
+const START = protectedState(CODE, {}, 0x08, 0x10, hpa(0));
+const LIMIT = 3_000_000;
+
+/** mulberry32 */
+function randomFrom(seed: number): (below: number) => number {
+  let state = seed | 0;
+  return (below) => {
+    state = (state + 0x6d2b_79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+interface Outcome {
+  readonly end: string;
+  readonly memory: Uint8Array;
+}
+
+function runBare(image: Uint8Array<ArrayBuffer>): Outcome {
+  const machine = new Machine({ model: GUEST_MODEL, memoryBytes: MEMORY });
+  machine.cpu.physical.load(hpa(0), image);
+  applyInitialState(machine.cpu, START);
+  const { kind } = machine.run(LIMIT);
+  return { end: kind, memory: machine.cpu.physical.u8.slice(0, MEMORY) };
+}
+
+function runHosted(image: Uint8Array<ArrayBuffer>): Outcome {
+  const machine = new HostedMachine({ model: MODEL, memoryBytes: MEMORY, check: true });
+  machine.write(gpa(0), image);
+  setInitialState(machine.vcpu, START);
+  const { kind } = machine.run(LIMIT);
+  return { end: kind, memory: machine.read(gpa(0), MEMORY) };
+}
+
+/** Fields of the VMCB that a #VMEXIT writes and that mean something: the rest may differ between processors. */
+const COMPARED: readonly number[] = [
+  VMCB.INTERRUPT_STATE,
+  VMCB.EXITCODE,
+  VMCB.EXITCODE + 4,
+  VMCB.EXITINFO1,
+  VMCB.EXITINFO1 + 4,
+  VMCB.EXITINFO2,
+  VMCB.EXITINFO2 + 4,
+  VMCB.EXITINTINFO,
+  VMCB.EXITINTINFO + 4,
+  VMCB.EVENTINJ,
+  VMCB.NRIP,
+  ...Array.from({ length: (VMCB_SAVE.CR2 + 8 - VMCB_SAVE.ES) / 4 }, (_, i) => VMCB_SAVE.ES + 4 * i),
+];
+
+const word = (memory: Uint8Array, at: number): number =>
+  (memory[at] | (memory[at + 1] << 8) | (memory[at + 2] << 16) | (memory[at + 3] << 24)) >>> 0;
+
+/** Names the first log record, VMCB or data word that differs; undefined if the runs agree. */
+function firstDifference(bare: Outcome, hosted: Outcome): string | undefined {
+  for (let at = LOG; at < VMCB_LOG; at += 4) {
+    const [a, b] = [word(bare.memory, at), word(hosted.memory, at)];
+    if (a !== b)
+      return `log record ${Math.floor((at - LOG) / LOG_RECORD)}, word ${((at - LOG) % LOG_RECORD) / 4}: ${a.toString(16)} bare, ${b.toString(16)} hosted`;
+  }
+  for (let copy = VMCB_LOG; copy < VMCB_LOG + 64 * VMCB_COPY; copy += VMCB_COPY) {
+    for (const offset of COMPARED) {
+      const [a, b] = [word(bare.memory, copy + offset), word(hosted.memory, copy + offset)];
+      if (a !== b)
+        return `VMCB ${(copy - VMCB_LOG) / VMCB_COPY}, offset ${offset.toString(16)}: ${a.toString(16)} bare, ${b.toString(16)} hosted (exit ${word(bare.memory, copy + VMCB.EXITCODE).toString(16)}, ${word(hosted.memory, copy + VMCB.EXITCODE).toString(16)})`;
+    }
+  }
+  if (bare.end !== hosted.end) return `ends with ${bare.end} bare, ${hosted.end} hosted`;
+  if (bare.end === 'limit') return undefined;
+  for (let at = 0xa000; at < LOG; at += 4) {
+    const [a, b] = [word(bare.memory, at), word(hosted.memory, at)];
+    if (a !== b) return `memory at ${at.toString(16)}: ${a.toString(16)} bare, ${b.toString(16)} hosted`;
+  }
+  return undefined;
+}
+
+const MODES: readonly Paging[] = ['off', '2-level', 'pse', 'pae'];
+const SEEDS = Number(process.env.UMBRA_DIFFERENTIAL ?? 6);
+const FIRST = Number(process.env.UMBRA_SEED ?? 1);
+
+describe('a guest cannot tell L0 from the bare processor', () => {
+  for (const l1 of MODES) {
+    for (const l2 of [undefined, ...MODES]) {
+      it(`with ${l1} paging${l2 === undefined ? '' : ` and an L2 with ${l2}`}`, { timeout: 120_000 }, () => {
+        for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
+          const image = buildProgram({ l1, ...(l2 && { l2 }), slots: 60, random: randomFrom(seed) });
+          const difference = firstDifference(runBare(image), runHosted(image));
+          expect(difference && `seed ${seed}: ${difference}`).toBeUndefined();
+        }
+      });
+    }
+  }
+});
