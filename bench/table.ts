@@ -32,12 +32,12 @@ const peerColumns = (engine: EngineName, title: string): Column[] => [
   { title: `${title} s`, width: 10, text: (result) => seconds(result.engines[engine]?.seconds) },
   { title: 'CPU s', width: 8, text: (result) => seconds(result.engines[engine]?.cpuSeconds) },
   { title: 'M/s', width: 8, text: (result) => mips(result.engines[engine]?.mips) },
-  { title: 'ratio', width: 8, text: (result) => ratio(result.ratios[engine]?.byClock) },
-  { title: 'by CPU', width: 8, text: (result) => ratio(result.ratios[engine]?.byCpuTime) },
+  { title: 'ratio', width: 9, text: (result) => ratio(result.ratios[engine]?.byClock) },
+  { title: 'by CPU', width: 9, text: (result) => ratio(result.ratios[engine]?.byCpuTime) },
 ];
 
 const ratio = (value: number | undefined): string =>
-  value === undefined ? BLANK : `${value.toPrecision(3)}x`;
+  value === undefined ? BLANK : `${value >= 0.1 ? value.toFixed(2) : value.toPrecision(2)}x`;
 
 /** The table's lines. Results come one by one, so widths are fixed. */
 export class Table {
