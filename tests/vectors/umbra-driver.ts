@@ -194,12 +194,22 @@ export class UmbraDriver implements VectorDriver {
   run(steps: number): VectorFault | null {
     const { cpu } = this;
     for (let step = 0; step < steps && this.#fault === null; step++) {
-      cpu.run(cpu.now + 1);
+      do cpu.run(cpu.now + 1);
+      while (this.#isInterruptedRepeat());
       // A trap is taken before what would run next, which is then the handler's HLT.
       if (cpu.pendingDebug !== 0) cpu.run(cpu.now + 1);
       if (cpu.cpl === 0) this.#fault = this.#delivered();
     }
     return this.#fault;
+  }
+
+  /** A repeated string instruction ended early, to let interrupts in; for a vector it is one step. */
+  #isInterruptedRepeat(): boolean {
+    const { cpu } = this;
+    const { instruction, state } = cpu;
+    const goesOn =
+      cpu.nextEip === cpu.instructionEip && state.eip === cpu.instructionEip && cpu.pendingDebug === 0;
+    return goesOn && (instruction.rep || instruction.repne);
   }
 
   #delivered(): VectorFault {
