@@ -61,7 +61,8 @@ it(
       const options = { memoryBytes: NESTED_MEMORY, start: L1_START, check: seed % 3 === 0 };
       const machine = hostedWith(garbage(new Random(seed)), options);
       const host = hostMemory(machine);
-      runHosted(machine, 3000);
+      // Ticks, of which each exit costs one.
+      runHosted(machine, 9000);
       expect([seed, trespass(machine, host)]).toEqual([seed, -1]);
       logs.push(exitLog(machine.read(gpa(0), NESTED_MEMORY)));
     }
