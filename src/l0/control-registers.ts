@@ -3,7 +3,6 @@
  * must hear, and the values with which the processor really runs the guest.
  */
 import type { Hpa } from '../arch/address.ts';
-import type { CpuModel } from '../arch/cpu-models.ts';
 import { MSR, VM_CR } from '../arch/msrs.ts';
 import { PDPTE_COUNT, pdpteIsValid } from '../arch/paging/pae.ts';
 import { CR0, CR0_DEFINED, CR3, CR4, EFER } from '../arch/registers.ts';
@@ -16,34 +15,6 @@ const CR0_LOADS_PDPTES = CR0.PG | CR0.CD | CR0.NW;
 const CR4_LOADS_PDPTES = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
 /** A change of these invalidates all translations (SDM vol. 3A 4.10.4.1, APM vol. 2 5.5.3). */
 const CR4_FLUSHES = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
-
-// biome-ignore format: table
-/** Which feature a bit of CR4 comes with (SDM vol. 3A 2.5, APM vol. 2 3.1.3). */
-const CR4_FEATURES: readonly (readonly [bit: number, feature: string])[] = [
-  [CR4.VME, 'vme'], [CR4.PVI, 'vme'], [CR4.TSD, 'tsc'], [CR4.DE, 'de'], [CR4.PSE, 'pse'], [CR4.PAE, 'pae'],
-  [CR4.MCE, 'mce'], [CR4.PGE, 'pge'], [CR4.OSFXSR, 'fxsr'], [CR4.OSXMMEXCPT, 'sse'],
-  [CR4.UMIP, 'umip'], [CR4.SMEP, 'smep'], [CR4.SMAP, 'smap'],
-];
-
-// biome-ignore format: table
-/** The same for EFER (APM vol. 2 3.1.7). LMA is read-only, and LME needs long mode, which is not offered. */
-const EFER_FEATURES: readonly (readonly [bit: number, feature: string])[] = [
-  [EFER.SCE, 'syscall'], [EFER.NXE, 'nx'], [EFER.SVME, 'svm'], [EFER.FFXSR, 'fxsr_opt'],
-];
-
-/** RDPMC and CR4.PCE came together, with MMX or with the P6 (SDM vol. 2B RDPMC). */
-const hasPerformanceCounters = (model: CpuModel): boolean =>
-  model.features.has('mmx') || model.features.has('cmov');
-
-const bitsOf = (model: CpuModel, table: readonly (readonly [number, string])[]): number => {
-  const features: ReadonlySet<string> = model.features;
-  return table.reduce((bits, [bit, feature]) => (features.has(feature) ? bits | bit : bits), 0);
-};
-
-/** Bits of CR4 and EFER that a CPU model lets software set. */
-export const cr4Writable = (model: CpuModel): number =>
-  bitsOf(model, CR4_FEATURES) | (hasPerformanceCounters(model) ? CR4.PCE : 0);
-export const eferWritable = (model: CpuModel): number => bitsOf(model, EFER_FEATURES);
 
 const pagingIsPae = (cr0: number, cr4: number, efer: number): boolean =>
   (cr0 & CR0.PG) !== 0 && (cr4 & CR4.PAE) !== 0 && (efer & EFER.LMA) === 0;
@@ -100,7 +71,7 @@ export function writeEfer(vcpu: Vcpu, lo: number, hi: number): boolean {
   const { state } = vcpu;
   if (hi !== 0 || (lo & ~(vcpu.vm.eferWritable | EFER.LMA)) !== 0) return false;
   // VM_CR.SVMDIS makes SVME reserved (APM vol. 2 15.30.1).
-  if ((lo & EFER.SVME) !== 0 && ((vcpu.msrs.read(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0) return false;
+  if ((lo & EFER.SVME) !== 0 && ((vcpu.msrs.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0) return false;
   const efer = ((lo & ~EFER.LMA) | (state.efer & EFER.LMA)) >>> 0;
   state.efer = efer;
   vcpu.mmu.reconfigure();

@@ -82,8 +82,12 @@ export class Emulation implements EmulatorBus {
     hardware.vmsave(state.vmcb.address);
     const start = state.rip;
     let done = this.#step();
-    for (let i = 1; done && state.rip === start && events.empty && i < MOST_ITERATIONS; i += 1)
+    let again = 0;
+    while (done && state.rip === start && events.empty && again < MOST_ITERATIONS) {
       done = this.#step();
+      again += 1;
+    }
+    hardware.elapse(again);
     hardware.vmload(state.vmcb.address);
     state.vmcb.dirty(EMULATION_DIRTIES);
     return done;

@@ -7,6 +7,7 @@ import { VECTOR } from '../arch/exceptions.ts';
 import { MSR } from '../arch/msrs.ts';
 import { DR6, EFLAGS } from '../arch/registers.ts';
 import { CLEAN, EVENT, EVENT_TYPE, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
+import { RegisterFile } from '../cpu/register-file.ts';
 import { collectCr0 } from './control-registers.ts';
 import { Emulation } from './emulation.ts';
 import { EventQueue, NO_EVENT } from './events.ts';
@@ -16,7 +17,6 @@ import { GuestState } from './guest-state.ts';
 import type { Hardware } from './hardware.ts';
 import { prepareEvents } from './injection.ts';
 import { Mmu } from './mmu/mmu.ts';
-import { MsrFile } from './msr-file.ts';
 import { Nested } from './nested/nested.ts';
 import type { Statistics } from './statistics.ts';
 import { AsidContext } from './svm/asid.ts';
@@ -36,7 +36,7 @@ export class Vcpu {
   readonly mmu: Mmu;
   readonly events = new EventQueue();
   readonly intercepts = new Intercepts();
-  readonly msrs: MsrFile;
+  readonly msrs: RegisterFile;
   readonly emulation: Emulation;
   /** L1's VMCB, and all about the guests that L1 runs. */
   readonly vmcb01: Vmcb;
@@ -68,7 +68,7 @@ export class Vcpu {
     this.state = new GuestState(this.vmcb01);
     this.mmu = new Mmu(vm.tables, pages, vm.formats, this.state);
     this.mmu.checker = vm.checker;
-    this.msrs = new MsrFile(vm.model);
+    this.msrs = new RegisterFile(vm.model);
     this.emulation = new Emulation(this);
     this.nested = new Nested(this);
     resetVcpu(this);
@@ -250,8 +250,8 @@ export class Vcpu {
     const { hardware } = this;
     hardware.vmload(this.state.vmcb.address);
     for (const n of DEBUG_ADDRESSES) hardware.writeDr(n, this.debugAddresses[n]);
-    const aux = this.msrs.read(MSR.TSC_AUX);
-    if (aux !== null) hardware.wrmsr(MSR.TSC_AUX, aux.lo, aux.hi);
+    const aux = this.msrs.get(MSR.TSC_AUX);
+    if (aux !== undefined) hardware.wrmsr(MSR.TSC_AUX, aux.lo, aux.hi);
   }
 
   saveUnswitched(): void {

@@ -1,10 +1,10 @@
 /** A virtual machine: its CPU model, memory slots, devices and shadow tables. */
 import { type Gpa, type Hpa, PAGE_SIZE } from '../arch/address.ts';
 import { type CpuModel, pagingFeaturesOf } from '../arch/cpu-models.ts';
+import { cr4Writable, eferWritable } from '../arch/writable-bits.ts';
 import { type Environment, NO_ENVIRONMENT } from '../cpu/environment.ts';
 import { type MmioBus, NO_MMIO } from '../cpu/physical-memory.ts';
 import { ShadowChecker } from './check.ts';
-import { cr4Writable, eferWritable } from './control-registers.ts';
 import type { HostRange } from './hardware.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { type MemorySlot, MemorySlots } from './memslots.ts';

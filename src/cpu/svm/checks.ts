@@ -14,8 +14,8 @@ import {
   VMCB,
   VMCB_SAVE,
 } from '../../arch/vmcb.ts';
+import { cr4Writable, eferWritable } from '../../arch/writable-bits.ts';
 import type { Cpu } from '../cpu.ts';
-import { cr4Allowed, eferAllowed } from '../system/control-registers.ts';
 import type { PdpteLoader } from './pdptes.ts';
 import type { VmcbPage } from './vmcb-page.ts';
 
@@ -34,8 +34,8 @@ export class ConsistencyChecks {
 
   constructor(cpu: Cpu, pdptes: PdpteLoader) {
     this.#pdptes = pdptes;
-    this.#cr4Reserved = ~cr4Allowed(cpu);
-    this.#eferReserved = ~eferAllowed(cpu);
+    this.#cr4Reserved = ~cr4Writable(cpu.model);
+    this.#eferReserved = ~eferWritable(cpu.model);
     this.#asidCount = cpu.model.asidCount;
     this.#addressLimit = 2 ** cpu.model.maxPhysicalAddressBits;
     this.#flushByAsid = cpu.hasFeature('flushbyasid');

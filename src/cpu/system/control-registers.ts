@@ -2,26 +2,9 @@ import { pagingFeaturesOf } from '../../arch/cpu-models.ts';
 import { MSR, VM_CR } from '../../arch/msrs.ts';
 import { paeFormat, pdpteIsValid } from '../../arch/paging/pae.ts';
 import { CR0, CR0_DEFINED, CR3, CR4, EFER } from '../../arch/registers.ts';
+import { cr4Writable, eferWritable } from '../../arch/writable-bits.ts';
 import type { Cpu } from '../cpu.ts';
 import { SYSTEM } from '../layout.ts';
-
-/** Which feature lets software set which bit of CR4; other bits are reserved (SDM vol. 3A 2.5). */
-// biome-ignore format: table
-const CR4_FEATURES: readonly (readonly [bit: number, feature: string])[] = [
-  [CR4.VME | CR4.PVI, 'vme'], [CR4.TSD, 'tsc'], [CR4.DE, 'de'], [CR4.PSE, 'pse'], [CR4.PAE, 'pae'], [CR4.MCE, 'mce'],
-  [CR4.PGE, 'pge'], [CR4.OSFXSR, 'fxsr'], [CR4.OSXMMEXCPT, 'sse'], [CR4.SMEP, 'smep'], [CR4.SMAP, 'smap'],
-];
-
-/** RDPMC and CR4.PCE came together, with MMX or with the P6 (SDM vol. 2B "RDPMC"). */
-export const hasPerformanceCounters = (cpu: Cpu): boolean => cpu.hasFeature('mmx') || cpu.hasFeature('cmov');
-
-/** Bits of CR4 that this CPU model lets software set. */
-export function cr4Allowed(cpu: Cpu): number {
-  let allowed = 0;
-  for (const [bit, feature] of CR4_FEATURES) if (cpu.hasFeature(feature)) allowed |= bit;
-  if (hasPerformanceCounters(cpu)) allowed |= CR4.PCE;
-  return allowed;
-}
 
 const PAGING_BITS_CR0 = CR0.PG | CR0.WP | CR0.PE;
 const PAGING_BITS_CR4 = CR4.PSE | CR4.PAE | CR4.PGE | CR4.SMEP | CR4.SMAP;
@@ -84,7 +67,7 @@ export function setCr0(cpu: Cpu, value: number): void {
 
 /** Raises #GP(0) for bits of CR4 that this CPU model reserves. */
 export function checkCr4(cpu: Cpu, wanted: number): void {
-  if ((wanted & ~cr4Allowed(cpu)) !== 0) cpu.raiseGeneralProtection();
+  if ((wanted & ~cr4Writable(cpu.model)) !== 0) cpu.raiseGeneralProtection();
 }
 
 /** MOV CR4. */
@@ -110,19 +93,10 @@ export function setCr4(cpu: Cpu, value: number): void {
   cpu.updateContext();
 }
 
-/** Bits of EFER that this CPU model has (APM vol. 2 3.1.7). */
-export function eferAllowed(cpu: Cpu): number {
-  let allowed = 0;
-  if (cpu.hasFeature('nx')) allowed |= EFER.NXE;
-  if (cpu.hasFeature('svm')) allowed |= EFER.SVME;
-  if (cpu.hasFeature('syscall')) allowed |= EFER.SCE;
-  return allowed;
-}
-
 /** WRMSR to EFER: bits of features that the CPU lacks are reserved; SVME, too, under VM_CR.SVMDIS (APM vol. 2 15.30.1). */
 export function loadEfer(cpu: Cpu, lo: number, hi: number): void {
   const disabled = ((cpu.msrs.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0 ? EFER.SVME : 0;
-  if (hi !== 0 || (lo & (disabled | ~eferAllowed(cpu))) !== 0) cpu.raiseGeneralProtection();
+  if (hi !== 0 || (lo & (disabled | ~eferWritable(cpu.model))) !== 0) cpu.raiseGeneralProtection();
   setEfer(cpu, lo >>> 0);
 }
 

@@ -2,11 +2,11 @@ import { cpuid } from '../../arch/cpuid.ts';
 import { VECTOR } from '../../arch/exceptions.ts';
 import { MSR } from '../../arch/msrs.ts';
 import { CR4, EFLAGS } from '../../arch/registers.ts';
+import { hasPerformanceCounters } from '../../arch/writable-bits.ts';
 import { RAX, RBX, RCX, RDX } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Instruction } from '../instruction.ts';
 import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
-import { hasPerformanceCounters } from './control-registers.ts';
 import { monitor, monitorWait } from './monitor.ts';
 import { readG, readRm, writeRm } from './operands.ts';
 import type { Operation } from './operations.ts';
@@ -75,7 +75,7 @@ function checkTimestampUse(cpu: Cpu): void {
 
 /** RDPMC: one of AMD's four counters (APM vol. 2 13.2.1) or of Intel's two (SDM vol. 2B "RDPMC"). */
 function readPerformanceCounter(cpu: Cpu): void {
-  if (!hasPerformanceCounters(cpu)) cpu.raiseUndefined();
+  if (!hasPerformanceCounters(cpu.model)) cpu.raiseUndefined();
   if (cpu.cpl !== 0 && (cpu.state.cr4 & CR4.PCE) === 0) cpu.raiseGeneralProtection();
   const amd = cpu.model.vendor === 'AuthenticAMD';
   const number = cpu.state.gpr(RCX);

@@ -1,5 +1,6 @@
 import { VECTOR } from '../../arch/exceptions.ts';
 import { CR0, CR4, DR6, DR7, MSR } from '../../arch/registers.ts';
+import { cr4Writable } from '../../arch/writable-bits.ts';
 import { RAX, RCX, RDX } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { noteDebugConditions } from '../events/breakpoints.ts';
@@ -7,7 +8,7 @@ import type { Instruction } from '../instruction.ts';
 import { LDTR, SYSTEM, TR } from '../layout.ts';
 import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
 import { loadLdt, loadTaskRegister } from '../segmentation/load.ts';
-import { checkCr0, checkCr4, cr4Allowed, loadCr0, loadCr3, loadCr4, setCr0 } from './control-registers.ts';
+import { checkCr0, checkCr4, loadCr0, loadCr3, loadCr4, setCr0 } from './control-registers.ts';
 import { readRm, writeRm } from './operands.ts';
 import type { Operation } from './operations.ts';
 
@@ -108,7 +109,7 @@ function storeControlRegister(cpu: Cpu, instruction: Instruction): void {
 }
 
 /** CR4 came with its first bit (SDM vol. 3B 22.22). */
-const hasCr4 = (cpu: Cpu): boolean => cr4Allowed(cpu) !== 0;
+const hasCr4 = (cpu: Cpu): boolean => cr4Writable(cpu.model) !== 0;
 /** LOCK MOV CR0 reaches CR8 outside 64-bit mode (APM vol. 3 "MOV CRn", AltMovCr8). */
 const hasCr8 = (cpu: Cpu): boolean => cpu.hasFeature('cr8_legacy');
 

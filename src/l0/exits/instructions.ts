@@ -40,8 +40,9 @@ export function handleRdpmc(vcpu: Vcpu): void {
   const { state, vm, msrs } = vcpu;
   const amd = vm.model.vendor === 'AuthenticAMD';
   const number = state.register(GPR.ECX);
-  const value = number < (amd ? 4 : 2) ? msrs.read((amd ? MSR.K7_PERFCTR0 : MSR.PERFCTR0) + number) : null;
-  if (value === null) {
+  const value =
+    number < (amd ? 4 : 2) ? msrs.get((amd ? MSR.K7_PERFCTR0 : MSR.PERFCTR0) + number) : undefined;
+  if (value === undefined) {
     vcpu.raiseGeneralProtection();
     return;
   }

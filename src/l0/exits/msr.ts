@@ -1,7 +1,9 @@
 /** RDMSR and WRMSR (APM vol. 2 15.11): registers with effects here, the rest in the vCPU's MsrFile. */
-import { APIC_BASE, MSR, VM_CR } from '../../arch/msrs.ts';
+import { MSR, VM_CR } from '../../arch/msrs.ts';
 import { EFER, GPR } from '../../arch/registers.ts';
 import { CLEAN, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
+import { hasEfer } from '../../arch/writable-bits.ts';
+import { isApicBase } from '../../cpu/register-file.ts';
 import { writeEfer } from '../control-registers.ts';
 import type { Halves } from '../hardware.ts';
 import type { Vcpu } from '../vcpu.ts';
@@ -18,14 +20,12 @@ const IN_SAVE_AREA: ReadonlyMap<number, number> = new Map([
 const has = (vcpu: Vcpu, feature: string): boolean =>
   (vcpu.vm.model.features as ReadonlySet<string>).has(feature);
 
-const hasEfer = (vcpu: Vcpu): boolean => has(vcpu, 'nx') || has(vcpu, 'svm') || has(vcpu, 'syscall');
-
 /** Value of an MSR as the guest reads it; null: #GP(0). */
 export function readMsr(vcpu: Vcpu, index: number): Halves | null {
   const { state, vm, hardware } = vcpu;
   switch (index) {
     case MSR.EFER:
-      return hasEfer(vcpu) ? { lo: state.efer, hi: 0 } : null;
+      return hasEfer(vcpu.vm.model) ? { lo: state.efer, hi: 0 } : null;
     case MSR.TSC:
       return has(vcpu, 'tsc') ? guestTime(vcpu) : null;
     case MSR.APIC_BASE: {
@@ -34,7 +34,7 @@ export function readMsr(vcpu: Vcpu, index: number): Halves | null {
     }
   }
   const field = IN_SAVE_AREA.get(index);
-  if (field === undefined) return vcpu.msrs.read(index);
+  if (field === undefined) return vcpu.msrs.get(index) ?? null;
   if (!has(vcpu, 'sep')) return null;
   hardware.vmsave(state.vmcb.address);
   return { lo: state.vmcb.read(field), hi: state.vmcb.readHigh(field) };
@@ -45,20 +45,20 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
   const { state, vm, hardware } = vcpu;
   switch (index) {
     case MSR.EFER:
-      return hasEfer(vcpu) && writeEfer(vcpu, lo, hi);
+      return hasEfer(vcpu.vm.model) && writeEfer(vcpu, lo, hi);
     case MSR.TSC:
       if (!has(vcpu, 'tsc')) return false;
       setGuestTime(vcpu, lo, hi);
       return true;
     case MSR.APIC_BASE: {
       const { apic } = vm.environment;
-      if (apic === undefined || !isApicBase(vcpu, lo, hi)) return false;
+      if (apic === undefined || !isApicBase(vm.model, lo, hi)) return false;
       apic.baseLo = lo;
       apic.baseHi = hi;
       return true;
     }
     case MSR.VM_CR:
-      return writeVmCr(vcpu, lo, hi);
+      return vmCrAllowed(vcpu, lo) && vcpu.msrs.write(index, lo, hi);
     case MSR.TSC_AUX:
       if (!vcpu.msrs.write(index, lo, hi)) return false;
       // RDTSCP is not intercepted and reads the processor's own.
@@ -74,21 +74,9 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
   return true;
 }
 
-/** Bits 7:0, 9 and those from MAXPHYADDR on are reserved, bit 10 without x2APIC (SDM vol. 3A 10.4.4). */
-function isApicBase(vcpu: Vcpu, lo: number, hi: number): boolean {
-  const { maxPhysicalAddressBits } = vcpu.vm.model;
-  const defined = APIC_BASE.BSP | APIC_BASE.ENABLE | APIC_BASE.BASE;
-  return (lo & ~defined) === 0 && hi < 2 ** (maxPhysicalAddressBits - 32);
-}
-
-/** VM_CR: LOCK freezes itself and SVMDIS, which cannot be set under EFER.SVME (APM vol. 2 15.30.1). */
-function writeVmCr(vcpu: Vcpu, lo: number, hi: number): boolean {
-  const before = vcpu.msrs.read(MSR.VM_CR);
-  if (before === null) return false;
-  if ((lo & VM_CR.SVMDIS) !== 0 && (vcpu.state.efer & EFER.SVME) !== 0) return false;
-  const frozen = (before.lo & VM_CR.LOCK) !== 0 ? VM_CR.LOCK | VM_CR.SVMDIS : 0;
-  return vcpu.msrs.write(MSR.VM_CR, ((lo & ~frozen) | (before.lo & frozen)) >>> 0, hi);
-}
+/** SVMDIS cannot be set under EFER.SVME (APM vol. 2 15.30.1). */
+const vmCrAllowed = (vcpu: Vcpu, lo: number): boolean =>
+  (lo & VM_CR.SVMDIS) === 0 || (vcpu.state.efer & EFER.SVME) === 0;
 
 /** The TSC as the guest would read it now: TSC_OFFSET of the VMCB that runs covers all levels. */
 function guestTime(vcpu: Vcpu): Halves {
