@@ -4,7 +4,7 @@
  * registers before the next slot is started.
  */
 import { CR0, CR4 } from '../../../src/arch/registers.ts';
-import { INTERCEPT2, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { INTERCEPT2, TLB_CONTROL, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import { Assembler } from '../../../src/guest/assembler.ts';
 import {
   address,
@@ -184,6 +184,9 @@ function supervisor(paging: Paging, slots: number, nested: boolean, cr4Bits: num
   a.mov(eax, SELECTOR.data);
   for (const segment of [ds, es, fs, gs]) a.mov(segment, eax);
   a.mov(esp, KERNEL_STACK);
+  // What one level invalidated, the other may still have cached, or not: nothing to compare.
+  a.mov(eax, cr3);
+  a.mov(cr3, eax);
   a.emit('Inc', mem32(COUNTER));
   a.mov(eax, mem32(COUNTER));
   a.cmp(eax, slots);
@@ -299,6 +302,7 @@ function writeVmcb(image: Image, random: Random, paging: Paging, cr4Bits: number
   set(VMCB.INTERCEPT_MISC1, some(0x1fff_ffe0 & ~0x0000_c000));
   set(VMCB.INTERCEPT_MISC2, INTERCEPT2.VMRUN | INTERCEPT2.VMMCALL | some(0x0000_0fff & ~0x0000_0c00));
   set(VMCB.GUEST_ASID, 1);
+  set(VMCB.TLB_CONTROL, TLB_CONTROL.FLUSH_ALL);
   set(VMCB.IOPM_BASE_PA, 0x20_0000);
   set(VMCB.MSRPM_BASE_PA, 0x20_4000);
   for (let i = 0; i < 0x6000; i += 4) image.put32(0x20_0000 + i, random(3) === 0 ? 0xffff_ffff : 0);
