@@ -2,7 +2,7 @@
  * Umbra as a library: everything the commands do. Nothing here needs Node.
  *
  * A machine: `new Machine({ model: parseCpuModel('pentium4'), memoryBytes: 256 << 20 })`, then `load` and `run`. A VM of
- * L0: `HostedMachine`, with the same methods. The grid: `runMatrix(umbraHost({ l0: 'shadow' }))`.
+ * L0: `HostedMachine`, with the same methods. The grid: `runMatrix(onHost(umbraHost({ l0: 'shadow' })))`.
  */
 export * from './arch/address.ts';
 export { parseCpuModel } from './arch/cpu-model-text.ts';
@@ -10,8 +10,9 @@ export { CPU_MODEL_NAMES, type CpuModel } from './arch/cpu-models.ts';
 export { cpuid } from './arch/cpuid.ts';
 export { InputError } from './arch/input-error.ts';
 export { Cpu, type CpuOptions } from './cpu/cpu.ts';
-export type { CellVerdict } from './grid/run.ts';
-export { runMatrix, runScenario, type ScenarioHost } from './grid/run.ts';
+export { type Execute, type Judged, onHost } from './grid/execute.ts';
+export { runScenario, type ScenarioHost } from './grid/run.ts';
+export { type CellVerdict, runMatrix } from './grid/run-matrix.ts';
 export type { Scenario } from './grid/scenario.ts';
 export { umbraHost } from './grid/umbra-host.ts';
 export { Assembler } from './guest/assembler.ts';

@@ -17,10 +17,11 @@ export interface GridProgress {
   readonly total: number;
 }
 
-/** Runs the grid step by step: yields after each step, and returns the cells, row by row. */
-export type RunGrid = () => Generator<GridProgress, readonly GridCell[]>;
+/** Runs the grid on so many threads: yields after each scenario, and returns the cells, row by row. */
+export type RunGrid = (jobs: number) => AsyncGenerator<GridProgress, readonly GridCell[]>;
 
 export interface GridOptions {
+  readonly jobs: number;
   readonly json?: string;
 }
 
@@ -31,11 +32,11 @@ const SHOWN_DETAILS = 20;
  * Runs the grid, with a progress bar on a terminal, and prints the table.
  * @returns the exit status: 1 where any probe differs from the oracle
  */
-export async function grid({ json }: GridOptions, host: Host, runGrid: RunGrid): Promise<number> {
+export async function grid({ json, jobs }: GridOptions, host: Host, runGrid: RunGrid): Promise<number> {
   const file = json === undefined ? undefined : new OutputFile(json, 'JSON file');
   try {
     const started = host.now();
-    const cells = await withProgress(host, runGrid());
+    const cells = await withProgress(host, runGrid(jobs));
     const seconds = (host.now() - started) / 1000;
     host.stdout.write(renderGrid(cells, seconds));
     file?.write(`${JSON.stringify({ cells, seconds }, undefined, 2)}\n`);
@@ -58,7 +59,7 @@ async function withProgress(host: Host, steps: ReturnType<RunGrid>): Promise<rea
   let running = false;
   try {
     for (;;) {
-      const step = steps.next();
+      const step = await steps.next();
       if (step.done) return step.value;
       const { done, total } = step.value;
       if (shown && !running) bar.start(total, done);

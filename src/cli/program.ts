@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseCpuModel } from '../arch/cpu-model-text.ts';
 import { InputError } from '../arch/input-error.ts';
@@ -6,7 +7,7 @@ import { type GridOptions, grid } from './grid.ts';
 import type { Host } from './host.ts';
 import { type RunOptions, runImage } from './run/run.ts';
 import type { Services } from './services.ts';
-import { parseCount, parseMemory, parsePattern, parseRaw, parseSeconds } from './values.ts';
+import { parseCount, parseJobs, parseMemory, parsePattern, parseRaw, parseSeconds } from './values.ts';
 
 const FAILURE_STATUS = 1;
 const USAGE_STATUS = 2;
@@ -128,6 +129,9 @@ function addGrid(program: Command, host: Host, services: Services, end: (status:
     .command('grid')
     .description('Switch L1 and L2 between paging modes and let the oracle judge every probe.')
     .option('--json <file>', 'write the cells and the time as JSON')
+    .addOption(
+      option('--jobs <n>', 'run so many scenarios side by side', parseJobs, String(availableParallelism())),
+    )
     .addHelpText('after', '\nExit status: 0 if every probe is as the oracle says, 1 if any is not.')
     .action(async (options: GridOptions) => end(await grid(options, host, services.runGrid)));
 }

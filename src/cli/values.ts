@@ -4,6 +4,8 @@ import { e820Map } from '../machine/e820.ts';
 import type { RawOptions } from '../machine/loaders/raw.ts';
 
 const BINARY_UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+/** Each job takes some 200 MiB. */
+const MOST_JOBS = 256;
 const DECIMAL_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
 
 /** Bytes of RAM: a number with K, M or G (binary) behind it, within what a machine can have. */
@@ -23,6 +25,13 @@ export function parseCount(text: string): number {
   throw new InputError(
     `"${text}" is no number of instructions; write a whole number from 1 up, like 5000000 or 3G.`,
   );
+}
+
+/** Threads to work on: a whole number. */
+export function parseJobs(text: string): number {
+  const jobs = /^\d{1,3}$/.test(text.trim()) ? Number(text) : 0;
+  if (jobs >= 1 && jobs <= MOST_JOBS) return jobs;
+  throw new InputError(`"${text}" is no number of jobs; write a whole number from 1 to ${MOST_JOBS}.`);
 }
 
 /** Seconds: a positive number. */

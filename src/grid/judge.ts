@@ -46,9 +46,8 @@ export interface MismatchDetails {
   readonly seen: readonly SeenRecord[];
 }
 
-/** The verdict on one scenario. */
+/** The verdict on one scenario: plain data, as it travels between threads. */
 export interface ScenarioVerdict {
-  readonly scenario: Scenario;
   /** Probe steps that were judged. */
   readonly probes: number;
   readonly mismatches: readonly Mismatch[];
@@ -82,7 +81,7 @@ export function judgeScenario(
     note(
       `Scenario ${scenario.name}: the agents left no log (${error.message}); the machine stopped because ${end.reason}.`,
     );
-    return { scenario, probes: 0, mismatches };
+    return { probes: 0, mismatches };
   }
   const seenAt = groupByStep(log);
   const lastStep = log.reduce((last, entry) => Math.max(last, entry.step), 0);
@@ -106,7 +105,7 @@ export function judgeScenario(
     const what = lastStep === 0 ? 'before its first step' : `after step ${lastStep}`;
     note(`Scenario ${scenario.name} did not finish: the machine stopped ${what} because ${end.reason}.`);
   }
-  return { scenario, probes, mismatches };
+  return { probes, mismatches };
 }
 
 function groupByStep(log: readonly LogEntry[]): Map<number, SeenRecord[]> {

@@ -3,9 +3,8 @@ import { AGENT_EXIT } from '../guest/agent-layout.ts';
 import { compileScenario } from './compile.ts';
 import type { ProcessorFacts } from './expect.ts';
 import { judgeScenario, type MachineEnd, type ScenarioVerdict } from './judge.ts';
-import { type MatrixCell, matrix } from './matrix/matrix.ts';
 import { SCENARIO_MEMORY } from './placement.ts';
-import type { CpuFeature, PagingMode, Scenario } from './scenario.ts';
+import type { CpuFeature, Scenario } from './scenario.ts';
 
 /** What a host is asked to run. */
 export interface MachineRequest {
@@ -56,52 +55,4 @@ export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVer
 function withoutFeatures(processor: ProcessorFacts, absent: readonly CpuFeature[]): ProcessorFacts {
   const missing = Object.fromEntries(absent.map((feature) => [feature, false]));
   return { ...processor, features: { ...processor.features, ...missing } };
-}
-
-/** How far a run of the grid is, in scenarios. */
-export interface GridProgress {
-  readonly done: number;
-  readonly total: number;
-}
-
-/** What the scenarios of one cell found. */
-export interface CellVerdict {
-  readonly l1: PagingMode;
-  readonly l2: PagingMode;
-  readonly scenarios: number;
-  readonly probes: number;
-  readonly mismatches: number;
-  /** The story of each of the first mismatches, scenario by scenario. */
-  readonly details: readonly string[];
-}
-
-/** Stories kept of each scenario: later ones are often consequences of the first. */
-const DETAILS_PER_SCENARIO = 3;
-
-/**
- * Runs the grid on a host, yielding after each scenario. The order and the answer are the same every time. Throws an
- * InputError if the host has no SVM.
- * @param cells what to run; the whole matrix by default
- */
-export function* runMatrix(
-  host: ScenarioHost,
-  cells: readonly MatrixCell[] = matrix(),
-): Generator<GridProgress, CellVerdict[]> {
-  const total = cells.reduce((sum, { scenarios }) => sum + scenarios.length, 0);
-  const verdicts: CellVerdict[] = [];
-  let done = 0;
-  for (const { l1, l2, scenarios } of cells) {
-    let probes = 0;
-    let mismatches = 0;
-    const details: string[] = [];
-    for (const scenario of scenarios) {
-      const verdict = runScenario(scenario, host);
-      probes += verdict.probes;
-      mismatches += verdict.mismatches.length;
-      details.push(...verdict.mismatches.slice(0, DETAILS_PER_SCENARIO).map(({ text }) => text));
-      yield { done: ++done, total };
-    }
-    verdicts.push({ l1, l2, scenarios: scenarios.length, probes, mismatches, details });
-  }
-  return verdicts;
 }

@@ -36,7 +36,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
   return { status, host, configs, out: host.out, error: host.error };
 }
 
-function* cells(result: GridCell[]): Generator<GridProgress, GridCell[]> {
+async function* cells(result: GridCell[]): AsyncGenerator<GridProgress, GridCell[]> {
   yield { done: 0, total: 2 };
   yield { done: 1, total: 2 };
   return result;
@@ -72,6 +72,7 @@ describe('umbra', () => {
     [['run', 'a', '--raw', 'here'], /no place for a raw image/],
     [['run', 'a', '--check'], /needs --l0 shadow/],
     [['grid', 'x'], /too many arguments/],
+    [['grid', '--jobs', '0'], /"0" is no number of jobs; write a whole number from 1 to 256/],
     [['kernels', 'a', 'b'], /too many arguments/],
   ])('refuses %j with a sentence and status 2', async (args, sentence) => {
     const { status, out, error, configs } = await call(args);

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { type CompiledScenario, compileScenario, stepNumber } from '../../src/grid/compile.ts';
+import { onHost } from '../../src/grid/execute.ts';
 import { Expectations, type ProcessorFacts } from '../../src/grid/expect.ts';
 import { judgeScenario, type MachineEnd } from '../../src/grid/judge.ts';
 import type { ExpectedRecord } from '../../src/grid/records.ts';
-import { runMatrix, type ScenarioHost } from '../../src/grid/run.ts';
+import type { ScenarioHost } from '../../src/grid/run.ts';
+import { runMatrix } from '../../src/grid/run-matrix.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { AGENT_STATE } from '../../src/guest/agent-core.ts';
 import { AGENT_LAYOUT, RECORD_STATUS } from '../../src/guest/agent-layout.ts';
@@ -178,7 +180,7 @@ describe('Expectations', () => {
 });
 
 describe('runMatrix', () => {
-  it('counts probes and mismatches by cell and reports progress', () => {
+  it('counts probes and mismatches by cell and reports progress', async () => {
     const answers = [RIGHT, RIGHT.map((one) => (one[0] === 1 ? [1, 0x101, 7] : one))];
     const host: ScenarioHost = {
       name: 'a machine of records',
@@ -186,17 +188,17 @@ describe('runMatrix', () => {
       run: () => machineEnd(answers.shift()!),
     };
     const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO, SCENARIO] }] as const;
-    const run = runMatrix(host, cells);
-    expect(run.next()).toEqual({ done: false, value: { done: 1, total: 2 } });
-    expect(run.next()).toEqual({ done: false, value: { done: 2, total: 2 } });
-    const { value } = run.next();
+    const run = runMatrix(onHost(host), cells);
+    expect(await run.next()).toEqual({ done: false, value: { done: 1, total: 2 } });
+    expect(await run.next()).toEqual({ done: false, value: { done: 2, total: 2 } });
+    const { value } = await run.next();
     expect(value).toMatchObject([{ l1: '2-level', l2: 'off', scenarios: 2, probes: 4, mismatches: 1 }]);
   });
 
-  it('says so where there is no SVM', () => {
+  it('says so where there is no SVM', async () => {
     const host: ScenarioHost = { name: 'a 486', processor: PROCESSOR, run: () => machineEnd([], 2) };
     const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO] }] as const;
-    expect(() => runMatrix(host, cells).next()).toThrow('The processor of a 486 has no SVM');
+    await expect(runMatrix(onHost(host), cells).next()).rejects.toThrow('The processor of a 486 has no SVM');
   });
 });
 

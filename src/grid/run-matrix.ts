@@ -1,0 +1,59 @@
+import type { Execute } from './execute.ts';
+import type { ScenarioVerdict } from './judge.ts';
+import { type MatrixCell, matrix } from './matrix/matrix.ts';
+import type { PagingMode } from './scenario.ts';
+
+/** How far a run of the grid is, in scenarios. */
+export interface GridProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What the scenarios of one cell found. */
+export interface CellVerdict {
+  readonly l1: PagingMode;
+  readonly l2: PagingMode;
+  readonly scenarios: number;
+  readonly probes: number;
+  readonly mismatches: number;
+  /** The story of each of the first mismatches, scenario by scenario. */
+  readonly details: readonly string[];
+}
+
+/** Stories kept of each scenario: later ones are often consequences of the first. */
+const DETAILS_PER_SCENARIO = 3;
+
+/**
+ * Runs the grid, yielding after each scenario. The answer is the same every time, whatever way `execute` takes. Throws
+ * an InputError if the host has no SVM.
+ * @param cells what to run; the whole matrix by default
+ */
+export async function* runMatrix(
+  execute: Execute,
+  cells: readonly MatrixCell[] = matrix(),
+): AsyncGenerator<GridProgress, CellVerdict[]> {
+  const scenarios = cells.flatMap((cell) => cell.scenarios);
+  const verdicts = new Array<ScenarioVerdict>(scenarios.length);
+  let done = 0;
+  for await (const { index, verdict } of execute(scenarios)) {
+    verdicts[index] = verdict;
+    yield { done: ++done, total: scenarios.length };
+  }
+  let first = 0;
+  return cells.map((cell) => {
+    const own = verdicts.slice(first, first + cell.scenarios.length);
+    first += cell.scenarios.length;
+    return cellVerdict(cell, own);
+  });
+}
+
+const cellVerdict = ({ l1, l2 }: MatrixCell, verdicts: readonly ScenarioVerdict[]): CellVerdict => ({
+  l1,
+  l2,
+  scenarios: verdicts.length,
+  probes: verdicts.reduce((sum, { probes }) => sum + probes, 0),
+  mismatches: verdicts.reduce((sum, { mismatches }) => sum + mismatches.length, 0),
+  details: verdicts.flatMap(({ mismatches }) =>
+    mismatches.slice(0, DETAILS_PER_SCENARIO).map(({ text }) => text),
+  ),
+});
