@@ -4,22 +4,11 @@
  */
 import type { Hpa } from '../arch/address.ts';
 import { MSR, VM_CR } from '../arch/msrs.ts';
-import { PDPTE_COUNT, pdpteIsValid } from '../arch/paging/pae.ts';
-import { CR0, CR0_DEFINED, CR3, CR4, EFER } from '../arch/registers.ts';
+import { PDPTE_COUNT } from '../arch/paging/pae.ts';
+import { CR0, CR0_DEFINED, CR3, EFER } from '../arch/registers.ts';
 import { CLEAN, VMCB_SAVE } from '../arch/vmcb.ts';
-import type { GuestState } from './guest-state.ts';
+import type { Cause } from './rules.ts';
 import type { Vcpu } from './vcpu.ts';
-
-/** A change of these loads the PDPTEs under PAE paging (SDM vol. 3A 4.4.1). SMAP and PKE do not. */
-const CR0_LOADS_PDPTES = CR0.PG | CR0.CD | CR0.NW;
-const CR4_LOADS_PDPTES = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
-/** A change of these invalidates all translations (SDM vol. 3A 4.10.4.1, APM vol. 2 5.5.3). */
-const CR4_FLUSHES = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
-
-const pagingIsPae = (cr0: number, cr4: number, efer: number): boolean =>
-  (cr0 & CR0.PG) !== 0 && (cr4 & CR4.PAE) !== 0 && (efer & EFER.LMA) === 0;
-
-export const isPaePaging = (state: GuestState): boolean => pagingIsPae(state.cr0, state.cr4, state.efer);
 
 /** MOV to CR0. False: #GP(0), nothing changed (SDM vol. 3A 2.5, vol. 2B MOV). */
 export function writeCr0(vcpu: Vcpu, value: number): boolean {
@@ -28,12 +17,10 @@ export function writeCr0(vcpu: Vcpu, value: number): boolean {
   if ((cr0 & CR0.PG) !== 0 && (cr0 & CR0.PE) === 0) return false;
   if ((cr0 & CR0.NW) !== 0 && (cr0 & CR0.CD) === 0) return false;
   const changed = state.cr0 ^ cr0;
-  if (pagingIsPae(cr0, state.cr4, state.efer) && (changed & CR0_LOADS_PDPTES) !== 0) {
-    if (!loadPdptes(vcpu, state.cr3)) return false;
-  }
+  if (!reloadPdptes(vcpu, 'MOV CR0', changed, cr0, state.cr4, state.cr3)) return false;
   state.cr0 = cr0;
-  if ((changed & CR0.PG) !== 0) vcpu.flushGuestTlb();
-  vcpu.mmu.reconfigure();
+  if (vcpu.vm.rules.flushes('MOV CR0', changed)) vcpu.flushGuestTlb();
+  vcpu.mmu.reconfigure('MOV CR0');
   applyCr0(vcpu);
   // With paging off the hardware must not enforce SMEP and SMAP on the shadow tables.
   if ((changed & CR0.PG) !== 0) applyCr4(vcpu);
@@ -43,25 +30,23 @@ export function writeCr0(vcpu: Vcpu, value: number): boolean {
 /** MOV to CR3; 32 bits outside long mode, none of which is reserved. False: #GP(0) for the PDPTEs (SDM vol. 3A 4.4.1). */
 export function writeCr3(vcpu: Vcpu, value: number): boolean {
   const { state } = vcpu;
-  // Always, even for the same value: the guest may have changed the table.
-  if (isPaePaging(state) && !loadPdptes(vcpu, value)) return false;
+  const changed = state.cr3 ^ value;
+  if (!reloadPdptes(vcpu, 'MOV CR3', changed, state.cr0, state.cr4, value)) return false;
   state.cr3 = value >>> 0;
-  vcpu.flushGuestTlb();
+  if (vcpu.vm.rules.flushes('MOV CR3', changed)) vcpu.flushGuestTlb();
   return true;
 }
 
 /** MOV to CR4. False: #GP(0), nothing changed. */
 export function writeCr4(vcpu: Vcpu, value: number): boolean {
-  const { state } = vcpu;
+  const { state, vm } = vcpu;
   const cr4 = value >>> 0;
-  if ((cr4 & ~vcpu.vm.cr4Writable) !== 0) return false;
+  if (!vm.rules.cr4IsLegal(cr4, vm.cr4Writable, 'MOV CR4')) return false;
   const changed = state.cr4 ^ cr4;
-  if (pagingIsPae(state.cr0, cr4, state.efer) && (changed & CR4_LOADS_PDPTES) !== 0) {
-    if (!loadPdptes(vcpu, state.cr3)) return false;
-  }
+  if (!reloadPdptes(vcpu, 'MOV CR4', changed, state.cr0, cr4, state.cr3)) return false;
   state.cr4 = cr4;
-  if ((changed & CR4_FLUSHES) !== 0) vcpu.flushGuestTlb();
-  vcpu.mmu.reconfigure();
+  if (vm.rules.flushes('MOV CR4', changed)) vcpu.flushGuestTlb();
+  vcpu.mmu.reconfigure('MOV CR4');
   applyCr4(vcpu);
   return true;
 }
@@ -74,16 +59,35 @@ export function writeEfer(vcpu: Vcpu, lo: number, hi: number): boolean {
   if ((lo & EFER.SVME) !== 0 && ((vcpu.msrs.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0) return false;
   const efer = ((lo & ~EFER.LMA) | (state.efer & EFER.LMA)) >>> 0;
   state.efer = efer;
-  vcpu.mmu.reconfigure();
+  vcpu.mmu.reconfigure('WRMSR EFER');
   applyEfer(vcpu);
   return true;
+}
+
+/**
+ * Loads the PDPTE registers if the change of a register, which is about to happen, does that. False if they are illegal.
+ *
+ * @param changed bits that change in the register that `cause` names
+ * @param cr0     CR0, CR4 and CR3 as they will be
+ */
+export function reloadPdptes(
+  vcpu: Vcpu,
+  cause: Cause,
+  changed: number,
+  cr0: number,
+  cr4: number,
+  cr3: number,
+): boolean {
+  const { rules } = vcpu.vm;
+  if (!rules.isPaePaging(cr0, cr4, vcpu.state.efer) || !rules.loadsPdptes(cause, changed)) return true;
+  return loadPdptes(vcpu, cr3);
 }
 
 /**
  * Loads the PDPTE registers from the table at `cr3`. False if a present one has a reserved bit set; then none is changed.
  * Bits 11:5 of CR3 count: the table is 32-byte aligned.
  */
-export function loadPdptes(vcpu: Vcpu, cr3: number): boolean {
+function loadPdptes(vcpu: Vcpu, cr3: number): boolean {
   const { pdptes } = vcpu.state;
   const table = (cr3 & CR3.PAE_BASE) >>> 0;
   const format = vcpu.vm.formats.pae;
@@ -93,7 +97,7 @@ export function loadPdptes(vcpu: Vcpu, cr3: number): boolean {
   for (let i = 0; i < 2 * PDPTE_COUNT; i += 1)
     loaded[i] = at < 0 ? vcpu.vm.mmio.read((table + 4 * i) as Hpa, 4) : u32[(at >>> 2) + i];
   for (let i = 0; i < PDPTE_COUNT; i += 1) {
-    if (!pdpteIsValid(format, loaded[2 * i], loaded[2 * i + 1])) return false;
+    if (!vcpu.vm.rules.pdpteIsValid(format, loaded[2 * i], loaded[2 * i + 1])) return false;
   }
   pdptes.set(loaded);
   return true;
@@ -108,14 +112,10 @@ export function applyControlRegisters(vcpu: Vcpu): void {
   applyEfer(vcpu);
 }
 
-/**
- * CR0 in force: paging is always on, since L0's tables translate even for a guest without paging (in real mode, as paged real
- * mode, APM vol. 2 15.19), and write protection too, since L0's own rests on it. Caches stay on. Where the guest's value
- * happens to be the same, its reads and its writes of TS need no exit.
- */
+/** Where the guest's CR0 happens to be the one in force, its reads and its writes of TS need no exit. */
 function applyCr0(vcpu: Vcpu): void {
   const { state, intercepts } = vcpu;
-  const real = ((state.cr0 | CR0.PG | CR0.WP) & ~(CR0.CD | CR0.NW)) >>> 0;
+  const real = vcpu.vm.rules.cr0InForce(state.cr0);
   state.vmcb.write64(VMCB_SAVE.CR0, real, 0);
   state.vmcb.dirty(CLEAN.CRX);
   const differs = real !== state.cr0;
@@ -125,21 +125,15 @@ function applyCr0(vcpu: Vcpu): void {
   }
 }
 
-/** CR4 in force: PAE paging; no SMEP and SMAP for a guest without paging, whose pages are all user pages to the tables. */
 function applyCr4(vcpu: Vcpu): void {
   const { state } = vcpu;
-  let real = state.cr4 | CR4.PAE;
-  if ((state.cr0 & CR0.PG) === 0) real &= ~(CR4.SMEP | CR4.SMAP | CR4.PKE);
-  state.vmcb.write64(VMCB_SAVE.CR4, real >>> 0, 0);
+  state.vmcb.write64(VMCB_SAVE.CR4, vcpu.vm.rules.cr4InForce(state.cr0, state.cr4), 0);
   state.vmcb.dirty(CLEAN.CRX);
 }
 
-/** EFER in force: NX for L0's own use, SVME as VMRUN demands, and no LME without LMA, which would turn PAE into long mode. */
 function applyEfer(vcpu: Vcpu): void {
   const { state, intercepts } = vcpu;
-  let real = state.efer | EFER.NXE | EFER.SVME;
-  if ((state.efer & EFER.LMA) === 0) real &= ~EFER.LME;
-  state.vmcb.write64(VMCB_SAVE.EFER, real >>> 0, 0);
+  state.vmcb.write64(VMCB_SAVE.EFER, vcpu.vm.rules.eferInForce(state.efer), 0);
   state.vmcb.dirty(CLEAN.CRX);
   const noSvm = (state.efer & EFER.SVME) === 0;
   if (noSvm !== intercepts.generalProtection) {

@@ -64,6 +64,6 @@ function finish(vcpu: Vcpu): void {
   vcpu.vmcb01.dirty(~0);
   applyControlRegisters(vcpu);
   vcpu.applyIntercepts();
-  vcpu.mmu.reconfigure();
+  vcpu.mmu.reconfigure('RESET');
   vcpu.flushGuestTlb();
 }

@@ -166,7 +166,7 @@ export class Vcpu {
 
   /** ASID of whoever runs. */
   get asid(): AsidContext {
-    return this.state.guestMode ? this.nested.asid02 : this.asid01;
+    return this.vm.rules.hasOwnAsid(this.state.guestMode) ? this.nested.asid02 : this.asid01;
   }
 
   // --- for the handlers ----------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ export class Vcpu {
    * changed without INVLPG counts from now on (SDM vol. 3A 4.10.4.1, APM vol. 2 5.5.3).
    */
   raisePageFault(errorCode: number, linear: number): void {
-    this.invalidatePage(linear);
+    if (this.vm.rules.faultInvalidates()) this.invalidatePage(linear);
     this.events.raise(VECTOR.PF, errorCode, linear);
   }
 

@@ -11,6 +11,7 @@ import { type MemorySlot, MemorySlots } from './memslots.ts';
 import { GuestFormats } from './mmu/context.ts';
 import { ShadowTables } from './mmu/shadow-tables.ts';
 import { trackWrite } from './mmu/write-track.ts';
+import { RULES, type Rules } from './rules.ts';
 import { Statistics } from './statistics.ts';
 import type { TraceSink } from './trace.ts';
 import { Vcpu } from './vcpu.ts';
@@ -27,6 +28,8 @@ export interface VmOptions {
   /** Checks all invariants of the shadow MMU after each of its operations (check.ts). Slow. */
   readonly check?: boolean;
   readonly trace?: TraceSink;
+  /** Other rules of shadow paging than the right ones: a mutant's. */
+  readonly rules?: Rules;
 }
 
 /** Below this a single fault might not find room beside the roots in use. */
@@ -38,6 +41,7 @@ export class Vm {
   readonly model: CpuModel;
   readonly environment: Environment;
   readonly mmio: MmioBus;
+  readonly rules: Rules;
   readonly slots = new MemorySlots();
   readonly statistics = new Statistics();
   readonly tables: ShadowTables;
@@ -59,11 +63,20 @@ export class Vm {
     this.model = options.model;
     this.environment = options.environment ?? NO_ENVIRONMENT;
     this.mmio = options.mmio ?? NO_MMIO;
+    this.rules = options.rules ?? RULES;
     this.cr4Writable = cr4Writable(this.model);
     this.eferWritable = eferWritable(this.model);
-    this.formats = new GuestFormats(pagingFeaturesOf(this.model, false));
+    this.formats = new GuestFormats(this.rules.guestFeatures(pagingFeaturesOf(this.model, false)));
     const { hardware, pages } = hypervisor;
-    this.tables = new ShadowTables(hardware.memory, pages, this.slots, this.mmio, limit, this.statistics.mmu);
+    this.tables = new ShadowTables(
+      hardware.memory,
+      pages,
+      this.slots,
+      this.mmio,
+      limit,
+      this.statistics.mmu,
+      this.rules,
+    );
     this.checker = options.check === true ? new ShadowChecker() : null;
     this.#trace = options.trace ?? null;
     this.tables.trace = this.#trace;

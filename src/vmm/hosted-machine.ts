@@ -5,6 +5,7 @@ import { Emulator } from '../cpu/emulator/emulator.ts';
 import { CpuHardware } from '../cpu/host/hardware.ts';
 import { HOST_BOOT, paeHostBoot } from '../guest/host-boot.ts';
 import { Hypervisor } from '../l0/hypervisor.ts';
+import type { Rules } from '../l0/rules.ts';
 import type { Statistics } from '../l0/statistics.ts';
 import type { TraceSink } from '../l0/trace.ts';
 import type { Vcpu } from '../l0/vcpu.ts';
@@ -38,6 +39,8 @@ export interface HostedMachineOptions {
   readonly trace?: TraceSink | undefined;
   /** Shadow pages at most. */
   readonly shadowPageLimit?: number;
+  /** Other rules of shadow paging than the right ones: a mutant's. */
+  readonly rules?: Rules;
 }
 
 /** L0 gave up on its guest; the message says why. */
@@ -97,6 +100,7 @@ export class HostedMachine {
       check: options.check === true,
       ...(options.trace && { trace: options.trace }),
       ...(options.shadowPageLimit !== undefined && { shadowPageLimit: options.shadowPageLimit }),
+      ...(options.rules && { rules: options.rules }),
     });
     this.vm.addMemory(gpa(0), { base: hpa(GUEST_BASE), size: memoryBytes });
     this.vcpu = this.vm.createVcpu();

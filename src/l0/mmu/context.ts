@@ -8,9 +8,8 @@ import { fourLevelFormat } from '../../arch/paging/four-level.ts';
 import { paeFormat } from '../../arch/paging/pae.ts';
 import { PAGING_CONTROL } from '../../arch/paging/permissions.ts';
 import { twoLevelFormat } from '../../arch/paging/two-level.ts';
+import type { Cause, Rules } from '../rules.ts';
 import {
-  cpuRoleBase,
-  cpuRoleExtended,
   EXTENDED,
   type ExtendedRole,
   has4ByteGpte,
@@ -18,7 +17,6 @@ import {
   type PageRole,
   ROLE,
   roleLevel,
-  shadowRootRole,
 } from './role.ts';
 
 /** The guest's formats on one CPU model: the features are fixed, EFER.NXE and CR4.PSE choose between variants. */
@@ -90,6 +88,7 @@ export interface GuestPagingRegisters {
 export class MmuContext {
   readonly formats: GuestFormats;
   readonly registers: GuestPagingRegisters;
+  readonly #rules: Rules;
   cpuBase: PageRole = 0 as PageRole;
   cpuExtended: ExtendedRole = 0 as ExtendedRole;
   rootRole: PageRole = 0 as PageRole;
@@ -97,22 +96,24 @@ export class MmuContext {
   format: PagingFormat | null = null;
   control = 0;
 
-  constructor(formats: GuestFormats, registers: GuestPagingRegisters) {
+  constructor(formats: GuestFormats, registers: GuestPagingRegisters, rules: Rules) {
     this.formats = formats;
     this.registers = registers;
+    this.#rules = rules;
   }
 
   /** Computes the roles anew. False, with nothing touched, if they are what they were. */
-  update(): boolean {
+  update(cause: Cause): boolean {
+    const rules = this.#rules;
     const { cr0, cr4, efer, guestMode } = this.registers;
-    const base = cpuRoleBase(cr0, cr4, efer, guestMode);
-    const extended = cpuRoleExtended(cr0, cr4, efer);
-    if (base === this.cpuBase && extended === this.cpuExtended) return false;
+    const base = rules.cpuRoleBase(cr0, cr4, efer, guestMode);
+    const extended = rules.cpuRoleExtended(cr0, cr4, efer);
+    if (!rules.roleChanged(cause, this.cpuBase, this.cpuExtended, base, extended)) return false;
     this.cpuBase = base;
     this.cpuExtended = extended;
-    this.rootRole = shadowRootRole(base);
+    this.rootRole = rules.shadowRootRole(base);
     this.format = this.formats.of(base);
-    this.control = controlOf(base, extended);
+    this.control = rules.permissionControl(base, extended);
     return true;
   }
 

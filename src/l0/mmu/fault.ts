@@ -10,14 +10,14 @@ import { translate, WALK, WalkResult, type WalkStatus, walk } from '../../arch/p
 import { PFERR } from '../../arch/registers.ts';
 import type { MemorySlot } from '../memslots.ts';
 import type { MmuContext } from './context.ts';
-import { GuestTables, gpteFrame, gpteUsable } from './guest-tables.ts';
+import { GuestTables, gpteFrame } from './guest-tables.ts';
 import { getShadowPage } from './lookup.ts';
-import { childRole, roleAccess } from './role.ts';
+import { roleAccess } from './role.ts';
 import type { Roots } from './roots.ts';
 import { NONE, type ShadowPage, TABLE_ENTRIES } from './shadow-page.ts';
 import { blockStart, type ShadowTables } from './shadow-tables.ts';
 import { isLeaf, isPresent, leafHi, leafLo, MMIO_HI, mmioLo, SPTE } from './spte.ts';
-import { guestTableWords, speculativeRights, syncChildren } from './sync.ts';
+import { guestTableWords, syncChildren } from './sync.ts';
 import { allowWrite, markParentsUnsync, WRITE_FOR, type WriteFor } from './unsync.ts';
 
 /** What the vCPU does after a fault. */
@@ -64,7 +64,7 @@ export class FaultHandler {
     this.#tables = tables;
     this.#context = context;
     this.#roots = roots;
-    this.#guestTables = new GuestTables(tables.memory, tables.slots, tables.mmio);
+    this.#guestTables = new GuestTables(tables.memory, tables.slots, tables.mmio, tables.rules);
   }
 
   /**
@@ -159,13 +159,15 @@ export class FaultHandler {
     if (this.translate(address, access, alignmentCheck) < 0) return FAULT.INJECT;
     if (this.#guestTables.unbacked && !context.direct) return FAULT.EMULATE;
     const frame = context.direct ? address >>> 12 : this.walk.frame;
-    let rights: number = context.direct ? RIGHTS.ALL : this.#leafRights(write);
-    if (write && (rights & RIGHTS.W) === 0) {
+    const { rules } = this.#tables;
+    const granted: number = context.direct ? RIGHTS.ALL : this.#leafRights(write);
+    let rights = granted;
+    if (write && (granted & RIGHTS.W) === 0) {
       // Only CR0.WP = 0 lets a supervisor get here; the hardware runs with WP = 1.
-      if ((rights & RIGHTS.U) !== 0 && (context.control & PAGING_CONTROL.SMAP) !== 0) return FAULT.EMULATE;
-      rights = rightsWithoutWriteProtect(rights, context.control);
+      if (rules.emulatesWithoutWriteProtect(granted, context.control)) return FAULT.EMULATE;
+      rights = rules.rightsWithoutWriteProtect(granted, context.control);
     }
-    const entered = this.#map(address, frame, rights, write);
+    const entered = this.#map(address, frame, granted, rights, write);
     if (entered === ENTERED.PROTECTED) return FAULT.EMULATE;
     if (entered === ENTERED.CHANGED) return FAULT.RETRY;
     return this.#isImplicitSmapFault(access, rights) ? this.#denied(access) : FAULT.SPURIOUS;
@@ -191,7 +193,7 @@ export class FaultHandler {
     const { format } = this.#context;
     const dirtyBit = format === null ? 0 : format.levels[walk.level].dirtyBit;
     const clean = !write && dirtyBit !== 0 && (walk.entryLo[walk.level] & ENTRY.D) === 0;
-    return clean ? walk.rights & ~RIGHTS.W : walk.rights;
+    return clean ? this.#tables.rules.rightsWhileClean(walk.rights) : walk.rights;
   }
 
   /** The reserved bit that the processor met is that of an MMIO entry, and no slot came or went since it was made. */
@@ -216,9 +218,13 @@ export class FaultHandler {
   /**
    * Enters the translation of `address` to guest frame `frame` in the current root: tables on the way down, each with the
    * rights of the guest entries above it, then the leaf.
+   *
+   * @param granted rights that the guest's entries give
+   * @param rights  those that the leaf is to have: others, where CR0.WP = 0 makes a read-only page writable
    */
-  #map(address: number, frame: number, rights: number, write: boolean): Entered {
+  #map(address: number, frame: number, granted: number, rights: number, write: boolean): Entered {
     const tables = this.#tables;
+    const { rules } = tables;
     const context = this.#context;
     const slot = tables.slots.find(frame);
     tables.makeRoom(MOST_NEW_PAGES);
@@ -234,7 +240,9 @@ export class FaultHandler {
       const direct = level <= guestLevel;
       const childFrame = direct ? blockStart(frame) : this.walk.tableFrame(level - 1);
       if (!direct && tables.slots.find(childFrame) === undefined) return ENTERED.PROTECTED;
-      const childRights = direct ? rights : this.walk.levelRights[level];
+      const childRights = direct
+        ? rules.splitAccess(this.#rightsAbove(level), granted, rights)
+        : rules.tableAccess(this.walk.levelRights[level], granted);
       page = this.#child(page, entryIndex(address, level), childFrame as Gfn, direct, childRights);
     }
     const entry = entryIndex(address, leafLevel);
@@ -248,12 +256,18 @@ export class FaultHandler {
     return entered === ENTERED.SAME && this.#linked ? ENTERED.CHANGED : entered;
   }
 
+  /** Rights of the guest entries above a level, none of them with paging off. */
+  #rightsAbove(level: number): number {
+    const root = this.#context.format?.rootLevel ?? 0;
+    return level < root ? this.walk.levelRights[level + 1] : RIGHTS.ALL;
+  }
+
   /** The table behind an entry; another one, or a large page, gives way to it. */
   #child(page: ShadowPage, entry: number, frame: Gfn, direct: boolean, rights: number): ShadowPage {
     const tables = this.#tables;
-    const role = childRole(page.role, direct, rights, entry);
+    const role = tables.rules.childRole(page.role, direct, rights, entry);
     const present = tables.childAt(page, entry);
-    if (present !== null && present.gfn === frame && present.role === role) {
+    if (present !== null && tables.rules.childServes(present, frame, role)) {
       present.writeFlooding = 0;
       return present;
     }
@@ -318,6 +332,7 @@ export class FaultHandler {
     const { format } = this.#context;
     if (format === null) return;
     const { u32 } = tables.memory;
+    const { rules } = tables;
     const guest = guestTableWords(tables, page);
     const first = around & ~(PREFETCH - 1);
     for (let entry = first; entry < first + PREFETCH; entry += 1) {
@@ -326,26 +341,15 @@ export class FaultHandler {
       const gpte = guest + (format.entrySize === 4 ? entry : entry * 2);
       const lo = u32[gpte];
       const hi = format.entrySize === 4 ? 0 : u32[gpte + 1];
-      if (!gpteUsable(format, lo, hi)) continue;
+      if (!rules.gpteUsable(format, lo, hi)) continue;
       const frame = gpteFrame(lo, hi);
       const slot = tables.slots.find(frame);
       if (slot === undefined) continue;
-      const rights = speculativeRights(format, roleAccess(page.role), lo, hi);
+      const rights = rules.speculativeRights(format, roleAccess(page.role), lo, hi);
       this.#enterLeaf(page, entry, slot, frame, rights, 1, false, WRITE_FOR.PREFETCH);
       tables.statistics.prefetched += 1;
     }
   }
-}
-
-/**
- * CR0.WP = 0: a supervisor write to a page without W. The SPTE becomes writable and, since the hardware's WP stays 1 and
- * users must not profit, supervisor-only; a user page turned so must not become executable for the supervisor where SMEP
- * forbids it. A user access faults and turns it back. (Under SMAP the page would escape it: `handle` has the write emulated.)
- */
-function rightsWithoutWriteProtect(rights: number, control: number): number {
-  const user = (rights & RIGHTS.U) !== 0;
-  const smep = user && (control & PAGING_CONTROL.SMEP) !== 0;
-  return (rights | RIGHTS.W) & ~RIGHTS.U & ~(smep ? RIGHTS.X : 0);
 }
 
 /** Error code of a walk that judged an access without making it. */

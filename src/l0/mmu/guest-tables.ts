@@ -1,10 +1,11 @@
 /** Guest page tables as the walker and the sync read them: guest-physical memory through the slots. */
 import type { Hpa } from '../../arch/address.ts';
-import { ENTRY, type PagingFormat } from '../../arch/paging/format.ts';
+import { ENTRY, type PagingFormat, RIGHTS } from '../../arch/paging/format.ts';
 import { type EntryMemory, UPDATE, type Update } from '../../arch/paging/walker.ts';
 import type { MmioBus } from '../../cpu/physical-memory.ts';
 import type { HostMemory } from '../hardware.ts';
 import type { MemorySlots } from '../memslots.ts';
+import type { Rules } from '../rules.ts';
 
 const PAGE = 4096;
 
@@ -20,11 +21,13 @@ export class GuestTables implements EntryMemory {
   readonly #memory: HostMemory;
   readonly #slots: MemorySlots;
   readonly #mmio: MmioBus;
+  readonly #rules: Rules;
 
-  constructor(memory: HostMemory, slots: MemorySlots, mmio: MmioBus) {
+  constructor(memory: HostMemory, slots: MemorySlots, mmio: MmioBus, rules: Rules) {
     this.#memory = memory;
     this.#slots = slots;
     this.#mmio = mmio;
+    this.#rules = rules;
   }
 
   readEntry(address: number, size: 4 | 8): boolean {
@@ -48,7 +51,7 @@ export class GuestTables implements EntryMemory {
       return UPDATE.READ_ONLY;
     }
     // The guest does not run while L0 walks, so the entry is what the walk read.
-    const at = this.#slots.hostAddress(address);
+    const at = this.#rules.hostAddressOfEntry(this.#slots, address);
     this.#memory.u32[at >>> 2] = newLo;
     this.#memory.written(at as Hpa, 4);
     return UPDATE.DONE;
@@ -56,7 +59,7 @@ export class GuestTables implements EntryMemory {
 }
 
 /** Rights that a level-1 entry of the guest grants by itself. */
-export const gpteRights = (format: PagingFormat, lo: number, hi: number): number =>
+const gpteRights = (format: PagingFormat, lo: number, hi: number): number =>
   format.levels[1].rights[(lo & 7) | ((hi >>> 31) << 3)];
 
 /** Frame that a level-1 entry of the guest maps. */
@@ -70,3 +73,13 @@ export const gpteUsable = (format: PagingFormat, lo: number, hi: number): boolea
   (lo & ENTRY.P) !== 0 &&
   (lo & ENTRY.A) !== 0 &&
   ((lo & format.levels[1].reservedLo) | (hi & format.levels[1].reservedHi)) === 0;
+
+/**
+ * Rights for an SPTE made without an access at hand: what the tables above and the entry itself grant, without writing if
+ * the page is clean, so that the first write is seen and sets D.
+ */
+export function speculativeRights(format: PagingFormat, inherited: number, lo: number, hi: number): number {
+  const granted = inherited & gpteRights(format, lo, hi);
+  const clean = format.levels[1].dirtyBit !== 0 && (lo & ENTRY.D) === 0;
+  return clean ? granted & ~RIGHTS.W : granted;
+}

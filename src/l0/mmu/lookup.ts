@@ -28,7 +28,7 @@ export function getShadowPage(
       if (upper && page.unsync) tables.zap(page);
       continue;
     }
-    if (page.unsync && !syncTransiently(tables, context, page)) break;
+    if (tables.rules.syncsBeforeLink(page) && !syncTransiently(tables, context, page)) break;
     page.writeFlooding = 0;
     if (tables.trace !== null) tables.trace.getPage(page, false);
     return page;

@@ -7,6 +7,7 @@
  * INVLPG; `handleFault` at #PF; `trackWrite` (write-track.ts) after L0 wrote to guest memory.
  */
 import type { HostPages } from '../pages.ts';
+import type { Cause } from '../rules.ts';
 import type { MmuStatistics } from '../statistics.ts';
 import { type GuestFormats, type GuestPagingRegisters, MmuContext } from './context.ts';
 import { FaultHandler, type FaultOutcome } from './fault.ts';
@@ -37,18 +38,18 @@ export class Mmu {
   ) {
     this.tables = tables;
     this.#statistics = tables.statistics;
-    this.context = new MmuContext(formats, registers);
+    this.context = new MmuContext(formats, registers, tables.rules);
     this.roots = new Roots(tables, this.context, hostPages);
     this.#faults = new FaultHandler(tables, this.context, this.roots);
-    this.context.update();
+    this.context.update('RESET');
   }
 
   /**
    * Takes note of the guest's registers. Costs nothing while the roles stay the same; otherwise the next `load` finds or builds
    * roots for the new ones. Roots and shadow pages of other roles need not be dropped: they cannot be found.
    */
-  reconfigure(): void {
-    if (!this.context.update()) return;
+  reconfigure(cause: Cause): void {
+    if (!this.context.update(cause)) return;
     this.#statistics.roleChanges += 1;
     const { trace } = this.tables;
     if (trace !== null) {
@@ -87,7 +88,7 @@ export class Mmu {
     const page = pool.owner(reference);
     const at = pool.wordOf(reference);
     const { u32 } = this.tables.memory;
-    if (!page.unsync || (u32[at] | u32[at + 1]) === 0) return;
+    if (!this.tables.rules.invlpgSyncs(page) || (u32[at] | u32[at + 1]) === 0) return;
     const guest = guestTableWords(this.tables, page);
     // Other linear addresses may be cached through this entry, so that one page's invalidation would not do.
     if (syncEntry(this.tables, format, page, reference % TABLE_ENTRIES, guest)) this.tables.requestFlush();

@@ -12,7 +12,7 @@ import { CR3 } from '../../arch/registers.ts';
 import type { HostPages } from '../pages.ts';
 import type { GuestPagingRegisters, MmuContext } from './context.ts';
 import { getShadowPage } from './lookup.ts';
-import { has4ByteGpte, type PageRole, paeDirectoryRole } from './role.ts';
+import { has4ByteGpte, type PageRole } from './role.ts';
 import type { ShadowPage } from './shadow-page.ts';
 import type { ShadowTables } from './shadow-tables.ts';
 import { syncChildren } from './sync.ts';
@@ -23,8 +23,17 @@ const PDPTE_P = 1;
 /** Frames in 1 GiB. */
 const FRAMES_PER_DIRECTORY = 0x40000;
 
+/** What a root is known by. */
+export interface RootKey {
+  readonly role: PageRole;
+  /** The guest's CR3 without bits that do not locate tables; 0 with paging off. */
+  readonly pgd: number;
+  /** The guest's PDPTEs under PAE paging, else zero. */
+  readonly pdptes: Uint32Array;
+}
+
 /** A root with four page directories (APM vol. 2 5.2.3). */
-export class PaeRoot {
+export class PaeRoot implements RootKey {
   /**
    * Page of the PDPTEs: below 4 GiB, since CR3 has 32 bits outside long mode. The entries hold P and an address only: W and U
    * are reserved in PDPTEs.
@@ -37,9 +46,7 @@ export class PaeRoot {
   /** Generation of the memory slots when it was built: a later one may have put memory where a directory was absent. */
   generation = 0;
   role: PageRole = 0 as PageRole;
-  /** The guest's CR3 without bits that do not locate tables; 0 with paging off. */
   pgd = 0;
-  /** The guest's PDPTEs under PAE paging, else zero. */
   readonly pdptes = new Uint32Array(2 * PDPTE_COUNT);
 
   constructor(address: Hpa) {
@@ -102,7 +109,7 @@ export class Roots {
       this.#free(root);
       this.#build(root);
     }
-    this.#syncRoot(root);
+    if (this.#tables.rules.syncsRoot(found)) this.#syncRoot(root);
   }
 
   #syncRoot(root: PaeRoot): void {
@@ -118,12 +125,7 @@ export class Roots {
   }
 
   #matches(root: PaeRoot): boolean {
-    if (root.role !== this.#context.rootRole) return false;
-    if (this.#context.direct) return true;
-    if (has4ByteGpte(root.role)) return root.pgd === (this.#registers.cr3 & CR3.BASE) >>> 0;
-    const { pdptes } = this.#registers;
-    for (let i = 0; i < pdptes.length; i += 1) if (root.pdptes[i] !== pdptes[i]) return false;
-    return true;
+    return this.#tables.rules.rootServes(root, this.#context.rootRole, this.#registers);
   }
 
   #build(root: PaeRoot): void {
@@ -154,7 +156,7 @@ export class Roots {
         this.#tables,
         this.#context,
         frame as Gfn,
-        paeDirectoryRole(root.role, index),
+        this.#tables.rules.paeDirectoryRole(root.role, index),
       );
       directory.rootCount += 1;
     }

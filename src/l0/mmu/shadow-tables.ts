@@ -8,6 +8,7 @@ import type { MmioBus } from '../../cpu/physical-memory.ts';
 import type { HostMemory } from '../hardware.ts';
 import { FRAMES_PER_LARGE_PAGE, type MemorySlot, type MemorySlots } from '../memslots.ts';
 import type { HostPages } from '../pages.ts';
+import type { Rules } from '../rules.ts';
 import type { MmuStatistics } from '../statistics.ts';
 import type { TraceSink } from '../trace.ts';
 import { invalidated, type PageRole, roleLevel } from './role.ts';
@@ -23,6 +24,7 @@ export class ShadowTables {
   readonly mmio: MmioBus;
   readonly pool: ShadowPagePool;
   readonly statistics: MmuStatistics;
+  readonly rules: Rules;
   trace: TraceSink | null = null;
   /** Counts changes of the memory slots. Shadow pages and MMIO entries of an older generation are obsolete. */
   generation = 0;
@@ -40,11 +42,13 @@ export class ShadowTables {
     mmio: MmioBus,
     limit: number,
     statistics: MmuStatistics,
+    rules: Rules,
   ) {
     this.memory = memory;
     this.slots = slots;
     this.mmio = mmio;
     this.statistics = statistics;
+    this.rules = rules;
     this.#words = memory.u32;
     this.pool = new ShadowPagePool(memory, hostPages, limit);
   }
@@ -88,15 +92,16 @@ export class ShadowTables {
   #account(page: ShadowPage): void {
     const slot = this.slotOf(page.gfn);
     slot.shadowed[slot.index(page.gfn)] += 1;
-    if (roleLevel(page.role) > 1) slot.writeTracked[slot.index(page.gfn)] += 1;
+    const level = roleLevel(page.role);
+    if (!this.rules.mayGoUnsync(level)) slot.writeTracked[slot.index(page.gfn)] += 1;
     slot.disallowLarge[slot.block(page.gfn)] += 1;
-    if (this.writeProtect(slot, page.gfn)) this.requestFlush();
+    if (this.rules.protectsTable(level) && this.writeProtect(slot, page.gfn)) this.requestFlush();
   }
 
   #unaccount(page: ShadowPage): void {
     const slot = this.slotOf(page.gfn);
     slot.shadowed[slot.index(page.gfn)] -= 1;
-    if (roleLevel(page.role) > 1) slot.writeTracked[slot.index(page.gfn)] -= 1;
+    if (!this.rules.mayGoUnsync(roleLevel(page.role))) slot.writeTracked[slot.index(page.gfn)] -= 1;
     slot.disallowLarge[slot.block(page.gfn)] -= 1;
   }
 
@@ -327,7 +332,7 @@ export class ShadowTables {
 
   /** Whether a leaf of level 2 may map the block of a frame. */
   largePageAllowed(slot: MemorySlot, frame: number): boolean {
-    return slot.disallowLarge[slot.block(frame)] === 0;
+    return this.rules.mayMapLarge(slot.disallowLarge[slot.block(frame)]);
   }
 }
 

@@ -3,9 +3,9 @@
  * all below a root, and before a page is linked or found again.
  */
 import type { PagingFormat } from '../../arch/paging/format.ts';
-import { ENTRY, RIGHTS } from '../../arch/paging/format.ts';
+import { RIGHTS } from '../../arch/paging/format.ts';
 import type { MmuContext } from './context.ts';
-import { gpteFrame, gpteRights, gpteUsable } from './guest-tables.ts';
+import { gpteFrame } from './guest-tables.ts';
 import { agreesWithRoot, has4ByteGpte, isDirect, roleAccess, roleQuadrant } from './role.ts';
 import { type ShadowPage, TABLE_ENTRIES } from './shadow-page.ts';
 import { clearUnsyncChild, type ShadowTables } from './shadow-tables.ts';
@@ -61,8 +61,10 @@ export function syncEntry(
   const hi = format.entrySize === 4 ? 0 : words[gpte + 1];
   const reference = page.reference(entry);
   const { frames, rights } = tables.pool;
-  if (!gpteUsable(format, lo, hi) || gpteFrame(lo, hi) !== frames[reference]) return tables.drop(page, entry);
-  const now = speculativeRights(format, roleAccess(page.role), lo, hi);
+  const { rules } = tables;
+  if (!rules.gpteUsable(format, lo, hi) || gpteFrame(lo, hi) !== frames[reference])
+    return tables.drop(page, entry);
+  const now = rules.speculativeRights(format, roleAccess(page.role), lo, hi);
   if (!isPresent(words[page.words + entry * 2])) {
     rights[reference] = now;
     tables.write(page, entry, mmioLo(tables.generation), words[page.words + entry * 2 + 1]);
@@ -70,16 +72,6 @@ export function syncEntry(
   }
   if (now === rights[reference]) return false;
   return rebuildLeaf(tables, page, entry, now);
-}
-
-/**
- * Rights for an SPTE made without an access at hand: what the tables above and the entry itself grant, without writing if
- * the page is clean, so that the first write is seen and sets D.
- */
-export function speculativeRights(format: PagingFormat, inherited: number, lo: number, hi: number): number {
-  const granted = inherited & gpteRights(format, lo, hi);
-  const clean = format.levels[1].dirtyBit !== 0 && (lo & ENTRY.D) === 0;
-  return clean ? granted & ~RIGHTS.W : granted;
 }
 
 function rebuildLeaf(tables: ShadowTables, page: ShadowPage, entry: number, rights: number): boolean {

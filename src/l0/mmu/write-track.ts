@@ -3,7 +3,7 @@
  * emulated one, and any other that L0 makes on the guest's behalf, must then undo in the shadow tables.
  */
 import type { Gfn } from '../../arch/address.ts';
-import { has4ByteGpte, roleLevel, roleQuadrant } from './role.ts';
+import { has4ByteGpte, roleLevel } from './role.ts';
 import type { ShadowPage } from './shadow-page.ts';
 import type { ShadowTables } from './shadow-tables.ts';
 
@@ -54,14 +54,9 @@ function isFlooded(page: ShadowPage): boolean {
 
 /** Empties the SPTEs of the guest entry at `offset`. True if the processor may have cached one. */
 function dropWritten(tables: ShadowTables, page: ShadowPage, offset: number): boolean {
-  if (!has4ByteGpte(page.role)) return tables.drop(page, offset >>> 3);
-  const index = offset >>> 2;
-  if (roleLevel(page.role) === 1) {
-    return index >>> 9 === roleQuadrant(page.role) && tables.drop(page, index & 511);
-  }
-  // One 4-byte directory entry maps 4 MiB: two entries of the shadow directory, 256 guest entries to a quadrant.
-  if (index >>> 8 !== roleQuadrant(page.role)) return false;
-  const entry = (index & 255) * 2;
+  const { rules } = tables;
+  const entry = rules.spteBehind(page.role, offset);
+  if (entry < 0) return false;
   const first = tables.drop(page, entry);
-  return tables.drop(page, entry + 1) || first;
+  return (rules.sptesPerEntry(page.role) === 2 && tables.drop(page, entry + 1)) || first;
 }

@@ -67,7 +67,7 @@ function isLegalState(vm: Vm, words: Uint32Array): boolean {
   if (high(VMCB_SAVE.EFER) !== 0 || (efer & ~vm.eferWritable) !== 0) return false;
   if (high(VMCB_SAVE.CR0) !== 0) return false;
   if ((cr0 & CR0.NW) !== 0 && (cr0 & CR0.CD) === 0) return false;
-  if (high(VMCB_SAVE.CR4) !== 0 || (cr4 & ~vm.cr4Writable) !== 0) return false;
+  if (high(VMCB_SAVE.CR4) !== 0 || !vm.rules.cr4IsLegal(cr4, vm.cr4Writable, 'VMRUN')) return false;
   if ((cr4 & CR4.CET) !== 0 && (cr0 & CR0.WP) === 0) return false;
   return high(VMCB_SAVE.DR6) === 0 && high(VMCB_SAVE.DR7) === 0;
 }

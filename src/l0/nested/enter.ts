@@ -1,17 +1,8 @@
 /** L1's VMRUN: from vmcb01 and vmcb12 to vmcb02 (APM vol. 2 15.5). */
 import type { Hpa } from '../../arch/address.ts';
-import { CR0, CR4, EFER } from '../../arch/registers.ts';
-import {
-  CLEAN,
-  EVENT,
-  INTERCEPT1,
-  INTERRUPT_STATE,
-  TLB_CONTROL,
-  V_INTR,
-  VMCB,
-  VMCB_SAVE,
-} from '../../arch/vmcb.ts';
-import { applyControlRegisters, loadPdptes } from '../control-registers.ts';
+import { CR0, EFER } from '../../arch/registers.ts';
+import { CLEAN, EVENT, INTERCEPT1, INTERRUPT_STATE, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
+import { applyControlRegisters, reloadPdptes } from '../control-registers.ts';
 import { mergeMsrMaps } from '../svm/permission-maps.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { isLegalVmcb } from './checks.ts';
@@ -68,9 +59,10 @@ function readVmcb12(vcpu: Vcpu, address: number): void {
 
 /** PAE without nested paging: VMRUN loads the PDPTEs, and fails on reserved bits (APM vol. 2 15.25.10). */
 function loadGuestPdptes(vcpu: Vcpu): boolean {
-  const { nested } = vcpu;
-  const pae = (nested.read12(VMCB_SAVE.CR4) & CR4.PAE) !== 0 && (nested.read12(VMCB_SAVE.CR0) & CR0.PG) !== 0;
-  return !pae || loadPdptes(vcpu, nested.read12(VMCB_SAVE.CR3));
+  const { nested, state } = vcpu;
+  const cr3 = nested.read12(VMCB_SAVE.CR3);
+  const cr0 = nested.read12(VMCB_SAVE.CR0);
+  return reloadPdptes(vcpu, 'VMRUN', state.cr3 ^ cr3, cr0, nested.read12(VMCB_SAVE.CR4), cr3);
 }
 
 function saveL1(vcpu: Vcpu): void {
@@ -131,10 +123,11 @@ function writeTscOffset(vcpu: Vcpu): void {
  */
 function prepareTlb(vcpu: Vcpu): void {
   const { nested } = vcpu;
+  const { rules } = vcpu.vm;
   const asid = nested.read12(VMCB.GUEST_ASID);
   const control = nested.read12(VMCB.TLB_CONTROL) & 0xff;
-  if (asid !== nested.asid12 || control !== TLB_CONTROL.NOTHING) nested.asid02.flush();
-  if (control === TLB_CONTROL.FLUSH_ALL) vcpu.asid01.flush();
+  if (rules.flushesL2(nested.asid12, asid, control)) nested.asid02.flush();
+  if (rules.flushesL1(control)) vcpu.asid01.flush();
   nested.asid12 = asid;
 }
 
@@ -158,7 +151,7 @@ function loadL2(vcpu: Vcpu): void {
   applyControlRegisters(vcpu);
   vcpu.applyIntercepts();
   vmcb02.dirty(CLEAN.CRX | CLEAN.SEG | CLEAN.DT | CLEAN.DRX | CLEAN.CR2);
-  vcpu.mmu.reconfigure();
+  vcpu.mmu.reconfigure('VMRUN');
   // L1 may have edited the tables of its guest: whatever went unsync is looked at before L2 uses it.
-  vcpu.mmu.flush();
+  if (vcpu.vm.rules.flushes('VMRUN', state.cr3 ^ nested.l1.cr3)) vcpu.mmu.flush();
 }

@@ -3,7 +3,7 @@ import type { Hpa } from '../../arch/address.ts';
 import { CR0, DR7_FIXED_ONE } from '../../arch/registers.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import { CLEAN, EVENT, INTERRUPT_STATE, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
-import { applyControlRegisters, isPaePaging, loadPdptes } from '../control-registers.ts';
+import { applyControlRegisters, reloadPdptes } from '../control-registers.ts';
 import { NO_EVENT } from '../events.ts';
 import { applySideEffects } from '../injection.ts';
 import { trackWrite } from '../mmu/write-track.ts';
@@ -169,6 +169,7 @@ function saveEventInDelivery(vcpu: Vcpu, vmcb12: Vmcb12Writer): void {
 function restoreL1(vcpu: Vcpu): void {
   const { nested, state, vmcb01, events, intercepts } = vcpu;
   const { l1 } = nested;
+  const changed = state.cr3 ^ l1.cr3;
   events.clear();
   events.interceptedByL1 = 0;
   intercepts.interruptWindow = false;
@@ -193,7 +194,7 @@ function restoreL1(vcpu: Vcpu): void {
   applyControlRegisters(vcpu);
   vcpu.applyIntercepts();
   // PDPTEs of a PAE host are loaded again; illegal ones shut the processor down (APM vol. 2 15.6).
-  if (isPaePaging(state) && !loadPdptes(vcpu, l1.cr3)) vcpu.shutdown();
-  vcpu.mmu.reconfigure();
-  vcpu.mmu.flush();
+  if (!reloadPdptes(vcpu, '#VMEXIT', changed, l1.cr0, l1.cr4, l1.cr3)) vcpu.shutdown();
+  vcpu.mmu.reconfigure('#VMEXIT');
+  if (vcpu.vm.rules.flushes('#VMEXIT', changed)) vcpu.mmu.flush();
 }

@@ -23,7 +23,7 @@ function isWanted(vcpu: Vcpu, code: number): boolean {
   // A VMCB that L0 made of L1's was refused: L0's checks were laxer than the processor's.
   if (code < 0) return true;
   // L0 judges page faults first: they may be its own. The host's events never concern L1 directly.
-  if (code === PAGE_FAULT) return false;
+  if (code === PAGE_FAULT && vcpu.vm.rules.judgesFaultOfL2()) return false;
   if (code >= VMEXIT.INTR && code <= VMEXIT.INIT) return false;
   // The field may hold L0's window instead of L1's virtual interrupt.
   if (code === VMEXIT.VINTR && vcpu.intercepts.interruptWindow) return false;

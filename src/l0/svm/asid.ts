@@ -53,7 +53,8 @@ export class AsidContext {
   /** Sets ASID and TLB_CONTROL of a VMCB that is about to run on `root`. */
   prepare(pool: AsidPool, tables: ShadowTables, vmcb: Vmcb, root: PaeRoot): void {
     let control: number = TLB_CONTROL.NOTHING;
-    const stale = this.#flushed !== tables.flushEpoch || this.#root !== root || this.#rootKey !== root.serial;
+    const sameRoot = this.#root === root && this.#rootKey === root.serial;
+    const stale = tables.rules.tlbIsStale(this.#flushed, tables.flushEpoch, sameRoot);
     if (this.generation !== pool.generation || (stale && !pool.flushByAsid)) {
       if (pool.assign(this)) control = TLB_CONTROL.FLUSH_ALL;
     } else if (stale) control = TLB_CONTROL.FLUSH_ASID;
