@@ -1,6 +1,7 @@
-import { SingleBar } from 'cli-progress';
 import { OutputFile } from './files.ts';
 import type { Host } from './host.ts';
+import { type Progress, withProgress } from './progress.ts';
+import type { GridSetup } from './scenarios.ts';
 
 /** One pair of paging modes, with what its probes found. */
 export interface GridCell {
@@ -10,18 +11,14 @@ export interface GridCell {
   readonly mismatches: number;
   /** A sentence for each of the first mismatches: which probe, what the oracle says, what was seen. */
   readonly details: readonly string[];
+  /** Scenarios that the host cannot run, each with the reason. */
+  readonly skipped: readonly string[];
 }
 
-export interface GridProgress {
-  readonly done: number;
-  readonly total: number;
-}
+/** Runs the grid: yields after each scenario, and returns the cells, row by row. */
+export type RunGrid = (setup: GridSetup) => AsyncGenerator<Progress, readonly GridCell[]>;
 
-/** Runs the grid on so many threads: yields after each scenario, and returns the cells, row by row. */
-export type RunGrid = (jobs: number) => AsyncGenerator<GridProgress, readonly GridCell[]>;
-
-export interface GridOptions {
-  readonly jobs: number;
+export interface GridOptions extends GridSetup {
   readonly json?: string;
 }
 
@@ -32,44 +29,17 @@ const SHOWN_DETAILS = 20;
  * Runs the grid, with a progress bar on a terminal, and prints the table.
  * @returns the exit status: 1 where any probe differs from the oracle
  */
-export async function grid({ json, jobs }: GridOptions, host: Host, runGrid: RunGrid): Promise<number> {
+export async function grid({ json, ...setup }: GridOptions, host: Host, runGrid: RunGrid): Promise<number> {
   const file = json === undefined ? undefined : new OutputFile(json, 'JSON file');
   try {
     const started = host.now();
-    const cells = await withProgress(host, runGrid(jobs));
+    const cells = await withProgress(host, runGrid(setup));
     const seconds = (host.now() - started) / 1000;
     host.stdout.write(renderGrid(cells, seconds));
     file?.write(`${JSON.stringify({ cells, seconds }, undefined, 2)}\n`);
     return cells.some(({ mismatches }) => mismatches > 0) ? 1 : 0;
   } finally {
     file?.close();
-  }
-}
-
-async function withProgress(host: Host, steps: ReturnType<RunGrid>): Promise<readonly GridCell[]> {
-  const bar = new SingleBar({
-    format: '{bar} {percentage}% | {value}/{total} | {duration_formatted}',
-    stream: host.stderr,
-    hideCursor: true,
-    clearOnComplete: true,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-  });
-  const shown = host.stderr.isTTY === true;
-  let running = false;
-  try {
-    for (;;) {
-      const step = await steps.next();
-      if (step.done) return step.value;
-      const { done, total } = step.value;
-      if (shown && !running) bar.start(total, done);
-      else if (shown) bar.update(done);
-      running = true;
-      // Lets the bar draw itself and Ctrl-C through.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  } finally {
-    if (shown && running) bar.stop();
   }
 }
 
@@ -102,6 +72,7 @@ export function renderGrid(cells: readonly GridCell[], seconds: number): string 
     '',
     `${probes} probes judged by the oracle, ${mismatches} mismatch${mismatches === 1 ? '' : 'es'}, ${seconds.toFixed(1)} s`,
     ...details.slice(0, SHOWN_DETAILS),
+    ...cells.flatMap(({ skipped }) => skipped.map((scenario) => `  skipped ${scenario}`)),
     '',
   ].join('\n');
 }

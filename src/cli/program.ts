@@ -6,6 +6,7 @@ import { Failure } from './failure.ts';
 import { type GridOptions, grid } from './grid.ts';
 import type { Host } from './host.ts';
 import { type RunOptions, runImage } from './run/run.ts';
+import { replayFiles } from './scenarios.ts';
 import type { Services } from './services.ts';
 import { parseCount, parseJobs, parseMemory, parsePattern, parseRaw, parseSeconds } from './values.ts';
 
@@ -132,8 +133,41 @@ function addGrid(program: Command, host: Host, services: Services, end: (status:
     .addOption(
       option('--jobs <n>', 'run so many scenarios side by side', parseJobs, String(availableParallelism())),
     )
-    .addHelpText('after', '\nExit status: 0 if every probe is as the oracle says, 1 if any is not.')
-    .action(async (options: GridOptions) => end(await grid(options, host, services.runGrid)));
+    .option('--show <name>', 'print a scenario of the grid instead: a file for --replay')
+    .option(
+      '--replay <file>',
+      'run the scenarios of a file instead, and print each mismatch; may be repeated',
+      collect,
+    )
+    .addOption(
+      new Option('--l0 <kind>', 'run on the bare processor, or on L0 with shadow paging')
+        .choices(['none', 'shadow'])
+        .default('shadow'),
+    )
+    .option('--check', "check L0's invariants after every MMU operation (slow)", false)
+    .addHelpText('after', GRID_HELP)
+    .action(async (options: GridCommandOptions) => end(await gridCommand(options, host, services)));
+}
+
+const GRID_HELP = `
+Exit status: 0 if everything is as the oracle says, 1 if anything is not, 2 for a wrong option or scenario file.`;
+
+interface GridCommandOptions extends GridOptions {
+  readonly show?: string;
+  readonly replay?: readonly string[];
+}
+
+async function gridCommand(options: GridCommandOptions, host: Host, services: Services): Promise<number> {
+  const { show, replay, json, l0, check, jobs } = options;
+  if (check && l0 === 'none') throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
+  const instead = [show && '--show', replay && '--replay', json && '--json'].filter((name) => name);
+  if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
+  if (show !== undefined) {
+    host.stdout.write(services.showScenario(show));
+    return 0;
+  }
+  if (replay !== undefined) return replayFiles(replay, { l0, check, jobs }, host, services.replay);
+  return grid(options, host, services.runGrid);
 }
 
 function addKernels(program: Command, host: Host, services: Services): void {

@@ -1,9 +1,13 @@
 import type { RunGrid } from './grid.ts';
 import type { CreateMachine } from './run/session.ts';
+import type { Replay } from './scenarios.ts';
 
 /** What the commands drive, given to the command line from outside so that each can be tested by itself. */
 export interface Services {
   readonly createMachine: CreateMachine;
   readonly runGrid: RunGrid;
+  /** The text of a scenario of the grid by name. Throws an InputError if there is none. */
+  readonly showScenario: (name: string) => string;
+  readonly replay: Replay;
   readonly fetchKernels: (folder: string, say: (line: string) => void) => Promise<void>;
 }

@@ -1,7 +1,7 @@
 import { InputError } from '../arch/input-error.ts';
 import { CR0 } from '../arch/registers.ts';
 import { IOPM_SIZE, MSRPM_SIZE, VMCB_SIZE } from '../arch/vmcb.ts';
-import { AGENT_LAYOUT, OPERATION } from '../guest/agent-layout.ts';
+import { AGENT_LAYOUT, HOST_MEMORY, OPERATION } from '../guest/agent-layout.ts';
 import { agentPageTables } from '../guest/agent-paging.ts';
 import { agents } from '../guest/agents.ts';
 import { elfImage, type Segment } from '../guest/elf.ts';
@@ -183,7 +183,10 @@ function compileStep({ script, placement, tracker }: Context, step: Exclude<Step
       return;
     case 'probe':
       checkProbe(step);
-      script.probe(step);
+      script.probe(step, probeValue(step, placement));
+      return;
+    case 'host':
+      script.operation(OPERATION.HOST_MEMORY, resolve(placement, step.page) | HOST_ACTIONS[step.action]);
       return;
     case 'registers':
       script.operation(OPERATION.REGISTERS);
@@ -211,6 +214,16 @@ function compileEdit(script: ScriptWriter, at: number, step: EditStep, placement
       return;
   }
 }
+
+const HOST_ACTIONS = {
+  move: HOST_MEMORY.MOVE,
+  remove: HOST_MEMORY.REMOVE,
+  return: HOST_MEMORY.RETURN,
+} as const;
+
+/** What a probe stores: 32 bits, unsigned. */
+export const probeValue = ({ value, entry }: ProbeStep, placement: Placement): number =>
+  entry === undefined ? (value ?? 0) >>> 0 : entryValue(entry, 4, placement).lo;
 
 function checkProbe(step: ProbeStep): void {
   const form = PROBE_FORMS[probeFormNumber(step.form)];

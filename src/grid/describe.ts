@@ -11,7 +11,7 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 export function stepText(step: Step): string {
   switch (step.do) {
     case 'enter':
-      return `enter ${step.l2}${vmcbText(step.vmcb)}${step.reflect === true ? ' reflect' : ''}`;
+      return `enter ${step.l2}${step.reflect === true ? ' reflect' : ''}${vmcbText(step.vmcb)}`;
     case 'leave':
     case 'reload-cr3':
     case 'registers':
@@ -37,8 +37,12 @@ export function stepText(step: Step): string {
     case 'probe': {
       const value = step.value === undefined ? '' : ` value ${hex(step.value)}`;
       const about = step.about === undefined ? '' : ` (${step.about})`;
-      return `probe ${step.form} cpl ${step.cpl} at ${hex(step.at)}${value}${step.ac === true ? ' AC' : ''}${about}`;
+      const entry = step.entry === undefined ? '' : ` entry ${entryText(step.entry)}`;
+      const ac = step.ac === true ? ' AC' : '';
+      return `probe ${step.form} cpl ${step.cpl} at ${hex(step.at)}${value}${entry}${ac}${about}`;
     }
+    case 'host':
+      return `host ${step.action} ${step.page}`;
   }
 }
 
@@ -53,7 +57,10 @@ function vmcbText(changes: VmcbChanges | undefined): string {
     parts.push(changes.interceptPageFaults ? 'intercept #PF' : 'no #PF intercept');
   }
   if (changes.tlbControl !== undefined) parts.push(`flush ${changes.tlbControl}`);
-  if (changes.inject !== undefined) parts.push(`inject ${changes.inject.vector}`);
+  if (changes.inject !== undefined) {
+    const { vector, errorCode } = changes.inject;
+    parts.push(`inject ${vector}${errorCode === undefined ? '' : ` error ${hex(errorCode)}`}`);
+  }
   return parts.length === 0 ? '' : ` with ${parts.join(', ')}`;
 }
 
@@ -63,7 +70,9 @@ const spaceText = ({ mode, root, flags }: SpaceState): string =>
 const l2Text = (state: L2State): string =>
   `${spaceText(state)} asid ${state.asid}${state.interceptPageFaults === true ? ' intercept #PF' : ''}`;
 
-/** A scenario as text: what it is about, its address spaces, its pages and its steps. */
+/**
+ * A scenario as text: what it is about, its address spaces, its pages and its steps. `parseScenarios` reads it back.
+ */
 export function scenarioText(scenario: Scenario): string {
   const lines = [`scenario ${scenario.name}`, `  ${scenario.about}`];
   if (scenario.features.length > 0) lines.push(`  needs ${scenario.features.join(' ')}`);

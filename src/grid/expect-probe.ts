@@ -14,7 +14,7 @@ import {
   settleProbe,
 } from '../oracle/probe.ts';
 import type { Alternative } from './expect.ts';
-import { FETCH_CODE } from './marker.ts';
+import { FETCH_CODE, MARKER_DESCRIPTOR } from './marker.ts';
 import type { ExpectedRecord } from './records.ts';
 import type { ProbeStep } from './scenario.ts';
 
@@ -117,6 +117,11 @@ function descriptorParts(model: AddressSpaceModel, step: ProbeStep): Part[] {
   const read: Probe = { linear: BigInt(step.at), size: 8, kind: 'read', implicit: true };
   const reads = probeOutcomes(model, read);
   const found = reads.filter((outcome): outcome is ProbeAccess => outcome.outcome === 'ok');
+  if (found.some(({ value, unknown }) => !isDataSegment(value, unknown))) {
+    throw new InputError(
+      `The ${step.form} probe at 0x${step.at.toString(16)} may load what is not a marker's descriptor.`,
+    );
+  }
   const accessed = found.every(({ value, unknown }) => (value & ~unknown & DESCRIPTOR_ACCESSED) !== 0n);
   if (accessed) return [{ probe: read, outcomes: reads }];
   const value = (found[0].value | DESCRIPTOR_ACCESSED) >> 32n;
@@ -131,6 +136,10 @@ function descriptorParts(model: AddressSpaceModel, step: ProbeStep): Part[] {
     { probe: write, outcomes: writes },
   ];
 }
+
+/** Whether a descriptor is one of a marker for certain, but for its accessed bit. */
+const isDataSegment = (value: bigint, unknown: bigint): boolean =>
+  ((value ^ MARKER_DESCRIPTOR) & ~DESCRIPTOR_ACCESSED) === 0n && (unknown & ~DESCRIPTOR_ACCESSED) === 0n;
 
 function valueRecord(step: ProbeStep, form: ProbeForm, outcome: ProbeAccess, level: 1 | 2): ExpectedRecord {
   const value = (lo: number, unknownLo = 0): ExpectedRecord => ({

@@ -3,12 +3,12 @@ import { InputError } from '../arch/input-error.ts';
 import { VMEXIT } from '../arch/svm-exits.ts';
 import { EVENT_TYPE, eventInjection } from '../arch/vmcb.ts';
 import { AGENT_LAYOUT } from '../guest/agent-layout.ts';
-import { AddressSpaceModel } from '../oracle/address-space.ts';
+import { AddressSpaceModel, TLB_CONTROL } from '../oracle/address-space.ts';
 import type { RegisterWrite } from '../oracle/control-registers.ts';
 import { type OracleCpu, type OracleFeatures, oracleCpu, oracleFeatures } from '../oracle/cpu.ts';
 import type { Source } from '../oracle/expected.ts';
 import { checkVmrun, type VmcbFields } from '../oracle/svm/vmrun-checks.ts';
-import type { CompiledScenario } from './compile.ts';
+import { type CompiledScenario, probeValue } from './compile.ts';
 import { entryValue } from './entry.ts';
 import { expectProbe } from './expect-probe.ts';
 import { PageMemory } from './page-memory.ts';
@@ -119,7 +119,8 @@ export class Expectations {
       alternatives = [NOTHING];
     } else if (step.do === 'probe') {
       const guest = this.#guests.get(level);
-      const expectation = expectProbe(this.model, step, {
+      const stores = { ...step, value: probeValue(step, this.#compiled.placement) };
+      const expectation = expectProbe(this.model, stores, {
         level: level === L1 ? 1 : 2,
         intercepted: guest?.interceptPageFaults ?? false,
         reflect: this.#enter?.reflect ?? false,
@@ -187,6 +188,12 @@ export class Expectations {
       case 'invlpga':
         this.model.invlpga(BigInt(step.at), step.asid);
         return NOTHING;
+      case 'host': {
+        const page = BigInt(resolve(placement, step.page));
+        if (step.action === 'remove') this.model.removeMemory(page);
+        else if (step.action === 'return') this.model.returnMemory(page);
+        return NOTHING;
+      }
       case 'registers':
         return {
           records: [{ kind: 'registers', level: this.#levelNumber, ...registersOf(this.model.cpu) }],
@@ -266,7 +273,8 @@ export class Expectations {
   }
 
   #run(guest: GuestState, changes: VmcbChanges): 'entered' | 'invalid' {
-    const tlbControl = changes.tlbControl === 'all' ? 1 : changes.tlbControl === 'asid' ? 3 : 0;
+    const tlbControl =
+      changes.tlbControl === undefined ? TLB_CONTROL.NOTHING : TLB_CONTROLS[changes.tlbControl];
     return this.model.vmrun({ cpu: guest.cpu, asid: guest.asid, tlbControl });
   }
 
@@ -313,6 +321,12 @@ export class Expectations {
     return { records: [record], source: 'tables' };
   }
 }
+
+const TLB_CONTROLS = {
+  all: TLB_CONTROL.ALL_ASIDS,
+  asid: TLB_CONTROL.THIS_ASID,
+  'asid-non-global': TLB_CONTROL.THIS_ASID_NON_GLOBAL,
+} as const;
 
 /** The registers with which the L1 agent takes its first step: multiboot's, and EFER.SVME. */
 const BOOT_REGISTERS: PagingRegisters = { cr0: 0x11, cr3: 0, cr4: 0, efer: 0x1000 };

@@ -51,6 +51,8 @@ export interface ScenarioVerdict {
   /** Probe steps that were judged. */
   readonly probes: number;
   readonly mismatches: readonly Mismatch[];
+  /** Why it did not run: `Umbra, bare cannot remove memory`; absent if it ran. */
+  readonly skipped?: string;
 }
 
 /** The agents' log out of a machine's memory. Throws a RangeError if what is there is no log. */

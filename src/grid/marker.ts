@@ -42,5 +42,8 @@ export function markerBytes(number: number): Uint8Array {
   return bytes;
 }
 
+/** The flat data segment as the 8 bytes of its descriptor. */
+export const MARKER_DESCRIPTOR = DATA_SEGMENT.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+
 /** What runs at the start of a marker's code, as bytes; the word it answers is at offset 1. */
 export const FETCH_CODE = { opcode: MOV_ECX, wordOffset: 1, tail: [...JMP_EDX] } as const;

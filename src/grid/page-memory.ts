@@ -6,6 +6,8 @@ import type { PhysicalMemory, Width } from '../oracle/memory.ts';
 export class PageMemory implements PhysicalMemory {
   readonly #size: bigint;
   readonly #pages = new Map<number, DataView>();
+  /** Frames that are no memory for the time being. */
+  readonly #absent = new Set<number>();
 
   /** @param size bytes of RAM */
   constructor(size: number, segments: readonly Segment[]) {
@@ -21,14 +23,25 @@ export class PageMemory implements PhysicalMemory {
     }
   }
 
+  setPresent(address: bigint, present: boolean): void {
+    const frame = Math.floor(Number(address) / PAGE_SIZE);
+    if (present) this.#absent.delete(frame);
+    else this.#absent.add(frame);
+  }
+
   isRam(address: bigint): boolean {
-    return address < this.#size;
+    return address < this.#size && !this.#isAbsent(Math.floor(Number(address) / PAGE_SIZE));
+  }
+
+  #isAbsent(frame: number): boolean {
+    return this.#absent.size > 0 && this.#absent.has(frame);
   }
 
   read(address: bigint, width: Width): bigint {
-    const page = this.#pages.get(Math.floor(Number(address) / PAGE_SIZE));
+    const frame = Math.floor(Number(address) / PAGE_SIZE);
+    const page = this.#pages.get(frame);
     const place = Number(address % BigInt(PAGE_SIZE));
-    if (page !== undefined && place + width <= PAGE_SIZE) {
+    if (page !== undefined && !this.#isAbsent(frame) && place + width <= PAGE_SIZE) {
       if (width === 8) return page.getBigUint64(place, true);
       if (width === 4) return BigInt(page.getUint32(place, true));
     }

@@ -13,7 +13,10 @@ export interface GridProgress {
 export interface CellVerdict {
   readonly l1: PagingMode;
   readonly l2: PagingMode;
+  /** How many ran. */
   readonly scenarios: number;
+  /** Those that the host cannot run, each with the reason: `2-level/pae/removed-memory: QEMU cannot remove memory`. */
+  readonly skipped: readonly string[];
   readonly probes: number;
   readonly mismatches: number;
   /** The story of each of the first mismatches, scenario by scenario. */
@@ -47,10 +50,16 @@ export async function* runMatrix(
   });
 }
 
-const cellVerdict = ({ l1, l2 }: MatrixCell, verdicts: readonly ScenarioVerdict[]): CellVerdict => ({
+const cellVerdict = (
+  { l1, l2, scenarios }: MatrixCell,
+  verdicts: readonly ScenarioVerdict[],
+): CellVerdict => ({
   l1,
   l2,
-  scenarios: verdicts.length,
+  scenarios: verdicts.filter(({ skipped }) => skipped === undefined).length,
+  skipped: verdicts.flatMap(({ skipped }, index) =>
+    skipped === undefined ? [] : [`${scenarios[index].name}: ${skipped}`],
+  ),
   probes: verdicts.reduce((sum, { probes }) => sum + probes, 0),
   mismatches: verdicts.reduce((sum, { mismatches }) => sum + mismatches.length, 0),
   details: verdicts.flatMap(({ mismatches }) =>

@@ -4,7 +4,7 @@ import { compileScenario } from './compile.ts';
 import type { ProcessorFacts } from './expect.ts';
 import { judgeScenario, type MachineEnd, type ScenarioVerdict } from './judge.ts';
 import { SCENARIO_MEMORY } from './placement.ts';
-import type { CpuFeature, Scenario } from './scenario.ts';
+import { type CpuFeature, type HostAbility, hostNeeds, type Scenario } from './scenario.ts';
 
 /** What a host is asked to run. */
 export interface MachineRequest {
@@ -26,6 +26,8 @@ export interface ScenarioHost {
   readonly name: string;
   /** The processor that its guests see, for the oracle. */
   readonly processor: ProcessorFacts;
+  /** What it can do to the memory below L1; scenarios that ask more are skipped. */
+  readonly abilities?: readonly HostAbility[];
   /** Its memory cannot be read afterwards: the agents print their log on COM1. */
   readonly needsDump?: boolean;
   run(request: MachineRequest): MachineEnd;
@@ -35,8 +37,13 @@ export interface ScenarioHost {
 const INSTRUCTIONS_PER_STEP = 20_000;
 const INSTRUCTIONS_TO_BOOT = 1_000_000;
 
-/** Compiles a scenario, runs it on a host and judges what came of it. Throws an InputError if the host has no SVM. */
+/**
+ * Compiles a scenario, runs it on a host and judges what came of it. A scenario that asks of the host what it cannot do is
+ * skipped. Throws an InputError if the host has no SVM.
+ */
 export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVerdict {
+  const skipped = whySkipped(scenario, host);
+  if (skipped !== undefined) return { probes: 0, mismatches: [], skipped };
   const compiled = compileScenario(scenario, { dump: host.needsDump ?? false });
   const end = host.run({
     image: compiled.image,
@@ -49,6 +56,12 @@ export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVer
     throw new InputError(`The processor of ${host.name} has no SVM, which every scenario needs.`);
   }
   return judgeScenario(compiled, end, withoutFeatures(host.processor, scenario.absent ?? []));
+}
+
+/** Why a host cannot run a scenario, as a clause; undefined if it can. */
+function whySkipped(scenario: Scenario, { name, abilities = [] }: ScenarioHost): string | undefined {
+  const missing = hostNeeds(scenario).filter((need) => !abilities.includes(need));
+  return missing.length === 0 ? undefined : `${name} cannot ${missing.join(' and ')}`;
 }
 
 /** The processor without some features, for the oracle. */

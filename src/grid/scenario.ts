@@ -5,13 +5,15 @@ export const PAGING_MODES = ['off', '2-level', '2-level+PSE', 'PAE'] as const;
 export type PagingMode = (typeof PAGING_MODES)[number];
 
 /** CPU features that a scenario may need, by the names of `umbra run --cpu`. SVM is always needed. */
-export type CpuFeature = 'pse' | 'pae' | 'pge' | 'nx' | 'smep' | 'smap';
+export const CPU_FEATURES = ['pse', 'pae', 'pge', 'nx', 'smep', 'smap'] as const;
+export type CpuFeature = (typeof CPU_FEATURES)[number];
 
 /** Register bits that scenarios change beside the paging mode. */
 export const FLAGS = ['CR0.WP', 'CR4.PGE', 'CR4.SMEP', 'CR4.SMAP', 'EFER.NX'] as const;
 export type Flag = (typeof FLAGS)[number];
 /** Bits that a `set` step may change: those above and those of the paging mode itself. */
-export type SettableFlag = Flag | 'CR0.PG' | 'CR4.PSE' | 'CR4.PAE';
+export const SETTABLE_FLAGS = [...FLAGS, 'CR0.PG', 'CR4.PSE', 'CR4.PAE'] as const;
+export type SettableFlag = (typeof SETTABLE_FLAGS)[number];
 
 /**
  * Flags of a paging-structure entry, separated by spaces, and the numbers of further bits to set: `P W U A D` or
@@ -56,9 +58,13 @@ export interface L2State extends SpaceState {
   readonly interceptPageFaults?: boolean;
 }
 
+/** TLB_CONTROL 1, 3 and 7 (APM vol. 2 table 15-9). */
+export const TLB_CONTROL_NAMES = ['all', 'asid', 'asid-non-global'] as const;
+export type TlbControlName = (typeof TLB_CONTROL_NAMES)[number];
+
 /** What L1 writes into the VMCB before it enters L2. All of it stays, but for `inject` and `tlbControl`. */
 export interface VmcbChanges extends Partial<L2State> {
-  readonly tlbControl?: 'all' | 'asid';
+  readonly tlbControl?: TlbControlName;
   readonly inject?: { readonly vector: number; readonly errorCode?: number };
 }
 
@@ -85,6 +91,7 @@ export type Step =
   | { readonly do: 'invlpg'; readonly at: number }
   | { readonly do: 'invlpga'; readonly at: number; readonly asid: number }
   | ProbeStep
+  | HostMemoryStep
   /** Compares CR0, CR3, CR4 and EFER with what software has written. */
   | { readonly do: 'registers' };
 
@@ -112,12 +119,41 @@ export interface ProbeStep {
   readonly form: ProbeFormName;
   readonly cpl: 0 | 3;
   readonly at: number;
-  /** What a write stores, what a read-modify-write adds. */
+  /** What a write or a read-modify-write stores; the low bytes of it where the access is narrower. */
   readonly value?: number;
+  /** Instead of `value`: the low half of an entry, for an edit of a table through a mapping of it. */
+  readonly entry?: Entry;
   /** EFLAGS.AC during the access. */
   readonly ac?: boolean;
   /** What this probe is about, for reports: `read-only user page`. */
   readonly about?: string;
+}
+
+/**
+ * What the host below L1 does with the memory behind one of L1's pages.
+ *
+ *     move    other host memory takes its place, contents kept, as when a host migrates a page: L1 must not notice
+ *     remove  the page is no memory any more: reads give all ones, writes are lost
+ *     return  the page is memory again, with the contents that it had
+ */
+export const HOST_MEMORY_ACTIONS = ['move', 'remove', 'return'] as const;
+export type HostMemoryAction = (typeof HOST_MEMORY_ACTIONS)[number];
+
+/** Asks the host below L1, through a port of the machine, to act on a page; see `HOST_MEMORY_ACTIONS`. */
+export interface HostMemoryStep {
+  readonly do: 'host';
+  readonly action: HostMemoryAction;
+  readonly page: string;
+}
+
+/** What not every host of scenarios can do; see `hostNeeds`. */
+export type HostAbility = 'move memory' | 'remove memory';
+
+/** Abilities that a scenario's steps ask of the host below L1. */
+export function hostNeeds(scenario: Scenario): HostAbility[] {
+  const actions = scenario.steps.flatMap((step) => (step.do === 'host' ? [step.action] : []));
+  const needs: HostAbility[] = actions.includes('move') ? ['move memory'] : [];
+  return actions.some((action) => action !== 'move') ? [...needs, 'remove memory'] : needs;
 }
 
 export type StepKind = Step['do'];

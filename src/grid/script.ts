@@ -15,6 +15,12 @@ import type { ProbeStep, VmcbChanges } from './scenario.ts';
 /** First vector that is not an exception (SDM vol. 3A 6.2). */
 const FIRST_INTERRUPT = 32;
 
+const TLB_CONTROLS = {
+  all: TLB_CONTROL.FLUSH_ALL,
+  asid: TLB_CONTROL.FLUSH_ASID,
+  'asid-non-global': TLB_CONTROL.FLUSH_ASID_NON_GLOBAL,
+} as const;
+
 /** The agents' script in the making: operations in order, each with the number of the step it belongs to. */
 export class ScriptWriter {
   readonly #words: number[] = [];
@@ -40,12 +46,13 @@ export class ScriptWriter {
     this.operation(OPERATION.WRITE, address, width, lo, hi);
   }
 
-  probe(step: ProbeStep): void {
+  /** @param value what the probe stores */
+  probe(step: ProbeStep, value: number): void {
     const number = probeFormNumber(step.form);
     let flags = step.cpl === 3 ? PROBE_FLAG.CPL3 : 0;
     if (step.ac === true) flags |= PROBE_FLAG.AC;
     if (PROBE_FORMS[number].implicit === true) flags |= PROBE_FLAG.LDT;
-    this.operation(OPERATION.PROBE, number, flags, step.at, step.value ?? 0);
+    this.operation(OPERATION.PROBE, number, flags, step.at, value);
   }
 
   /** Clears and sets bits of a register. */
@@ -76,11 +83,7 @@ export class ScriptWriter {
       this.write(at + VMCB.INTERCEPT_EXCEPTION, 4, changes.interceptPageFaults ? 1 << 14 : 0);
     }
     if (changes.tlbControl !== undefined) {
-      this.write(
-        at + VMCB.TLB_CONTROL,
-        1,
-        changes.tlbControl === 'all' ? TLB_CONTROL.FLUSH_ALL : TLB_CONTROL.FLUSH_ASID,
-      );
+      this.write(at + VMCB.TLB_CONTROL, 1, TLB_CONTROLS[changes.tlbControl]);
     }
     if (changes.inject !== undefined) {
       const { vector, errorCode } = changes.inject;

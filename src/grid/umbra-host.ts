@@ -23,6 +23,8 @@ export function umbraHost(options: UmbraHostOptions): ScenarioHost {
   const { maxPhysicalAddressBits } = parseCpuModel(MODEL);
   return {
     name: options.l0 === 'none' ? 'Umbra, bare' : 'Umbra, L0 with a shadow MMU',
+    // On the bare machine there is no host below L1 whose pages could be behind its own: every move has been made.
+    abilities: options.l0 === 'none' ? ['move memory'] : ['move memory', 'remove memory'],
     processor: { maxPhyAddr: maxPhysicalAddressBits, pdptes: 'registers' },
     run: (request) => (options.l0 === 'none' ? runBare(request) : runHosted(request, options.check === true)),
   };

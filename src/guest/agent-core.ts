@@ -5,6 +5,7 @@ import {
   AGENT_LAYOUT,
   AGENT_REGISTER,
   AGENT_SELECTOR,
+  HOST_MEMORY,
   OPERATION_COUNT,
   PROBE_FLAG,
   RECORD,
@@ -22,6 +23,7 @@ import {
   cr3,
   cr4,
   ds,
+  dx,
   eax,
   ebx,
   ecx,
@@ -299,6 +301,12 @@ function emitMemory(a: Assembler, who: AgentName): void {
   a.label(`${who}-invlpg`);
   a.mov(eax, operand(0));
   a.invlpg(mem(eax));
+  a.jmp(`${who}-next`);
+
+  a.label(`${who}-host-memory`);
+  a.mov(eax, operand(0));
+  a.mov(dx, HOST_MEMORY.PORT);
+  a.out(dx, eax);
   a.jmp(`${who}-next`);
 
   a.label(`${who}-invlpga`);

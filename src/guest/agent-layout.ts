@@ -88,8 +88,17 @@ export const OPERATION = {
   NOTHING:    12,
   /** L1: number. Turns the log dump on COM1 on (1) or off (0). */
   DUMP:       13,
+  /** A word for HOST_MEMORY.PORT. Records nothing. */
+  HOST_MEMORY: 14,
 } as const;
-export const OPERATION_COUNT = 14;
+export const OPERATION_COUNT = 15;
+
+/**
+ * The port of a machine under a hypervisor at which a guest asks for changes to the memory behind its pages: one 32-bit
+ * write of the page's address and an action in its low bits. A read gives the actions there are as a bit mask, bit
+ * number = action, and all ones where there is no such port.
+ */
+export const HOST_MEMORY = { PORT: 0x0b10, MOVE: 1, REMOVE: 2, RETURN: 3 } as const;
 
 export const PROBE_FLAG = { CPL3: 1, AC: 2, LDT: 4 } as const;
 /** REFLECT: L1 injects an intercepted exception into L2; without, L2 skips the step that caused the exit. */

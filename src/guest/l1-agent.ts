@@ -62,6 +62,7 @@ export function emitL1Agent(a: Assembler): void {
       [OPERATION.END, 'l1-end'],
       [OPERATION.ENTER, 'l1-enter'],
       [OPERATION.NOTHING, 'l1-next'],
+      [OPERATION.HOST_MEMORY, 'l1-host-memory'],
       [OPERATION.DUMP, 'l1-dump'],
     ]),
   );

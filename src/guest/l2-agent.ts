@@ -49,6 +49,7 @@ export function emitL2Agent(a: Assembler): void {
     new Map([
       [OPERATION.LEAVE, 'l2-leave'],
       [OPERATION.NOTHING, 'l2-next'],
+      [OPERATION.HOST_MEMORY, 'l2-host-memory'],
     ]),
   );
 }

@@ -1,5 +1,5 @@
 /** Memory slots: which guest frames are RAM, and which host frames back them. */
-import { type Gfn, type Gpa, gfn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../arch/address.ts';
+import { type Gfn, type Gpa, gfn, hpa, PAGE_OFFSET_MASK, PAGE_SIZE } from '../arch/address.ts';
 import type { HostRange } from './hardware.ts';
 
 /** 4 KiB frames in a 2 MiB page. */
@@ -25,6 +25,8 @@ export class MemorySlot {
   /** Reasons why each 2 MiB block cannot be mapped as a large page: a shadowed frame in it, or its shape. */
   readonly disallowLarge: Uint32Array;
   readonly #firstBlock: number;
+  /** Host frames of the pages that are not where `basePfn` says, by guest frame. */
+  readonly #moved = new Map<number, number>();
 
   constructor(baseGfn: Gfn, host: HostRange, readOnly: boolean) {
     this.baseGfn = baseGfn;
@@ -67,7 +69,25 @@ export class MemorySlot {
   }
 
   pfn(frame: number): number {
+    if (this.#moved.size > 0) {
+      const moved = this.#moved.get(frame);
+      if (moved !== undefined) return moved;
+    }
     return this.basePfn + (frame - this.baseGfn);
+  }
+
+  /** Another host frame is behind a guest frame from now on; no SPTE may map it now. No large page covers it again. */
+  move(frame: number, pfn: number): void {
+    if (!this.#moved.has(frame)) this.disallowLarge[this.block(frame)] += 1;
+    this.#moved.set(frame, pfn);
+  }
+
+  /** A slot for a run of this slot's frames, with what is behind them. */
+  part(first: number, pages: number): MemorySlot {
+    const base = (this.basePfn + (first - this.baseGfn)) * PAGE_SIZE;
+    const part = new MemorySlot(gfn(first), { base: hpa(base), size: pages * PAGE_SIZE }, this.readOnly);
+    for (const [frame, pfn] of this.#moved) if (part.contains(frame)) part.move(frame, pfn);
+    return part;
   }
 }
 
@@ -126,6 +146,15 @@ export class MemorySlots {
     const slot = new MemorySlot(first, host, readOnly);
     this.#slots.push(slot);
     return slot;
+  }
+
+  /** Takes one frame out of a slot: one slot or two remain of it, or none. Nothing may refer to the slot any more. */
+  punch(slot: MemorySlot, frame: number): void {
+    this.remove(slot);
+    const before = frame - slot.baseGfn;
+    const after = slot.pages - before - 1;
+    if (before > 0) this.#slots.push(slot.part(slot.baseGfn, before));
+    if (after > 0) this.#slots.push(slot.part(frame + 1, after));
   }
 
   remove(slot: MemorySlot): void {

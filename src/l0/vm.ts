@@ -1,5 +1,5 @@
 /** A virtual machine: its CPU model, memory slots, devices and shadow tables. */
-import { type Gpa, type Hpa, PAGE_SIZE } from '../arch/address.ts';
+import { type Gfn, type Gpa, gfnOf, type Hpa, PAGE_SIZE, pfnOf } from '../arch/address.ts';
 import { type CpuModel, pagingFeaturesOf } from '../arch/cpu-models.ts';
 import { cr4Writable, eferWritable } from '../arch/writable-bits.ts';
 import { type Environment, NO_ENVIRONMENT } from '../cpu/environment.ts';
@@ -111,6 +111,31 @@ export class Vm {
     // While the slot can still be found, since the reverse maps are in it.
     this.tables.zapAll();
     this.slots.remove(slot);
+  }
+
+  /**
+   * Puts another host page behind a guest page, as an MMU notifier's caller does; the contents are the caller's business.
+   * Throws RangeError where the guest page is in no slot.
+   */
+  moveMemory(page: Gpa, host: Hpa): void {
+    const frame = gfnOf(page);
+    const slot = this.#slotOf(frame);
+    if (this.tables.unmap(slot, frame)) this.tables.requestFlush();
+    slot.move(frame, pfnOf(host));
+  }
+
+  /** Takes one page of memory away. Throws RangeError where it is in no slot. */
+  removePage(page: Gpa): void {
+    const frame = gfnOf(page);
+    const slot = this.#slotOf(frame);
+    this.tables.zapAll();
+    this.slots.punch(slot, frame);
+  }
+
+  #slotOf(frame: Gfn): MemorySlot {
+    const slot = this.slots.find(frame);
+    if (slot === undefined) throw new RangeError(`Guest frame ${frame} is in no memory slot.`);
+    return slot;
   }
 
   createVcpu(): Vcpu {

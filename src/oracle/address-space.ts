@@ -98,6 +98,18 @@ export class AddressSpaceModel {
     this.#timeline.store(address, width, value, unknown);
   }
 
+  /**
+   * The 4-KByte page at `address` is no memory from now on: it reads as all ones and stores to it are lost, until
+   * `returnMemory` brings it back with the contents that it had.
+   */
+  removeMemory(address: bigint): void {
+    this.#timeline.setPresent(address, false);
+  }
+
+  returnMemory(address: bigint): void {
+    this.#timeline.setPresent(address, true);
+  }
+
   /** Bits of memory that may be either way, after accesses whose outcome nobody saw. */
   unknown(address: bigint, width: Width): bigint {
     return this.#timeline.unknown(address, width);

@@ -8,6 +8,8 @@ export interface PhysicalMemory {
   write(address: bigint, width: Width, value: bigint): void;
   /** Whether the byte at a physical address is memory. */
   isRam(address: bigint): boolean;
+  /** Takes the 4-KByte page at `address` out of the memory, contents kept, or puts it back. */
+  setPresent(address: bigint, present: boolean): void;
 }
 
 /** A range of physical addresses that is memory, in bytes. */
@@ -22,13 +24,22 @@ const PAGE = 4096;
 export class SparseMemory implements PhysicalMemory {
   readonly #ranges: readonly RamRange[];
   readonly #pages = new Map<number, Uint8Array>();
+  /** Frames that are no memory for the time being. */
+  readonly #absent = new Set<number>();
 
   /** @param ranges where there is RAM; everything else is open bus */
   constructor(ranges: readonly RamRange[]) {
     this.#ranges = ranges;
   }
 
+  setPresent(address: bigint, present: boolean): void {
+    const frame = Math.floor(Number(address) / PAGE);
+    if (present) this.#absent.delete(frame);
+    else this.#absent.add(frame);
+  }
+
   isRam(address: bigint): boolean {
+    if (this.#absent.size > 0 && this.#absent.has(Math.floor(Number(address) / PAGE))) return false;
     return this.#ranges.some(({ base, size }) => address >= base && address < base + size);
   }
 

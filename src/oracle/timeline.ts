@@ -54,6 +54,8 @@ export interface EntryVersion {
 export class Timeline {
   readonly #memory: PhysicalMemory;
   readonly #versions = new Map<bigint, Version[]>();
+  /** What was unknown of each 4-byte unit of a page that is no memory now. */
+  readonly #withdrawn = new Map<bigint, bigint>();
   #periods: Period[];
   #flushes: Flush[] = [];
   #now = 0;
@@ -100,7 +102,7 @@ export class Timeline {
 
   /** A store of `width` bytes, by software or by the walker. `unknown`: bits of `value` that may be either way. */
   store(address: bigint, width: Width, value: bigint, unknown = 0n): void {
-    const units = unitsOf(address, width);
+    const units = unitsOf(address, width).filter((unit) => this.#memory.isRam(unit));
     const before = units.map((unit) => this.#versionsOf(unit).at(-1)!);
     this.#memory.write(address, width, value & ~unknown);
     this.#now++;
@@ -111,6 +113,28 @@ export class Timeline {
         from: this.#now,
         value: this.#memory.read(unit, 4),
         unknown: nowUnknown,
+      });
+    });
+  }
+
+  /** The 4-KByte page at an address stops or begins to be memory; see AddressSpaceModel.removeMemory. */
+  setPresent(address: bigint, present: boolean): void {
+    const first = address & ~0xfffn;
+    if (this.#memory.isRam(first) === present) return;
+    const units = Array.from({ length: 1024 }, (_, i) => first + BigInt(4 * i));
+    // What never changed before is recorded now: the contents cannot be looked up later.
+    const versions = units.map((unit) => this.#versionsOf(unit));
+    this.#memory.setPresent(first, present);
+    if (this.#memory.isRam(first) !== present) return;
+    this.#now++;
+    units.forEach((unit, i) => {
+      const doubt = this.#withdrawn.get(unit) ?? 0n;
+      if (!present) this.#withdrawn.set(unit, versions[i]!.at(-1)!.unknown);
+      else this.#withdrawn.delete(unit);
+      versions[i]!.push({
+        from: this.#now,
+        value: this.#memory.read(unit, 4),
+        unknown: present ? doubt : 0n,
       });
     });
   }

@@ -1,4 +1,4 @@
-import { type Gpa, gpa, type Hpa, hpa } from '../arch/address.ts';
+import { type Gpa, gpa, hpa, PAGE_SIZE } from '../arch/address.ts';
 import type { CpuModel } from '../arch/cpu-models.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import { Emulator } from '../cpu/emulator/emulator.ts';
@@ -18,6 +18,7 @@ import { protectedState } from '../machine/loaders/initial-state.ts';
 import type { LoadedImage } from '../machine/loaders/request.ts';
 import type { MachineEvents, MachineStop } from '../machine/machine.ts';
 import { type ImageOptions, loadPcImage } from '../machine/pc-image.ts';
+import { HostMemoryPort } from './host-memory.ts';
 
 /** Host memory below the guest's: boot code and tables, then what L0 owns. */
 const L0_START = 0x10_0000;
@@ -103,6 +104,7 @@ export class HostedMachine {
       ...(options.rules && { rules: options.rules }),
     });
     this.vm.addMemory(gpa(0), { base: hpa(GUEST_BASE), size: memoryBytes });
+    new HostMemoryPort(this.vm).attach(this.devices.io);
     this.vcpu = this.vm.createVcpu();
     this.#limit = this.clock.timer(() => this.vcpu.kick());
   }
@@ -124,16 +126,30 @@ export class HostedMachine {
 
   /** Puts bytes into guest memory. Throws RangeError beyond its end. */
   write(address: Gpa, bytes: Uint8Array): void {
-    if (address + bytes.length > this.#memoryBytes) throw new RangeError('beyond the guest RAM');
-    this.cpu.physical.load((GUEST_BASE + address) as Hpa, bytes);
+    for (const { host, offset, count } of this.#runs(address, bytes.length)) {
+      if (host >= 0) this.cpu.physical.load(hpa(host), bytes.subarray(offset, offset + count));
+    }
     this.vm.memoryWritten(address, bytes.length);
   }
 
   /** A copy of guest memory. Throws RangeError beyond its end. */
   read(address: Gpa, length: number): Uint8Array {
+    const copy = new Uint8Array(length).fill(0xff);
+    for (const { host, offset, count } of this.#runs(address, length)) {
+      if (host >= 0) copy.set(this.cpu.physical.u8.subarray(host, host + count), offset);
+    }
+    return copy;
+  }
+
+  /** The pieces of a range of guest memory, page by page, and where each is now; -1 for a page that was taken away. */
+  *#runs(address: Gpa, length: number): Generator<{ host: number; offset: number; count: number }> {
     if (address + length > this.#memoryBytes) throw new RangeError('beyond the guest RAM');
-    const start = GUEST_BASE + address;
-    return this.cpu.physical.u8.slice(start, start + length);
+    for (let offset = 0; offset < length; ) {
+      const at = address + offset;
+      const count = Math.min(PAGE_SIZE - (at % PAGE_SIZE), length - offset);
+      yield { host: this.vm.slots.hostAddress(at), offset, count };
+      offset += count;
+    }
   }
 
   /** Makes `run` return before the next instruction. */

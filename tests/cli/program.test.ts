@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { InputError } from '../../src/arch/input-error.ts';
 import { Failure } from '../../src/cli/failure.ts';
-import type { GridCell, GridProgress } from '../../src/cli/grid.ts';
+import type { GridCell } from '../../src/cli/grid.ts';
 import { umbra } from '../../src/cli/program.ts';
+import type { Progress } from '../../src/cli/progress.ts';
 import type { MachineConfig } from '../../src/cli/run/session.ts';
 import type { Services } from '../../src/cli/services.ts';
+import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
 
 let folder: string;
@@ -30,16 +32,23 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
       return new ActedMachine(config, steps);
     },
     runGrid: () => cells([]),
+    showScenario: (name) => `scenario ${name}\n`,
+    replay: () => reports([]),
     fetchKernels: async () => {},
     ...services,
   });
   return { status, host, configs, out: host.out, error: host.error };
 }
 
-async function* cells(result: GridCell[]): AsyncGenerator<GridProgress, GridCell[]> {
+async function* cells(result: GridCell[]): AsyncGenerator<Progress, GridCell[]> {
   yield { done: 0, total: 2 };
   yield { done: 1, total: 2 };
   return result;
+}
+
+async function* reports(failures: ScenarioFailure[]): AsyncGenerator<Progress, ScenarioReport> {
+  yield { done: 1, total: 1 };
+  return { scenarios: 1, probes: 7, failures };
 }
 
 describe('umbra', () => {
@@ -192,13 +201,14 @@ describe('umbra run', () => {
 });
 
 describe('umbra grid', () => {
-  const good: GridCell = { l1: '2-level', l2: 'PAE', probes: 40, mismatches: 0, details: [] };
+  const good: GridCell = { l1: '2-level', l2: 'PAE', probes: 40, mismatches: 0, details: [], skipped: [] };
   const bad: GridCell = {
     l1: 'PAE',
     l2: 'PAE',
     probes: 50,
     mismatches: 2,
     details: ['read at 0x1000: page fault'],
+    skipped: [],
   };
 
   it('prints the table and ends with 0 when every probe is right', async () => {
@@ -233,6 +243,70 @@ describe('umbra grid', () => {
     });
     expect(status).toBe(2);
     expect(error).toMatch(/Cannot write the JSON file \/nowhere\/x/);
+  });
+});
+
+describe('umbra grid with scenarios', () => {
+  it('shows a scenario', async () => {
+    expect(await call(['grid', '--show', 'pae/pae/edits'])).toMatchObject({
+      status: 0,
+      out: 'scenario pae/pae/edits\n',
+    });
+  });
+
+  it('replays files, on the machine that was asked for', async () => {
+    writeFileSync(file('one.scenario'), 'first');
+    writeFileSync(file('two.scenario'), 'second');
+    const asked: unknown[] = [];
+    const args = [
+      'grid',
+      '--replay',
+      file('one.scenario'),
+      '--replay',
+      file('two.scenario'),
+      '--check',
+      '--jobs',
+      '1',
+    ];
+    const { status, out } = await call(args, {
+      replay: (files, setup) => {
+        asked.push(files, setup);
+        return reports([]);
+      },
+    });
+    expect(asked).toEqual([
+      [
+        { source: file('one.scenario'), text: 'first' },
+        { source: file('two.scenario'), text: 'second' },
+      ],
+      { l0: 'shadow', check: true, jobs: 1 },
+    ]);
+    expect({ status, out }).toEqual({
+      status: 0,
+      out: '1 scenario, 7 probes judged by the oracle, no mismatch\n',
+    });
+  });
+
+  it('tells what differs and ends with 1', async () => {
+    writeFileSync(file('one.scenario'), 'first');
+    const failure = { name: 'x', mismatches: ['step 1 is wrong'], text: '' };
+    const { status, out } = await call(['grid', '--replay', file('one.scenario')], {
+      replay: () => reports([failure]),
+    });
+    expect(status).toBe(1);
+    expect(out).toBe(
+      'step 1 is wrong\n1 scenario, 7 probes judged by the oracle, 1 scenario with mismatches\n',
+    );
+  });
+
+  it.each([
+    [['--replay', '/nowhere/x'], 'Cannot read the scenario file /nowhere/x: there is no such file'],
+    [['--show', 'a', '--json', 'b'], '--show and --json do not go together'],
+    [['--check', '--l0', 'none'], '--check examines'],
+  ])('refuses %j', async (args, sentence) => {
+    const { status, error } = await call(['grid', ...args]);
+    expect(status).toBe(2);
+    expect(error).toContain(sentence);
   });
 });
 

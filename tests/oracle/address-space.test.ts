@@ -559,3 +559,31 @@ describe('memory', () => {
     expect(model.historySize).toBeLessThan(size / 5);
   });
 });
+
+describe('a page that is taken out of the memory', () => {
+  it('reads as all ones, drops stores, and comes back as it was', () => {
+    const { model, memory } = mapped();
+    memory.write(0x7678n, 4, 0x1234_5678n);
+    model.store(0x767cn, 4, 0x11n, 0x22n);
+    model.removeMemory(0x7000n);
+    expect(memory.read(0x7678n, 4)).toBe(0xffff_ffffn);
+    expect(model.unknown(0x767cn, 4)).toBe(0n);
+    model.store(0x7678n, 4, 0n);
+    expect(memory.read(0x7678n, 4)).toBe(0xffff_ffffn);
+    expect(outcomes(model)).toEqual(['7678']);
+    model.returnMemory(0x7000n);
+    expect(memory.read(0x7678n, 4)).toBe(0x1234_5678n);
+    expect(model.unknown(0x767cn, 4)).toBe(0x22n);
+  });
+
+  it('is followed as a page table of all ones, or from what was cached of it', () => {
+    const { model } = mapped();
+    model.removeMemory(PTE & ~0xfffn);
+    // With PSE clear no bit of a PTE is reserved: all ones map the last page below 4 GiB.
+    expect(outcomes(model)).toEqual(['fffff678', '7678']);
+    model.invlpg(linear);
+    expect(outcomes(model)).toEqual(['fffff678']);
+    model.returnMemory(PTE);
+    expect(outcomes(model)).toEqual(['7678', 'fffff678']);
+  });
+});

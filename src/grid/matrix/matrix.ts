@@ -6,6 +6,7 @@ import { editScenarios } from './edits.ts';
 import { faultScenarios } from './faults.ts';
 import { flipScenarios } from './flips.ts';
 import { globalScenarios } from './globals.ts';
+import { memoryScenarios } from './memory.ts';
 import { modeScenarios } from './modes.ts';
 import { pdpteScenarios } from './pdptes.ts';
 import { refusalScenarios } from './refusals.ts';
@@ -25,6 +26,7 @@ export const FAMILIES = {
   crossings: crossingScenarios,
   faults: faultScenarios,
   refusals: refusalScenarios,
+  memory: memoryScenarios,
 } as const satisfies Readonly<Record<string, (cell: Cell) => Scenario[]>>;
 
 /** A cell of the grid with its scenarios. */

@@ -32,6 +32,7 @@ export const FURTHER_PROBES: readonly ProbeKind[] = [
   { form: 'read4.fs', cpl: 3 }, { form: 'write4.fs', cpl: 0 },
   { form: 'read4.cs', cpl: 3 }, { form: 'read4.gs', cpl: 0 },
   { form: 'write4.ss', cpl: 3 }, { form: 'read4.es', cpl: 3 },
+  { form: 'write4.es', cpl: 0 }, { form: 'write4.gs', cpl: 3 },
 ];
 
 /** Counts up through a scenario, so that every write stores a value of its own and the further probes take turns. */

@@ -199,9 +199,9 @@ export class ShadowTables {
 
   /** Empties every leaf that maps the frame. True if there was one. */
   unmap(slot: MemorySlot, frame: Gfn): boolean {
-    return (
-      this.#unmapList(slot.rmap, slot.index(frame)) || this.#unmapList(slot.largeRmap, slot.block(frame))
-    );
+    const small = this.#unmapList(slot.rmap, slot.index(frame));
+    const large = this.#unmapList(slot.largeRmap, slot.block(frame));
+    return small || large;
   }
 
   #unmapList(heads: Int32Array, at: number): boolean {

@@ -1,0 +1,51 @@
+import type { ScenarioReport } from '../grid/replay.ts';
+import { readInput } from './files.ts';
+import type { Host } from './host.ts';
+import { type Progress, withProgress } from './progress.ts';
+
+/** Where scenarios run: on the bare processor or under L0, whose invariants may be checked. */
+export interface GridSetup {
+  readonly l0: 'none' | 'shadow';
+  readonly check: boolean;
+  /** Threads. */
+  readonly jobs: number;
+}
+
+/** The text of a scenario file, and what messages call it. */
+export interface ScenarioText {
+  readonly text: string;
+  readonly source: string;
+}
+
+/** Runs all scenarios of files. */
+export type Replay = (
+  files: readonly ScenarioText[],
+  setup: GridSetup,
+) => AsyncGenerator<Progress, ScenarioReport>;
+
+/**
+ * Replays scenario files and prints every mismatch.
+ * @returns the exit status: 1 where anything differs from the oracle
+ */
+export async function replayFiles(
+  paths: readonly string[],
+  setup: GridSetup,
+  host: Host,
+  replay: Replay,
+): Promise<number> {
+  const decoder = new TextDecoder();
+  const files = paths.map((source) => ({ source, text: decoder.decode(readInput(source, 'scenario file')) }));
+  const report = await withProgress(host, replay(files, setup));
+  for (const { mismatches } of report.failures) host.stdout.write(`${mismatches.join('\n')}\n`);
+  host.stdout.write(`${summary(report)}\n`);
+  return report.failures.length === 0 ? 0 : 1;
+}
+
+/** `3 scenarios, 120 probes judged by the oracle, no mismatch`. */
+export function summary({ scenarios, probes, failures }: ScenarioReport): string {
+  const failed =
+    failures.length === 0 ? 'no mismatch' : `${count(failures.length, 'scenario')} with mismatches`;
+  return `${count(scenarios, 'scenario')}, ${count(probes, 'probe')} judged by the oracle, ${failed}`;
+}
+
+const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;

@@ -1,0 +1,115 @@
+import {
+  type Entry,
+  FLAGS,
+  type L2State,
+  PAGING_MODES,
+  type SpaceState,
+  TLB_CONTROL_NAMES,
+  type VmcbChanges,
+} from '../scenario.ts';
+import type { Words } from './words.ts';
+
+const FLAG_NAMES = ['P', 'W', 'U', 'PWT', 'PCD', 'A', 'D', 'PS', 'G', 'NX'];
+
+/** What `to` of an entry and `root` may be: a page's name with an offset behind it, or an address. */
+const REFERENCE = /^[a-z][A-Za-z0-9._/-]*(\+(0x[0-9a-f]+|[0-9]+))?$/;
+
+export function parseReference(words: Words, what: string): string {
+  const word = words.take(what);
+  if (REFERENCE.test(word) && word !== 'zero') return word;
+  return words.fail(`"${word}" is no ${what}`, 'it is the name of a page, with an offset as in table+0xfe0');
+}
+
+/** `data+0x1000 P W U 51`, `0x800000 P`, `zero`. */
+export function parseEntry(words: Words, width: 4 | 8): Entry {
+  if (words.skip('zero')) return { flags: '' };
+  const first = words.peek ?? words.take('an entry, as in "data P W U",');
+  let to: string | number | undefined;
+  if (/^0x/i.test(first)) to = words.number('address', width === 4 ? 0xffff_ffff : Number.MAX_SAFE_INTEGER);
+  else if (/^[a-z]/.test(first)) to = parseReference(words, 'page that an entry names');
+  const flags: string[] = [];
+  while (words.peek !== undefined && (FLAG_NAMES.includes(words.peek) || /^[0-9]+$/.test(words.peek))) {
+    const flag = words.take('flag');
+    const bit = Number(flag);
+    if (bit >= width * 8 || (width === 4 && flag === 'NX')) {
+      words.fail(
+        `"${flag}" is no bit of an entry of ${width} bytes`,
+        `bits are numbered 0 to ${width * 8 - 1}`,
+      );
+    }
+    flags.push(flag);
+  }
+  if (to === undefined && flags.length === 0) {
+    words.fail(
+      `"${first}" is no entry`,
+      `write a page and flags (${FLAG_NAMES.join(' ')} or bit numbers), or zero`,
+    );
+  }
+  return { ...(to === undefined ? {} : { to }), flags: flags.join(' ') };
+}
+
+/** `PAE root pdpt CR0.WP EFER.NX`. */
+export function parseSpace(words: Words): SpaceState {
+  const mode = words.choose(PAGING_MODES, 'paging mode');
+  const root = words.skip('root') ? parseReference(words, 'root') : undefined;
+  if (root === undefined && mode !== 'off')
+    words.fail(`Mode ${mode} has no root`, 'write "root" and a page behind it');
+  return { mode, ...(root === undefined ? {} : { root }), flags: words.all(FLAGS) };
+}
+
+/** `PAE root pdpt CR0.WP asid 1 intercept #PF`. */
+export function parseL2(words: Words): L2State {
+  const space = parseSpace(words);
+  words.expect('asid');
+  const asid = words.number('ASID');
+  const intercepts = words.skip('intercept');
+  if (intercepts) words.expect('#PF');
+  return { ...space, asid, ...(intercepts ? { interceptPageFaults: true } : {}) };
+}
+
+/** What follows `with`: `PAE, root pdpt, flags CR0.WP, asid 2, intercept #PF, flush asid, inject 14 error 0x2`. */
+export function parseVmcb(text: string, words: (part: string) => Words): VmcbChanges {
+  return Object.assign({}, ...text.split(',').map((part) => parseChange(words(part)))) as VmcbChanges;
+}
+
+function parseChange(words: Words): VmcbChanges {
+  const change = changeOf(words);
+  words.end();
+  return change;
+}
+
+function changeOf(words: Words): VmcbChanges {
+  const mode = PAGING_MODES.find((candidate) => candidate === words.peek);
+  if (mode !== undefined) {
+    words.expect(mode);
+    return { mode };
+  }
+  const what = words.take('a change of the VMCB');
+  switch (what) {
+    case 'root':
+      return { root: parseReference(words, 'root') };
+    case 'flags':
+      return { flags: words.skip('none') ? [] : words.all(FLAGS) };
+    case 'asid':
+      return { asid: words.number('ASID') };
+    case 'intercept':
+      words.expect('#PF');
+      return { interceptPageFaults: true };
+    case 'no':
+      words.expect('#PF');
+      words.expect('intercept');
+      return { interceptPageFaults: false };
+    case 'flush':
+      return { tlbControl: words.choose(TLB_CONTROL_NAMES, 'TLB_CONTROL') };
+    case 'inject': {
+      const vector = words.number('vector', 255);
+      if (!words.skip('error')) return { inject: { vector } };
+      return { inject: { vector, errorCode: words.number('error code') } };
+    }
+    default:
+      return words.fail(
+        `"${what}" is no change of a VMCB`,
+        `changes are a paging mode (${PAGING_MODES.join(', ')}), root, flags, asid, intercept, no, flush and inject`,
+      );
+  }
+}
