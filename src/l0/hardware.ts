@@ -208,6 +208,8 @@ export interface TaskSwitchRequest {
   readonly errorCode: number;
   /** RIP to save in the old TSS: behind the instruction for JMP, CALL, IRET and software interrupts, at it for faults. */
   readonly savedRip: number;
+  /** An exception or interrupt caused the switch, no instruction: EXT in error codes, and RF is saved as it is. */
+  readonly external: boolean;
 }
 
 /** Runs one instruction of a guest on the same semantics as the processor, with memory and ports supplied by L0. */

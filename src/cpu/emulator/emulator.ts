@@ -24,6 +24,8 @@ export interface EmulatedTaskSwitch {
   readonly source: 'jump' | 'iret' | 'call';
   readonly errorCode: number;
   readonly savedRip: number;
+  /** An exception or interrupt caused it: EXT in error codes, and RF is kept. */
+  readonly external: boolean;
 }
 
 const DONE = 0;
@@ -100,7 +102,7 @@ export class Emulator {
       taskSwitch(cpu, request.selector, {
         source: request.source,
         errorCode: request.errorCode,
-        external: false,
+        external: request.external,
       });
     } catch (error) {
       if (error !== cpu.exception && !(error instanceof VmExit)) throw error;

@@ -6,7 +6,6 @@ import type { EventType } from '../../arch/vmcb.ts';
 import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, SYSTEM, TR } from '../layout.ts';
-import { segmentLinear } from '../segmentation/access.ts';
 import {
   Descriptor,
   isNullSelector,
@@ -14,6 +13,7 @@ import {
   readDescriptor,
   selectorError,
 } from '../segmentation/descriptor.ts';
+import { InnerFrame, innerStack } from '../segmentation/inner-stack.ts';
 import { checkStackSegment, fillSegment, loadReal, unusable } from '../segmentation/load.ts';
 import { taskSwitch } from '../segmentation/task-switch.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
@@ -113,16 +113,13 @@ function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
   if (fromV86 && (!inner || code.dpl !== 0)) cpu.raiseGeneralProtection(selectorError(selector));
   const wide = gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32 || gate.type === SYSTEM_TYPE.TRAP_GATE_32;
   const offset = wide ? gate.gateOffset32 : gate.gateOffset16;
-  if (offset > code.limit) cpu.raiseGeneralProtection();
   const size = wide ? 4 : 2;
   const { state } = cpu;
   const frame = [state.eflags, state.selector(CS), event.returnEip];
   if (event.errorCode >= 0) frame.push(event.errorCode);
   const cpl = inner ? code.dpl : cpu.cpl;
-  // Writing the accessed bit may fault: before the first change.
-  markDescriptorAccessed(cpu, code);
-  if (inner) enterInner(cpu, size, frame, code.dpl, fromV86);
-  else pushSame(cpu, size, frame);
+  if (inner) enterInner(cpu, size, frame, code, offset, fromV86);
+  else pushSame(cpu, size, frame, code, offset);
   const interrupt =
     gate.type === SYSTEM_TYPE.INTERRUPT_GATE_16 || gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32;
   state.systemFlags &= ~(EFLAGS.TF | EFLAGS.NT | EFLAGS.RF | EFLAGS.VM | (interrupt ? EFLAGS.IF : 0));
@@ -138,73 +135,44 @@ function readHandlerSegment(cpu: Cpu, selector: number): Descriptor {
   return code;
 }
 
+/** Between the checks of the stack and the first push. */
+function checkTarget(cpu: Cpu, code: Descriptor, offset: number): void {
+  if (offset > code.limit) cpu.raiseGeneralProtection();
+  // Writing the accessed bit may fault: before the first change.
+  markDescriptorAccessed(cpu, code);
+}
+
 /** Same privilege: the frame goes on the present stack. */
-function pushSame(cpu: Cpu, size: 2 | 4, frame: readonly number[]): void {
-  const { state } = cpu;
-  const mask = (state.segmentAttributes(SS) & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
-  let pointer = (state.gpr(RSP) & mask) >>> 0;
-  for (const value of frame) {
-    pointer = ((pointer - size) & mask) >>> 0;
-    cpu.memory.write(segmentLinear(cpu, SS, pointer, size, true), size, value, cpu.dataAccess);
-  }
-  state.setGpr(RSP, ((state.gpr(RSP) & ~mask) | pointer) >>> 0);
+function pushSame(cpu: Cpu, size: 2 | 4, frame: readonly number[], code: Descriptor, offset: number): void {
+  const stack = new StackWalk(cpu);
+  stack.checkRoom(size, frame.length);
+  checkTarget(cpu, code, offset);
+  for (const value of frame) stack.push(size, value);
+  stack.commit();
 }
 
 /** To an inner level: a new stack from the TSS, then the old one's place, and from virtual-8086 mode the data segments. */
-function enterInner(cpu: Cpu, size: 2 | 4, frame: readonly number[], dpl: number, fromV86: boolean): void {
+function enterInner(
+  cpu: Cpu,
+  size: 2 | 4,
+  frame: readonly number[],
+  code: Descriptor,
+  offset: number,
+  fromV86: boolean,
+): void {
   const { state } = cpu;
-  const { selector, pointer } = innerStack(cpu, dpl);
-  const stack = checkStackSegment(cpu, selector, dpl, VECTOR.TS);
+  const { selector, pointer } = innerStack(cpu, code.dpl);
+  const stack = checkStackSegment(cpu, selector, code.dpl, VECTOR.TS);
   const saved = [state.selector(SS), state.gpr(RSP), ...frame];
   const whole = fromV86
     ? [state.selector(GS), state.selector(FS), state.selector(DS), state.selector(ES), ...saved]
     : saved;
-  const mask = (stack.attributes & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
-  const top = (pointer & mask) >>> 0;
-  const bottom = ((top - size * whole.length) & mask) >>> 0;
-  writeInnerFrame(cpu, stack, selectorError(selector), top, mask, size, whole);
+  const inner = new InnerFrame(cpu, stack, pointer, size, whole.length);
+  checkTarget(cpu, code, offset);
+  inner.write(whole);
   fillSegment(cpu, SS, stack);
   if (fromV86) for (const segment of [GS, FS, DS, ES]) unusable(cpu, segment, 0);
-  state.setGpr(RSP, mask === 0xffff ? ((pointer & ~mask) | bottom) >>> 0 : bottom);
-}
-
-/** Stack pointer for a privilege level from the TSS (SDM vol. 3A 7.2.1, 7.6). */
-export function innerStack(cpu: Cpu, level: number): { selector: number; pointer: number } {
-  const { state } = cpu;
-  const wide = (state.segmentAttributes(TR) & 0x8) !== 0;
-  const offset = wide ? 4 + level * 8 : 2 + level * 4;
-  const bytes = wide ? 6 : 4;
-  if (offset + bytes - 1 > state.segmentLimit(TR)) cpu.raise(VECTOR.TS, selectorError(state.selector(TR)));
-  const address = (state.segmentBase(TR) + offset) >>> 0;
-  const pointer = cpu.memory.read(address, wide ? 4 : 2, ACCESS.IMPLICIT);
-  const selector = cpu.memory.read((address + (wide ? 4 : 2)) >>> 0, 2, ACCESS.IMPLICIT);
-  return { selector, pointer };
-}
-
-/** Writes the frame through a stack segment that is not loaded yet. */
-export function writeInnerFrame(
-  cpu: Cpu,
-  stack: Descriptor,
-  error: number,
-  top: number,
-  mask: number,
-  size: 2 | 4,
-  values: readonly number[],
-): void {
-  const bytes = size * values.length;
-  const bottom = ((top - bytes) & mask) >>> 0;
-  const expandDown = (stack.type & 4) !== 0;
-  // A stack that begins at the end of the address space has zero for its top.
-  const wraps = top !== 0 && bottom >= top;
-  const fits = expandDown ? bottom > stack.limit : bottom + bytes - 1 <= stack.limit;
-  if (wraps || !fits) cpu.raise(VECTOR.SS, error);
-  const access = stack.dpl === 3 ? ACCESS.USER : ACCESS.READ;
-  cpu.memory.check((stack.base + bottom) >>> 0, bytes, access | ACCESS.WRITE);
-  let pointer = top;
-  for (const value of values) {
-    pointer = ((pointer - size) & mask) >>> 0;
-    cpu.memory.write((stack.base + pointer) >>> 0, size, value, access);
-  }
+  state.setGpr(RSP, inner.stackPointer);
 }
 
 /** CR4.VME: the TSS's bitmap sends this software interrupt to the 8086 program's own handler (SDM vol. 3B 20.3.3). */

@@ -2,7 +2,6 @@ import { SELECTOR, SYSTEM_TYPE } from '../../arch/descriptors.ts';
 import { VECTOR } from '../../arch/exceptions.ts';
 import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
-import { innerStack, writeInnerFrame } from '../events/deliver.ts';
 import { CS, SS } from '../layout.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
 import {
@@ -12,6 +11,7 @@ import {
   readDescriptor,
   selectorError,
 } from './descriptor.ts';
+import { InnerFrame, innerStack } from './inner-stack.ts';
 import { checkStackSegment, dropInaccessibleSegments, fillSegment, loadReal } from './load.ts';
 import { taskSwitch } from './task-switch.ts';
 
@@ -35,12 +35,12 @@ export function jumpFar(cpu: Cpu, selector: number, offset: number): void {
 
 /** CALL ptr16:16/32. */
 export function callFar(cpu: Cpu, selector: number, offset: number, size: 2 | 4): void {
-  const returnEip = cpu.nextEip;
   if (!cpu.isProtected) {
-    checkRealTarget(cpu, offset);
     const stack = new StackWalk(cpu);
+    stack.checkRoom(size, 2);
+    checkRealTarget(cpu, offset);
     stack.push(size, cpu.state.selector(CS));
-    stack.push(size, returnEip);
+    stack.push(size, cpu.nextEip);
     stack.commit();
     jumpReal(cpu, selector, offset);
     return;
@@ -52,10 +52,16 @@ export function callFar(cpu: Cpu, selector: number, offset: number, size: 2 | 4)
     return;
   }
   checkCode(cpu, target, selector);
-  if (offset > target.limit) cpu.raiseGeneralProtection();
+  callSame(cpu, target, offset, size);
+}
+
+/** Room on the stack comes first, then the target's limit, then the pushes (SDM vol. 2A "CALL"). */
+function callSame(cpu: Cpu, target: Descriptor, offset: number, size: 2 | 4): void {
   const stack = new StackWalk(cpu);
+  stack.checkRoom(size, 2);
+  if (offset > target.limit) cpu.raiseGeneralProtection();
   stack.push(size, cpu.state.selector(CS));
-  stack.push(size, returnEip);
+  stack.push(size, cpu.nextEip);
   jumpToCode(cpu, target, offset, cpu.cpl);
   stack.commit();
 }
@@ -127,7 +133,6 @@ function throughGate(cpu: Cpu, gate: Descriptor, source: Source): void {
   if (!code.present) cpu.raise(VECTOR.NP, error);
   const wide = gate.type === SYSTEM_TYPE.CALL_GATE_32;
   const offset = wide ? gate.gateOffset32 : gate.gateOffset16;
-  if (offset > code.limit) cpu.raiseGeneralProtection();
   const size = wide ? 4 : 2;
   if (source === 'call' && !code.isConforming && code.dpl < cpu.cpl) {
     callInner(cpu, gate, code, offset, size);
@@ -137,30 +142,25 @@ function throughGate(cpu: Cpu, gate: Descriptor, source: Source): void {
     jumpToCode(cpu, code, offset, cpu.cpl);
     return;
   }
-  const stack = new StackWalk(cpu);
-  stack.push(size, cpu.state.selector(CS));
-  stack.push(size, cpu.nextEip);
-  jumpToCode(cpu, code, offset, cpu.cpl);
-  stack.commit();
+  callSame(cpu, code, offset, size);
 }
 
-/** Through a call gate to an inner level: new stack, parameters copied (SDM vol. 3A 5.8.5). */
+/** Through a call gate to an inner level: new stack, parameters copied (SDM vol. 3A 5.8.5; order: vol. 2A "CALL"). */
 function callInner(cpu: Cpu, gate: Descriptor, code: Descriptor, offset: number, size: 2 | 4): void {
   const { state } = cpu;
   const { selector, pointer } = innerStack(cpu, code.dpl);
   const stackSegment = checkStackSegment(cpu, selector, code.dpl, VECTOR.TS);
+  const frame = new InnerFrame(cpu, stackSegment, pointer, size, gate.gateParameters + 4);
+  if (offset > code.limit) cpu.raiseGeneralProtection();
   const old = new StackWalk(cpu);
   const values = [state.selector(SS), state.gpr(RSP)];
   for (let parameter = gate.gateParameters - 1; parameter >= 0; parameter--)
     values.push(old.peek(parameter * size, size));
   values.push(state.selector(CS), cpu.nextEip);
-  const mask = (stackSegment.attributes & 0x400) !== 0 ? 0xffff_ffff : 0xffff;
-  const top = (pointer & mask) >>> 0;
-  writeInnerFrame(cpu, stackSegment, selectorError(selector), top, mask, size, values);
-  const bottom = ((top - size * values.length) & mask) >>> 0;
+  frame.write(values);
   markDescriptorAccessed(cpu, code);
   fillSegment(cpu, SS, stackSegment);
-  state.setGpr(RSP, mask === 0xffff ? ((pointer & ~mask) | bottom) >>> 0 : bottom);
+  state.setGpr(RSP, frame.stackPointer);
   jumpToCode(cpu, code, offset, code.dpl);
 }
 
@@ -177,7 +177,6 @@ export function returnFar(cpu: Cpu, bytes: number, size: 2 | 4): void {
     return;
   }
   const code = checkReturnCode(cpu, selector);
-  if (offset > code.limit) cpu.raiseGeneralProtection();
   const level = selector & RPL;
   stack.skip(bytes);
   if (level === cpu.cpl) {
@@ -214,6 +213,8 @@ export function returnOuter(
   released: number,
 ): void {
   const stack = checkStackSegment(cpu, stackSelector, level, VECTOR.GP);
+  // Behind the checks of the stack segment (SDM vol. 2A "IRET", vol. 2B "RET").
+  if (offset > code.limit) cpu.raiseGeneralProtection();
   const { state } = cpu;
   // Writing accessed bits may fault: both before the first change.
   markDescriptorAccessed(cpu, code);

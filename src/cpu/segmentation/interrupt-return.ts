@@ -1,9 +1,11 @@
+import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { CR4, EFLAGS, EFLAGS_DEFINED } from '../../arch/registers.ts';
 import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../layout.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
+import { selectorError } from './descriptor.ts';
 import { checkReturnCode, returnOuter } from './far.ts';
 import { fillSegment, loadReal, V86_ATTRIBUTES } from './load.ts';
 import { taskSwitch } from './task-switch.ts';
@@ -28,15 +30,14 @@ export function mergeFlags(cpu: Cpu, value: number, mask: number): void {
   if ((after & ~before & OPENING) !== 0 || (after & EFLAGS.TF) !== 0) cpu.endSlice();
 }
 
-/** IRET (SDM vol. 2A "IRET/IRETD"). */
+/** IRET (SDM vol. 2A "IRET/IRETD"). Its execution opens NMIs, even if it faults (SDM vol. 3A 6.7.1). */
 export function interruptReturn(cpu: Cpu, size: 2 | 4): void {
+  cpu.nmiBlocked = false;
+  if (cpu.nmiPending) cpu.endSlice();
   if (cpu.isReal) returnReal(cpu, size);
   else if (cpu.isVirtual8086) returnInsideV86(cpu, size);
   else if ((cpu.state.systemFlags & EFLAGS.NT) !== 0) returnFromTask(cpu);
   else returnProtected(cpu, size);
-  // NMIs open with IRET even if it faulted no more than once (SDM vol. 3A 6.7.1).
-  cpu.nmiBlocked = false;
-  if (cpu.nmiPending) cpu.endSlice();
   cpu.updateContext();
 }
 
@@ -85,6 +86,8 @@ function finishV86(cpu: Cpu, stack: StackWalk, eip: number, selector: number): v
 
 /** NT: back to the task that the TSS links to. */
 function returnFromTask(cpu: Cpu): void {
+  // A TSS too short for its link (SDM vol. 3A table 6-6).
+  if (cpu.state.segmentLimit(TR) < 1) cpu.raise(VECTOR.TS, selectorError(cpu.state.selector(TR)));
   const link = cpu.memory.read(cpu.state.segmentBase(TR), 2, ACCESS.IMPLICIT);
   cpu.state.eip = cpu.nextEip;
   taskSwitch(cpu, link, { source: 'iret', errorCode: -1, external: false });
@@ -99,10 +102,10 @@ function returnProtected(cpu: Cpu, size: 2 | 4): void {
     return;
   }
   const code = checkReturnCode(cpu, selector);
-  if (eip > code.limit) cpu.raiseGeneralProtection();
   const level = selector & 3;
   const cpl = cpu.cpl;
   if (level === cpl) {
+    if (eip > code.limit) cpu.raiseGeneralProtection();
     fillSegment(cpu, CS, code);
     cpu.nextEip = eip;
     stack.commit();

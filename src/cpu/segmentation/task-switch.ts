@@ -32,6 +32,8 @@ const TSS_16 = { size: 2, cr3: -1, eip: 0x0e, flags: 0x10, registers: 0x12, segm
 type Layout = typeof TSS_32 | typeof TSS_16;
 
 const BUSY = 0x200;
+/** DR7.L0 to L3 and LE. */
+const LOCAL_BREAKPOINTS = 0x155;
 const layoutOf = (type: number): Layout => ((type & 8) !== 0 ? TSS_32 : TSS_16);
 /** Segment registers in the order of a TSS. */
 const SEGMENT_ORDER = [ES, CS, SS, DS, FS, GS] as const;
@@ -64,8 +66,10 @@ function switchTo(cpu: Cpu, selector: number, request: TaskSwitch): void {
   cpu.svm.interceptTaskSwitch(selector, request);
   const layout = layoutOf(target.type);
   const next = readTask(cpu, target.base, layout);
-  checkOldTask(cpu, layoutOf(cpu.state.segmentAttributes(TR)));
+  const leaves = request.source === 'call' ? undefined : oldDescriptor(cpu);
+  checkWritable(cpu, target, leaves, request);
   saveOldTask(cpu, request);
+  if (leaves !== undefined) setBusy(cpu, leaves, false);
   markTarget(cpu, target, request);
   const flags = request.source === 'call' ? next.flags | EFLAGS.NT : next.flags;
   // From here on everything happens in the new task.
@@ -138,10 +142,28 @@ function readTask(cpu: Cpu, base: number, layout: Layout): TaskState {
   };
 }
 
-function checkOldTask(cpu: Cpu, layout: Layout): void {
-  const base = cpu.state.segmentBase(TR);
-  const bytes = layout.segments + layout.count * layout.size - layout.eip;
-  cpu.memory.check((base + layout.eip) >>> 0, bytes, ACCESS.IMPLICIT | ACCESS.WRITE);
+/** The descriptor of the task that JMP or IRET leaves, which is no longer busy then. */
+const oldDescriptor = (cpu: Cpu): Descriptor => readDescriptor(cpu, cpu.state.selector(TR), VECTOR.TS);
+
+/**
+ * Everything that is about to be written can be (SDM vol. 3A 7.3, fifth step), so that a fault leaves the old task as it
+ * is: its TSS, whose limit LTR did not look at, the link in the new one, and the busy bits (table 6-6).
+ */
+function checkWritable(
+  cpu: Cpu,
+  target: Descriptor,
+  leaves: Descriptor | undefined,
+  { source }: TaskSwitch,
+): void {
+  const { state, memory } = cpu;
+  const layout = layoutOf(state.segmentAttributes(TR));
+  const end = layout.segments + layout.count * layout.size;
+  if (state.segmentLimit(TR) < end - 1) cpu.raise(VECTOR.TS, selectorError(state.selector(TR)));
+  const write = ACCESS.IMPLICIT | ACCESS.WRITE;
+  memory.check((state.segmentBase(TR) + layout.eip) >>> 0, end - layout.eip, write);
+  if (source === 'call') memory.check(target.base, 2, write);
+  if (source !== 'iret') memory.check((target.address + 4) >>> 0, 4, write);
+  if (leaves !== undefined) memory.check((leaves.address + 4) >>> 0, 4, write);
 }
 
 function saveOldTask(cpu: Cpu, request: TaskSwitch): void {
@@ -150,14 +172,15 @@ function saveOldTask(cpu: Cpu, request: TaskSwitch): void {
   const base = state.segmentBase(TR);
   const write = (offset: number, width: 2 | 4, value: number): void =>
     cpu.memory.write((base + offset) >>> 0, width, value, ACCESS.IMPLICIT);
-  const flags = request.source === 'iret' ? state.eflags & ~EFLAGS.NT : state.eflags;
+  // An instruction that switches tasks is complete, and RF was its own (SDM vol. 3B 17.3.1.1).
+  const kept = request.external ? state.eflags : state.eflags & ~EFLAGS.RF;
+  const flags = request.source === 'iret' ? kept & ~EFLAGS.NT : kept;
   write(layout.eip, layout.size, state.eip);
   write(layout.flags, layout.size, flags);
   for (let n = 0; n < 8; n++) write(layout.registers + n * layout.size, layout.size, state.gpr(n));
   for (let n = 0; n < layout.count; n++) {
     write(layout.segments + n * layout.size, 2, state.selector(SEGMENT_ORDER[n] as number));
   }
-  if (request.source !== 'call') setBusy(cpu, readDescriptor(cpu, state.selector(TR)), false);
 }
 
 function markTarget(cpu: Cpu, target: Descriptor, request: TaskSwitch): void {
@@ -189,7 +212,10 @@ function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
   for (const [n, segment] of SEGMENT_ORDER.entries()) unusable(cpu, segment, next.selectors[n] ?? 0);
   unusable(cpu, LDTR, next.ldt);
   // DR7's local enables do not outlive the task (SDM vol. 3B 17.2.4).
-  state.setSystem(SYSTEM.DR7, state.system(SYSTEM.DR7) & ~0x155);
+  const dr7 = state.system(SYSTEM.DR7);
+  if ((dr7 & LOCAL_BREAKPOINTS) === 0) return;
+  state.setSystem(SYSTEM.DR7, dr7 & ~LOCAL_BREAKPOINTS);
+  cpu.watchDataBreakpoints();
 }
 
 function loadSegments(cpu: Cpu, next: TaskState, flags: number): void {

@@ -2,7 +2,7 @@ import { ATTRIBUTE } from '../../arch/descriptors.ts';
 import { RSP } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
 import { SS } from '../layout.ts';
-import { checkWrite, readSegment, writeSegment } from '../segmentation/access.ts';
+import { checkWrite, readSegment, segmentLinear, writeSegment } from '../segmentation/access.ts';
 
 /**
  * A stack that an instruction works on without moving ESP until `commit`: if anything faults before, nothing happened
@@ -48,6 +48,13 @@ export class StackWalk {
 
   skip(bytes: number): void {
     this.#pointer = ((this.#pointer + bytes) & this.#mask) >>> 0;
+  }
+
+  /** Raises #SS(0) where the segment has no room for so many pushes. No page is touched. */
+  checkRoom(size: 2 | 4, count: number): void {
+    for (let n = 1; n <= count; n++) {
+      segmentLinear(this.#cpu, SS, ((this.#pointer - n * size) & this.#mask) >>> 0, size, true);
+    }
   }
 
   /** Raises what writing the element at the top would raise. */

@@ -100,17 +100,17 @@ function taskSwitchRequest(vcpu: Vcpu): TaskSwitchRequest {
   const errorCode = (high & TASK_SWITCH_HI.ERROR_CODE) !== 0 ? vmcb.read(VMCB.EXITINFO2) : -1;
   const source =
     (high & TASK_SWITCH_HI.IRET) !== 0 ? 'iret' : (high & TASK_SWITCH_HI.FAR_JUMP) !== 0 ? 'jump' : 'call';
-  return { selector, source, errorCode, savedRip: behindTaskSwitch(vcpu) };
+  // Instructions are saved as done; exceptions and interrupts leave RIP where it is.
+  const external = isExternalEvent(vmcb.read(VMCB.EXITINTINFO));
+  const savedRip = external ? state.rip : (state.rip + instructionLength(vcpu)) >>> 0;
+  return { selector, source, errorCode, savedRip, external };
 }
 
-/** Instructions are saved as done: JMP, CALL, IRET, INT n, INT3 and INTO; exceptions and interrupts leave RIP where it is. */
-function behindTaskSwitch(vcpu: Vcpu): number {
-  const { state } = vcpu;
-  const info = state.vmcb.read(VMCB.EXITINTINFO);
+/** Whether EXITINTINFO has an event other than those of INT n, INT3 and INTO. */
+function isExternalEvent(info: number): boolean {
   const type = info & EVENT.TYPE;
   const vector = info & EVENT.VECTOR;
   const soft =
     type === EVENT_TYPE.SOFTWARE || (type === EVENT_TYPE.EXCEPTION && (vector === 3 || vector === 4));
-  if ((info & EVENT.VALID) !== 0 && !soft) return state.rip;
-  return (state.rip + instructionLength(vcpu)) >>> 0;
+  return (info & EVENT.VALID) !== 0 && !soft;
 }

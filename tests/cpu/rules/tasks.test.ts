@@ -5,7 +5,9 @@ import { DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
 import { VMEXIT } from '../../../src/arch/svm-exits.ts';
 import { VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import { SYSTEM } from '../../../src/cpu/layout.ts';
-import { PLACE, SELECTOR, World } from '../svm/world.ts';
+import { bareCpu, identityPaging, runToHalt } from '../bare.ts';
+import { ATTRIBUTES, PLACE, SELECTOR, World } from '../svm/world.ts';
+import { catchExceptions, caught } from '../system/traps.ts';
 
 /** Places in a 32-bit TSS. */
 const FIELD = { EIP: 0x20, FLAGS: 0x24, ESP: 0x38, ES: 0x48, CS: 0x4c, SS: 0x50, DS: 0x54 } as const;
@@ -98,4 +100,75 @@ it('RF of the new task holds back a breakpoint on its first instruction (SDM vol
   };
   expect(run(2)).toBe(VMEXIT.EXCP + VECTOR.DB);
   expect(run(2 | EFLAGS.RF)).toBe(VMEXIT.VMMCALL);
+});
+
+describe('the old task (SDM vol. 3A 7.3, table 6-6)', () => {
+  const CALL_TO_TASK = [0x9a, 0, 0, 0, 0, SELECTOR.SECOND_TSS, 0];
+  const LAST_SAVED_BYTE = 0x5f;
+  const busy = (world: World): boolean => (world.word(PLACE.GDT + SELECTOR.SECOND_TSS + 4) & 0x200) !== 0;
+  const withTask = (code: readonly number[], selector: number, limit: number): World => {
+    const world = worldWithTask(code, VECTOR.TS);
+    world.cpu.state.setSegment(7, selector, PLACE.TSS, limit, ATTRIBUTES.TSS);
+    return world;
+  };
+
+  it('is left alone when its TSS has no room for what is saved', () => {
+    for (const code of [JUMP_TO_TASK, CALL_TO_TASK]) {
+      const world = withTask(code, SELECTOR.TSS, LAST_SAVED_BYTE - 1);
+      expect(world.run()).toMatchObject({
+        code: VMEXIT.EXCP + VECTOR.TS,
+        info1: SELECTOR.TSS,
+        rip: PLACE.GUEST_CODE,
+      });
+      expect([world.word(PLACE.TSS + FIELD.EIP), busy(world)]).toEqual([0, false]);
+      expect(withTask(code, SELECTOR.TSS, LAST_SAVED_BYTE).run()).toMatchObject({ code: VMEXIT.VMMCALL });
+    }
+  });
+
+  it('is left alone when its descriptor, which JMP makes available, lies beyond the GDT', () => {
+    const world = withTask(JUMP_TO_TASK, 0x200, 0x67);
+    expect(world.run()).toMatchObject({ code: VMEXIT.EXCP + VECTOR.TS, info1: 0x200, rip: PLACE.GUEST_CODE });
+    expect([world.word(PLACE.TSS + FIELD.EIP), busy(world)]).toEqual([0, false]);
+    expect(withTask(CALL_TO_TASK, 0x200, 0x67).run()).toMatchObject({ code: VMEXIT.VMMCALL });
+  });
+
+  it('is left alone when the link of the new one cannot be written', () => {
+    const cpu = bareCpu((a) => a.raw(0x9a, 0, 0, 0, 0, 0x30, 0));
+    catchExceptions(cpu);
+    const gdt = cpu.state.system(SYSTEM.GDT_BASE);
+    const [old, next] = [cpu.state.segmentBase(7), 0x5_0000];
+    cpu.state.setSystem(SYSTEM.GDT_LIMIT, 0x37);
+    cpu.physical.write32(gdt + 0x30, descriptorLo(next, 0x67, ATTRIBUTES.FREE_TSS));
+    cpu.physical.write32(gdt + 0x34, descriptorHi(next, 0x67, ATTRIBUTES.FREE_TSS));
+    identityPaging(cpu);
+    cpu.physical.write32(0x1_1000 + (next >> 12) * 4, next | 1);
+    runToHalt(cpu);
+    expect(caught(cpu)).toMatchObject({ vector: VECTOR.PF, errorCode: 3 });
+    expect(cpu.state.system(SYSTEM.CR2)).toBe(next);
+    expect(cpu.physical.read32(old + FIELD.EIP)).toBe(0);
+    expect(cpu.physical.read32(gdt + 0x34) & 0x200).toBe(0);
+  });
+
+  it('is not found by an IRET whose TSS has no room for a link', () => {
+    const world = withTask([0xcf], SELECTOR.TSS, 0);
+    world.write(VMCB_SAVE.RFLAGS, 2 | EFLAGS.NT);
+    expect(world.run()).toMatchObject({
+      code: VMEXIT.EXCP + VECTOR.TS,
+      info1: SELECTOR.TSS,
+      rip: PLACE.GUEST_CODE,
+    });
+  });
+
+  it('has RF only when an exception ended it (SDM vol. 3B 17.3.1.1)', () => {
+    const saved = (world: World): number => {
+      world.write(VMCB_SAVE.RFLAGS, 2 | EFLAGS.RF);
+      expect(world.run()).toMatchObject({ code: VMEXIT.VMMCALL });
+      return world.word(PLACE.TSS + FIELD.FLAGS);
+    };
+    expect(saved(worldWithTask(JUMP_TO_TASK, VECTOR.MF))).toBe(2);
+    expect(saved(worldWithTask(CALL_TO_TASK, VECTOR.MF))).toBe(2);
+    const gate = worldWithTask(UD2, VECTOR.MF);
+    setTaskGate(gate, VECTOR.UD);
+    expect(saved(gate)).toBe(2 | EFLAGS.RF);
+  });
 });
