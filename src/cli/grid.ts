@@ -16,7 +16,7 @@ export interface GridCell {
 }
 
 /** Runs the grid: yields after each scenario, and returns the cells, row by row. */
-export type RunGrid = (setup: GridSetup) => AsyncGenerator<Progress, readonly GridCell[]>;
+export type RunGrid = (setup: GridSetup, host: Host) => AsyncGenerator<Progress, readonly GridCell[]>;
 
 export interface GridOptions extends GridSetup {
   readonly json?: string;
@@ -33,7 +33,7 @@ export async function grid({ json, ...setup }: GridOptions, host: Host, runGrid:
   const file = json === undefined ? undefined : new OutputFile(json, 'JSON file');
   try {
     const started = host.now();
-    const cells = await withProgress(host, runGrid(setup));
+    const cells = await withProgress(host, runGrid(setup, host));
     const seconds = (host.now() - started) / 1000;
     host.stdout.write(renderGrid(cells, seconds));
     file?.write(`${JSON.stringify({ cells, seconds }, undefined, 2)}\n`);

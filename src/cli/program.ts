@@ -5,6 +5,8 @@ import { InputError } from '../arch/input-error.ts';
 import { Failure } from './failure.ts';
 import { type GridOptions, grid } from './grid.ts';
 import type { Host } from './host.ts';
+import { parseQueue } from './jobs/redis.ts';
+import type { WorkerOptions } from './jobs/worker.ts';
 import { type RunOptions, runImage } from './run/run.ts';
 import { replayFiles } from './scenarios.ts';
 import type { Services } from './services.ts';
@@ -68,6 +70,7 @@ function makeProgram(
     .helpCommand(false);
   addRun(program, host, services, end);
   addGrid(program, host, services, end);
+  addWorker(program, host, services, end);
   addKernels(program, host, services);
   return program;
 }
@@ -130,9 +133,8 @@ function addGrid(program: Command, host: Host, services: Services, end: (status:
     .command('grid')
     .description('Switch L1 and L2 between paging modes and let the oracle judge every probe.')
     .option('--json <file>', 'write the cells and the time as JSON')
-    .addOption(
-      option('--jobs <n>', 'run so many scenarios side by side', parseJobs, String(availableParallelism())),
-    )
+    .addOption(jobsOption())
+    .addOption(option('--queue <url>', 'have the workers of a queue run it (umbra worker)', parseQueue))
     .option('--show <name>', 'print a scenario of the grid instead: a file for --replay')
     .option(
       '--replay <file>',
@@ -158,7 +160,8 @@ interface GridCommandOptions extends GridOptions {
 }
 
 async function gridCommand(options: GridCommandOptions, host: Host, services: Services): Promise<number> {
-  const { show, replay, json, l0, check, jobs } = options;
+  const { show, replay, json, ...setup } = options;
+  const { l0, check } = setup;
   if (check && l0 === 'none') throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
   const instead = [show && '--show', replay && '--replay', json && '--json'].filter((name) => name);
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
@@ -166,9 +169,21 @@ async function gridCommand(options: GridCommandOptions, host: Host, services: Se
     host.stdout.write(services.showScenario(show));
     return 0;
   }
-  if (replay !== undefined) return replayFiles(replay, { l0, check, jobs }, host, services.replay);
+  if (replay !== undefined) return replayFiles(replay, setup, host, services.replay);
   return grid(options, host, services.runGrid);
 }
+
+function addWorker(program: Command, host: Host, services: Services, end: (status: number) => void): void {
+  program
+    .command('worker')
+    .description('Run scenarios for every umbra grid --queue with the same address, until you end it.')
+    .addOption(option('--queue <url>', 'the Redis to work for', parseQueue).makeOptionMandatory())
+    .addOption(jobsOption())
+    .action(async (options: WorkerOptions) => end(await services.work(options, host)));
+}
+
+const jobsOption = (): Option =>
+  option('--jobs <n>', 'run so many scenarios side by side', parseJobs, String(availableParallelism()));
 
 function addKernels(program: Command, host: Host, services: Services): void {
   program

@@ -9,6 +9,8 @@ export interface GridSetup {
   readonly check: boolean;
   /** Threads. */
   readonly jobs: number;
+  /** Address of a queue's Redis: its workers run the scenarios then. */
+  readonly queue?: string;
 }
 
 /** The text of a scenario file, and what messages call it. */
@@ -21,6 +23,7 @@ export interface ScenarioText {
 export type Replay = (
   files: readonly ScenarioText[],
   setup: GridSetup,
+  host: Host,
 ) => AsyncGenerator<Progress, ScenarioReport>;
 
 /**
@@ -35,7 +38,7 @@ export async function replayFiles(
 ): Promise<number> {
   const decoder = new TextDecoder();
   const files = paths.map((source) => ({ source, text: decoder.decode(readInput(source, 'scenario file')) }));
-  const report = await withProgress(host, replay(files, setup));
+  const report = await withProgress(host, replay(files, setup, host));
   for (const { mismatches } of report.failures) host.stdout.write(`${mismatches.join('\n')}\n`);
   host.stdout.write(`${summary(report)}\n`);
   return report.failures.length === 0 ? 0 : 1;

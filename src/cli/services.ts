@@ -1,4 +1,6 @@
 import type { RunGrid } from './grid.ts';
+import type { Host } from './host.ts';
+import type { WorkerOptions } from './jobs/worker.ts';
 import type { CreateMachine } from './run/session.ts';
 import type { Replay } from './scenarios.ts';
 
@@ -9,5 +11,7 @@ export interface Services {
   /** The text of a scenario of the grid by name. Throws an InputError if there is none. */
   readonly showScenario: (name: string) => string;
   readonly replay: Replay;
+  /** Works for a queue; answers the exit status. */
+  readonly work: (options: WorkerOptions, host: Host) => Promise<number>;
   readonly fetchKernels: (folder: string, say: (line: string) => void) => Promise<void>;
 }

@@ -35,6 +35,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
     showScenario: (name) => `scenario ${name}\n`,
     replay: () => reports([]),
     fetchKernels: async () => {},
+    work: async () => 0,
     ...services,
   });
   return { status, host, configs, out: host.out, error: host.error };
@@ -56,12 +57,15 @@ describe('umbra', () => {
     expect(await call(['--version'])).toMatchObject({ status: 0, out: '1.2.3\n', error: '' });
   });
 
-  it.each([[[]], [['run']], [['grid']], [['kernels']]])('helps: %j', async (command: string[]) => {
-    const { status, out, error } = await call([...command, '--help']);
-    expect(status).toBe(0);
-    expect(out).toMatch(/^Usage: umbra/);
-    expect(error).toBe('');
-  });
+  it.each([[[]], [['run']], [['grid']], [['worker']], [['kernels']]])(
+    'helps: %j',
+    async (command: string[]) => {
+      const { status, out, error } = await call([...command, '--help']);
+      expect(status).toBe(0);
+      expect(out).toMatch(/^Usage: umbra/);
+      expect(error).toBe('');
+    },
+  );
 
   it.each<[string[], RegExp]>([
     [[], /Usage: umbra/],
@@ -81,6 +85,8 @@ describe('umbra', () => {
     [['run', 'a', '--raw', 'here'], /no place for a raw image/],
     [['run', 'a', '--check'], /needs --l0 shadow/],
     [['grid', 'x'], /too many arguments/],
+    [['grid', '--queue', 'localhost'], /"localhost" is no address of a queue; write it like redis/],
+    [['worker'], /required option '--queue <url>' not specified/],
     [['grid', '--jobs', '0'], /"0" is no number of jobs; write a whole number from 1 to 256/],
     [['kernels', 'a', 'b'], /too many arguments/],
   ])('refuses %j with a sentence and status 2', async (args, sentence) => {

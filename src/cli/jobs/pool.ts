@@ -7,7 +7,7 @@ import { type UmbraHostOptions, umbraHost } from '../../grid/umbra-host.ts';
 import { asCompleted } from './as-completed.ts';
 import type { WorkerAnswer } from './scenario-worker.ts';
 
-const WORKER = fileURLToPath(new URL('scenario-worker.js', import.meta.url));
+export const WORKER = fileURLToPath(new URL('scenario-worker.js', import.meta.url));
 /** Threads load what is built; run from its sources, Umbra has this thread only. */
 const CAN_POOL = import.meta.url.endsWith('.js');
 

@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto';
+import { Queue, QueueEvents } from 'bullmq';
+import { InputError } from '../../arch/input-error.ts';
+import type { Execute, Judged } from '../../grid/execute.ts';
+import type { Scenario } from '../../grid/scenario.ts';
+import type { UmbraHostOptions } from '../../grid/umbra-host.ts';
+import { Failure } from '../failure.ts';
+import type { Host } from '../host.ts';
+import { connectRedis, QUEUE_NAME } from './redis.ts';
+import type { WorkerAnswer } from './scenario-worker.ts';
+
+/** What a worker is asked to do. */
+export interface QueuedScenario {
+  readonly scenario: Scenario;
+  readonly host: UmbraHostOptions;
+}
+
+/** A worker that dies is one attempt of its scenarios; three deaths over one scenario are its own fault. */
+const ATTEMPTS = 3;
+
+/**
+ * Runs scenarios on the workers of a queue, wherever they are. A scenario whose worker dies goes to another one; its
+ * verdict counts once, whoever gives it.
+ * @param url where Redis is
+ * Interrupted, it takes back what no worker has begun. Throws a Failure where there is no Redis, or where a scenario
+ * outlives no worker.
+ */
+export const onQueue = (scenarioHost: UmbraHostOptions, url: string, host: Host): Execute =>
+  async function* (scenarios) {
+    const connection = await connectRedis(url);
+    const queue = new Queue<QueuedScenario, WorkerAnswer>(QUEUE_NAME, { connection });
+    const events = new QueueEvents(QUEUE_NAME, { connection: connection.duplicate() });
+    const run = new QueueRun(randomUUID(), scenarios.length);
+    const stopListening = host.onSignal((signal) => run.arrive(new Failure(`Ended by ${signal}.`)));
+    try {
+      await events.waitUntilReady();
+      events.on('completed', ({ jobId, returnvalue }) =>
+        run.completed(jobId, returnvalue as unknown as WorkerAnswer),
+      );
+      events.on('failed', ({ jobId, failedReason }) => run.failed(jobId, failedReason));
+      await queue.addBulk(
+        scenarios.map((scenario, index) => run.job({ scenario, host: scenarioHost }, index)),
+      );
+      if ((await queue.getWorkersCount()) === 0) {
+        host.stderr.write(`No worker is at ${url} yet; start some with: umbra worker --queue ${url}\n`);
+      }
+      yield* run.judged();
+    } finally {
+      stopListening();
+      await Promise.allSettled(run.unfinished().map((id) => queue.remove(id)));
+      await Promise.allSettled([events.close(), queue.close()]);
+      connection.disconnect();
+    }
+  };
+
+type Bulk = Parameters<Queue<QueuedScenario, WorkerAnswer>['addBulk']>[0][number];
+
+/** One run among those that share a queue: which of its scenarios are done. */
+class QueueRun {
+  readonly #id: string;
+  readonly #missing: Set<number>;
+  /** Verdicts and failures that nobody has taken yet. */
+  readonly #arrived: (Judged | Error)[] = [];
+  #wake: () => void = () => {};
+
+  constructor(id: string, scenarios: number) {
+    this.#id = id;
+    this.#missing = new Set(Array(scenarios).keys());
+  }
+
+  job(data: QueuedScenario, index: number): Bulk {
+    const opts = {
+      jobId: `${this.#id}-${index}`,
+      attempts: ATTEMPTS,
+      removeOnComplete: true,
+      removeOnFail: true,
+    };
+    return { name: data.scenario.name, data, opts };
+  }
+
+  unfinished(): string[] {
+    return [...this.#missing].map((index) => `${this.#id}-${index}`);
+  }
+
+  completed(jobId: string, answer: WorkerAnswer): void {
+    const index = this.#indexOf(jobId);
+    // A worker that was taken for dead may come back with a verdict that is there already.
+    if (index === undefined || !this.#missing.delete(index)) return;
+    this.arrive(
+      'inputError' in answer ? new InputError(answer.inputError) : { index, verdict: answer.verdict },
+    );
+  }
+
+  failed(jobId: string, reason: string): void {
+    const index = this.#indexOf(jobId);
+    if (index === undefined || !this.#missing.delete(index)) return;
+    this.arrive(new Failure(`Scenario ${index + 1} failed ${ATTEMPTS} times on the queue: ${reason}.`));
+  }
+
+  /** Hands over a verdict, or what ends the run. */
+  arrive(what: Judged | Error): void {
+    this.#arrived.push(what);
+    this.#wake();
+  }
+
+  async *judged(): AsyncGenerator<Judged> {
+    while (this.#missing.size > 0 || this.#arrived.length > 0) {
+      const next = this.#arrived.shift();
+      if (next === undefined) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      } else if (next instanceof Error) throw next;
+      else yield next;
+    }
+  }
+
+  #indexOf(jobId: string): number | undefined {
+    const [run, index] = [jobId.slice(0, this.#id.length), jobId.slice(this.#id.length + 1)];
+    return run === this.#id ? Number(index) : undefined;
+  }
+}

@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Failure } from '../../src/cli/failure.ts';
+import { onQueue } from '../../src/cli/jobs/queue.ts';
+import { parseQueue } from '../../src/cli/jobs/redis.ts';
+import { onHost } from '../../src/grid/execute.ts';
+import type { ScenarioVerdict } from '../../src/grid/judge.ts';
+import { matrix } from '../../src/grid/matrix/matrix.ts';
+import { umbraHost } from '../../src/grid/umbra-host.ts';
+import { TestHost } from './host.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const UNDER_L0 = { l0: 'shadow' } as const;
+
+const missing =
+  spawnSync('redis-server', ['--version']).status === 0 ? undefined : 'redis-server is not installed';
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+describe.skipIf(missing !== undefined)(
+  `umbra grid --queue${missing === undefined ? '' : ` (skipped, because ${missing})`}`,
+  () => {
+    const scenarios = matrix().flatMap((cell) => cell.scenarios.slice(0, 2));
+    const processes: ChildProcess[] = [];
+    let folder = '';
+    let url = '';
+
+    beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'umbra-redis-'));
+      const port = await freePort();
+      url = `redis://127.0.0.1:${port}`;
+      const options = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--dir', folder];
+      processes.push(spawn('redis-server', options, { stdio: 'ignore' }));
+    });
+    afterAll(() => {
+      for (const process of processes) process.kill('SIGKILL');
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    async function startWorker(): Promise<ChildProcess> {
+      const args = ['dist/cli/main.js', 'worker', '--queue', url, '--jobs', '1'];
+      const worker = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+      processes.push(worker);
+      await new Promise<void>((resolve, reject) => {
+        worker.stderr?.once('data', () => resolve());
+        worker.once('exit', (code) => reject(new Error(`The worker ended with ${code}.`)));
+      });
+      return worker;
+    }
+
+    it('loses no scenario and counts none twice when a worker is killed', { timeout: 240_000 }, async () => {
+      const expected = scenarios.map((scenario) => {
+        const verdicts: ScenarioVerdict[] = [];
+        return { scenario, verdicts };
+      });
+      const doomed = await startWorker();
+      const host = new TestHost();
+      let helper: Promise<ChildProcess> | undefined;
+      for await (const { index, verdict } of onQueue(UNDER_L0, url, host)(scenarios)) {
+        expected[index].verdicts.push(verdict);
+        if (helper === undefined) {
+          // In the middle of its second scenario: it is killed as soon as the first is there.
+          doomed.kill('SIGKILL');
+          helper = startWorker();
+        }
+      }
+      expect(expected.map(({ verdicts }) => verdicts.length)).toEqual(scenarios.map(() => 1));
+      for await (const { index, verdict } of onHost(umbraHost(UNDER_L0))(scenarios)) {
+        expect(expected[index].verdicts).toEqual([verdict]);
+      }
+      const worker = await helper;
+      worker?.kill('SIGINT');
+      expect(await new Promise((resolve) => worker?.once('exit', resolve))).toBe(0);
+    });
+
+    it('says that no worker is there, and takes its scenarios back when interrupted', async () => {
+      const host = new TestHost();
+      const run = onQueue(UNDER_L0, url, host)(scenarios)[Symbol.asyncIterator]();
+      const first = run.next();
+      while (!host.error.includes('No worker is at')) await new Promise((resolve) => setTimeout(resolve, 20));
+      host.signal('SIGINT');
+      await expect(first).rejects.toThrow('Ended by SIGINT.');
+      const { stdout } = spawnSync('redis-cli', ['-u', url, 'llen', 'bull:umbra-scenarios-1:wait'], {
+        encoding: 'utf8',
+      });
+      expect(stdout).toBe('0\n');
+    });
+  },
+);
+
+describe('a queue that is not there', () => {
+  it('is said in a sentence', async () => {
+    const url = `redis://127.0.0.1:${await freePort()}`;
+    const run = onQueue(UNDER_L0, url, new TestHost())([])[Symbol.asyncIterator]();
+    const error: unknown = await run.next().catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(Failure);
+    expect((error as Failure).message).toContain(`There is no Redis at ${url}: connect ECONNREFUSED`);
+  });
+
+  it.each(['localhost:6379', 'http://localhost', 'redis://', ''])('is no address: %j', (text) => {
+    expect(() => parseQueue(text)).toThrow(`"${text}" is no address of a queue`);
+  });
+});
