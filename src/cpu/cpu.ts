@@ -4,6 +4,7 @@ import { VECTOR } from '../arch/exceptions.ts';
 import { ACCESS } from '../arch/paging/permissions.ts';
 import { CR0, EFLAGS } from '../arch/registers.ts';
 import { CodeCache } from './code-cache.ts';
+import { CpuMemory } from './cpu-memory.ts';
 import { DECODE_MODE, Decoder } from './decode/decoder.ts';
 import { type Environment, NO_ENVIRONMENT } from './environment.ts';
 import { meetDataBreakpoints } from './events/breakpoints.ts';
@@ -36,18 +37,26 @@ import { CpuState } from './state.ts';
 import { Svm } from './svm/svm.ts';
 import { Monitor } from './system/monitor.ts';
 
-/** RAM begins here in the WebAssembly memory; before it lie registers, TLB and decoded instructions. */
-const RAM_BASE = 0x200_0000;
-const WASM_PAGE = 65536;
-
 export interface CpuOptions {
   readonly model: CpuModel;
   /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
   readonly ramBytes: number;
+  /** Memory of that size, which no other processor uses any more; fresh unless given. */
+  readonly memory?: CpuMemory;
   readonly mmio?: MmioBus;
   readonly environment?: Environment;
   /** Other parts than the usual ones, for a processor that emulates single instructions. */
   readonly parts?: CpuParts;
+}
+
+function memoryFor({ memory, ramBytes }: CpuOptions): CpuMemory {
+  if (memory === undefined) return new CpuMemory(ramBytes);
+  if (memory.ramBytes !== ramBytes)
+    throw new RangeError(
+      `A processor with ${ramBytes} bytes of RAM was given memory with ${memory.ramBytes}.`,
+    );
+  memory.clear();
+  return memory;
 }
 
 export interface CpuParts {
@@ -114,20 +123,20 @@ export class Cpu {
   delivered = false;
 
   constructor(options: CpuOptions) {
-    const { model, ramBytes } = options;
-    const pages = (RAM_BASE + ramBytes) / WASM_PAGE;
-    const wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    const { model } = options;
+    const memory = memoryFor(options);
+    const { buffer } = memory.wasm;
     const core = interpreterCore();
     this.model = model;
     this.environment = options.environment ?? NO_ENVIRONMENT;
-    this.state = new CpuState(wasmMemory.buffer);
-    this.physical = new PhysicalMemory(wasmMemory.buffer, RAM_BASE, ramBytes, options.mmio ?? NO_MMIO);
+    this.state = new CpuState(buffer);
+    this.physical = new PhysicalMemory(memory, options.mmio ?? NO_MMIO);
     this.paging = new PagedMemory(this.state, this.physical, model, this.exception);
     this.paging.onCodeLost = () => this.updateContext();
     this.paging.onWatched = (linear, size, write) => meetDataBreakpoints(this, linear, size, write);
     this.memory = options.parts?.memory(this) ?? this.paging;
-    const decoder = new Decoder(core, wasmMemory, (name) => this.hasFeature(name));
-    this.code = new CodeCache(wasmMemory.buffer, RAM_BASE, this.physical, decoder, core.special, (frame) =>
+    const decoder = new Decoder(core, memory.wasm, (name) => this.hasFeature(name));
+    this.code = new CodeCache(buffer, memory.ramBase, this.physical, decoder, core.special, (frame) =>
       this.paging.protect(frame),
     );
     this.physical.onCodeWrite = (frame, offset, bytes) => this.code.written(frame, offset, bytes);
@@ -135,7 +144,7 @@ export class Cpu {
     this.msrs = new ModelRegisters(this);
     this.svm = options.parts?.svm(this) ?? new Svm(this);
     const slowPaths = new SlowPaths(this, options.parts?.block);
-    this.#interpreter = instantiate(core, wasmMemory, slowPaths);
+    this.#interpreter = instantiate(core, memory.wasm, slowPaths);
     this.x87 = new X87Binding(this, this.#interpreter as unknown as Record<string, unknown>);
     slowPaths.bindOperations();
     this.state.u16[(LEAVE_RECORD + RECORD.HANDLER) >> 1] = core.special.leave;

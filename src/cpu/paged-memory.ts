@@ -292,9 +292,10 @@ export class PagedMemory implements LinearMemory {
         (flags & TLB_FLAG.DIRTY) !== 0 && accessAllowed(flags & 7, mode | ACCESS.WRITE, this.#control);
     }
     if (!this.#physical.isRam(frame)) return;
+    if (this.#physical.codePages[frame] !== 0) writable = false;
+    if (writable) this.#physical.touch(frame);
     const host = this.#physical.hostBase + frame * 4096;
-    const tag = this.#state.u32[TLB_TAG >> 2] as number;
-    this.#fast.fill(page, tag, host, readable, writable && this.#physical.codePages[frame] === 0);
+    this.#fast.fill(page, this.#state.u32[TLB_TAG >> 2] as number, host, readable, writable);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { Hpa } from '../arch/address.ts';
+import type { CpuMemory } from './cpu-memory.ts';
 
 /** What lies behind physical addresses that are not RAM. Naturally aligned accesses of 1, 2 or 4 bytes. */
 export interface MmioBus {
@@ -33,16 +34,15 @@ export class PhysicalMemory {
   readonly view: DataView;
   /** One byte per RAM page: not zero while decoded instructions depend on it. */
   readonly codePages: Uint8Array;
+  readonly #touched: Uint8Array;
   readonly #mmio: MmioBus;
   /** Pages of RAM that a device covers. */
   readonly #covered: Uint8Array;
   onCodeWrite: WriteObserver = () => {};
 
-  /**
-   * @param buffer the WebAssembly memory's
-   * @param size   bytes of RAM, a multiple of 4096
-   */
-  constructor(buffer: ArrayBuffer, hostBase: number, size: number, mmio: MmioBus = NO_MMIO) {
+  constructor(memory: CpuMemory, mmio: MmioBus = NO_MMIO) {
+    const { ramBase: hostBase, ramBytes: size } = memory;
+    const { buffer } = memory.wasm;
     this.size = size;
     this.hostBase = hostBase;
     this.u8 = new Uint8Array(buffer, hostBase, size);
@@ -50,6 +50,7 @@ export class PhysicalMemory {
     this.u32 = new Uint32Array(buffer, hostBase, size / 4);
     this.view = new DataView(buffer, hostBase, size);
     this.codePages = new Uint8Array(size / 4096);
+    this.#touched = memory.touched;
     this.#mmio = mmio;
     this.#covered = new Uint8Array(size / 4096);
     for (let frame = 0; frame < this.#covered.length; frame++)
@@ -134,6 +135,11 @@ export class PhysicalMemory {
     }
   }
 
+  /** Tells that a page of RAM may be written from now on by who does not tell each time. */
+  touch(frame: number): void {
+    this.#touched[frame] = 1;
+  }
+
   /** Within one page of RAM? */
   #plain(address: number, bytes: number): boolean {
     return (
@@ -145,6 +151,7 @@ export class PhysicalMemory {
 
   #observe(address: number, bytes: number): void {
     const frame = Math.floor(address / 4096);
+    this.#touched[frame] = 1;
     if (this.codePages[frame] !== 0) this.onCodeWrite(frame, address & 4095, bytes);
   }
 }

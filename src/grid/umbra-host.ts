@@ -2,8 +2,9 @@ import { gpa } from '../arch/address.ts';
 import { parseCpuModel } from '../arch/cpu-model-text.ts';
 import type { CpuModel } from '../arch/cpu-models.ts';
 import { InputError } from '../arch/input-error.ts';
+import { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Machine, type MachineStop } from '../machine/machine.ts';
-import { GuestFailure, HostedMachine } from '../vmm/hosted-machine.ts';
+import { GuestFailure, HostedMachine, hostMemory } from '../vmm/hosted-machine.ts';
 import type { MachineEnd } from './judge.ts';
 import type { MachineRequest, ScenarioHost } from './run.ts';
 import type { CpuFeature } from './scenario.ts';
@@ -21,12 +22,14 @@ export interface UmbraHostOptions {
 /** Umbra as a host of scenarios. */
 export function umbraHost(options: UmbraHostOptions): ScenarioHost {
   const { maxPhysicalAddressBits } = parseCpuModel(MODEL);
+  const memory = new ReusedMemory(options.l0 === 'none' ? (bytes) => new CpuMemory(bytes) : hostMemory);
   return {
     name: options.l0 === 'none' ? 'Umbra, bare' : 'Umbra, L0 with a shadow MMU',
     // On the bare machine there is no host below L1 whose pages could be behind its own: every move has been made.
     abilities: options.l0 === 'none' ? ['move memory'] : ['move memory', 'remove memory'],
     processor: { maxPhyAddr: maxPhysicalAddressBits, pdptes: 'registers' },
-    run: (request) => (options.l0 === 'none' ? runBare(request) : runHosted(request, options.check === true)),
+    run: (request) =>
+      options.l0 === 'none' ? runBare(request, memory) : runHosted(request, memory, options.check === true),
   };
 }
 
@@ -38,23 +41,58 @@ function modelFor(request: MachineRequest): CpuModel {
   return model;
 }
 
-function runBare(request: MachineRequest): MachineEnd {
-  const machine = new Machine({ model: modelFor(request), memoryBytes: request.memory });
+/** One memory for every run of a host: making it takes longer than most scenarios. */
+class ReusedMemory {
+  readonly #make: (bytes: number) => CpuMemory;
+  #memory: CpuMemory | undefined;
+  #bytes = 0;
+  #runs = 0;
+
+  /** @param make memory for a machine with so many bytes of RAM */
+  constructor(make: (bytes: number) => CpuMemory) {
+    this.#make = make;
+  }
+
+  /** Memory for the next run. */
+  take(bytes: number): CpuMemory {
+    if (this.#memory === undefined || this.#bytes !== bytes) this.#memory = this.#make(bytes);
+    this.#bytes = bytes;
+    this.#runs += 1;
+    return this.#memory;
+  }
+
+  /** Reads what the present run left; once the next has begun there is nothing to read any more. */
+  readingOf(read: MachineEnd['read']): MachineEnd['read'] {
+    const run = this.#runs;
+    return (address, length) => {
+      if (run !== this.#runs) throw new Error('this machine is gone: its memory serves the next scenario');
+      return read(address, length);
+    };
+  }
+}
+
+function runBare(request: MachineRequest, memory: ReusedMemory): MachineEnd {
+  const machine = new Machine({
+    model: modelFor(request),
+    memoryBytes: request.memory,
+    memory: memory.take(request.memory),
+  });
   machine.load({ image: request.image });
   const stop = machine.run(request.maxInstructions);
   return {
     ...endOf(stop),
     instructions: machine.cpu.retired,
-    read: (address, length) => machine.cpu.physical.u8.slice(address, address + length),
+    read: memory.readingOf((address, length) => machine.cpu.physical.u8.slice(address, address + length)),
   };
 }
 
-function runHosted(request: MachineRequest, check: boolean): MachineEnd {
+function runHosted(request: MachineRequest, memory: ReusedMemory, check: boolean): MachineEnd {
   const machine = new HostedMachine({
     // L0 needs features of its host, NX above all, that a scenario takes away from the guest.
     model: parseCpuModel(MODEL),
     guestModel: modelFor(request),
     memoryBytes: request.memory,
+    memory: memory.take(request.memory),
     check,
   });
   machine.load({ image: request.image });
@@ -69,7 +107,7 @@ function runHosted(request: MachineRequest, check: boolean): MachineEnd {
   return {
     ...end,
     instructions: machine.cpu.retired - started,
-    read: (address, length) => machine.read(gpa(address), length),
+    read: memory.readingOf((address, length) => machine.read(gpa(address), length)),
   };
 }
 

@@ -59,12 +59,17 @@ export class ShadowChecker implements MmuChecker {
     this.#tables = mmu.tables;
     this.#context = mmu.context;
     this.#operation = operation;
-    if (this.#seen.length === 0) this.#seen = new Float64Array(mmu.tables.pool.pages.length);
+    const { pages } = mmu.tables.pool;
+    if (this.#seen.length < pages.length) {
+      const seen = this.#seen;
+      this.#seen = new Float64Array(pages.length);
+      this.#seen.set(seen);
+    }
     this.#operations += 1;
     const full = this.#operations % FULL_EVERY === 0;
     this.#checkRoles();
     this.#checkRoots();
-    for (const page of this.#tables.pool.pages) {
+    for (const page of pages) {
       if (!page.inUse) continue;
       const state = this.#fingerprint(page);
       if (!full && this.#seen[page.index] === state) continue;

@@ -23,7 +23,7 @@ export interface HostMemory {
   /**
    * Tells that `bytes` bytes from `address` were stored through the views in a page which a guest may execute, so that
    * the processor sees modified code (SDM vol. 3A 12.6). Pages that only L0 uses (shadow pages, VMCBs, permission
-   * maps) need no call.
+   * maps) need one call, when they are taken for that: who uses the memory next must find it clear.
    */
   written(address: Hpa, bytes: number): void;
 }

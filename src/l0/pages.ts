@@ -39,6 +39,14 @@ export class HostPages {
    * and PDPTE pointer are 32 bits wide under PAE paging (SDM vol. 3A 4.4.1), and a 32-bit host reaches no VMCB above.
    */
   allocate(pages: number): Hpa {
+    const base = this.reserve(pages);
+    this.#memory.u8.fill(0, base, base + pages * PAGE_SIZE);
+    this.#memory.written(base, pages * PAGE_SIZE);
+    return base;
+  }
+
+  /** As `allocate`, but the pages hold anything; who stores to one tells `HostMemory.written`. */
+  reserve(pages: number): Hpa {
     const at = this.#free.findIndex((run) => run.pages >= pages && run.base + pages * PAGE_SIZE <= FOUR_GIB);
     const run = this.#free[at];
     if (run === undefined) {
@@ -50,7 +58,6 @@ export class HostPages {
     run.base += pages * PAGE_SIZE;
     run.pages -= pages;
     if (run.pages === 0) this.#free.splice(at, 1);
-    this.#memory.u8.fill(0, base, base + pages * PAGE_SIZE);
     return hpa(base);
   }
 

@@ -1,5 +1,6 @@
 import type { CpuModel } from '../arch/cpu-models.ts';
 import { Cpu } from '../cpu/cpu.ts';
+import type { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Clock } from './clock.ts';
 import { createPcDevices, type PcDevices } from './devices/pc.ts';
 import { applyInitialState } from './initial-registers.ts';
@@ -18,6 +19,8 @@ export interface MachineOptions {
   readonly model: CpuModel;
   /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
   readonly memoryBytes: number;
+  /** Where they are to be; fresh unless given. No machine that had it before may run any more. */
+  readonly memory?: CpuMemory | undefined;
   readonly events?: MachineEvents;
   /** What is sent to COM1 waits until the guest raises RTS, as Linux does when it listens. */
   readonly serialFlowControl?: boolean;
@@ -72,6 +75,7 @@ export class Machine {
     this.cpu = new Cpu({
       model,
       ramBytes: memoryBytes,
+      ...(options.memory && { memory: options.memory }),
       mmio: this.devices.mmio,
       environment: {
         interrupts: this.devices.interrupts,

@@ -1,6 +1,7 @@
 import { type Gpa, gpa, hpa, PAGE_SIZE } from '../arch/address.ts';
 import type { CpuModel } from '../arch/cpu-models.ts';
 import { Cpu } from '../cpu/cpu.ts';
+import { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Emulator } from '../cpu/emulator/emulator.ts';
 import { CpuHardware } from '../cpu/host/hardware.ts';
 import { HOST_BOOT, paeHostBoot } from '../guest/host-boot.ts';
@@ -33,6 +34,8 @@ export interface HostedMachineOptions {
   readonly guestModel?: CpuModel;
   /** Bytes of guest RAM, a multiple of 64 KiB, at most 2 GiB less 64 MiB. */
   readonly memoryBytes: number;
+  /** From `hostMemory`; fresh unless given. No machine that had it before may run any more. */
+  readonly memory?: CpuMemory | undefined;
   readonly events?: MachineEvents;
   /** What is sent to COM1 waits until the guest raises RTS, as Linux does when it listens. */
   readonly serialFlowControl?: boolean;
@@ -43,6 +46,9 @@ export interface HostedMachineOptions {
   /** Other rules of shadow paging than the right ones: a mutant's. */
   readonly rules?: Rules;
 }
+
+/** Memory of the host of a `HostedMachine` whose guest has `memoryBytes` bytes of RAM. */
+export const hostMemory = (memoryBytes: number): CpuMemory => new CpuMemory(GUEST_BASE + memoryBytes);
 
 /** L0 gave up on its guest; the message says why. */
 export class GuestFailure extends Error {
@@ -68,7 +74,11 @@ export class HostedMachine {
   constructor(options: HostedMachineOptions) {
     const { model, memoryBytes, events = {} } = options;
     this.#memoryBytes = memoryBytes;
-    this.cpu = new Cpu({ model, ramBytes: GUEST_BASE + memoryBytes });
+    this.cpu = new Cpu({
+      model,
+      ramBytes: GUEST_BASE + memoryBytes,
+      ...(options.memory && { memory: options.memory }),
+    });
     const { cpu } = this;
     this.clock = new Clock(
       () => cpu.instructionNow,

@@ -1,6 +1,7 @@
 import type { Hpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { Cpu } from '../../src/cpu/cpu.ts';
+import type { CpuMemory } from '../../src/cpu/cpu-memory.ts';
 import type { Environment } from '../../src/cpu/environment.ts';
 import { SYSTEM } from '../../src/cpu/layout.ts';
 import { Assembler } from '../../src/guest/assembler.ts';
@@ -12,6 +13,8 @@ const FLAT_DATA = 0xc93;
 export interface BareOptions {
   readonly model?: string;
   readonly environment?: Environment;
+  /** 16 MiB of RAM; fresh unless given. */
+  readonly memory?: CpuMemory;
 }
 
 /** A processor in flat 32-bit protected mode at CPL 0, paging off, with a program at `CODE` and ESP = 0x8000. */
@@ -19,6 +22,7 @@ export function bareCpu(program: (a: Assembler) => void, options: BareOptions = 
   const cpu = new Cpu({
     model: parseCpuModel(options.model ?? 'current-amd'),
     ramBytes: 16 << 20,
+    ...(options.memory && { memory: options.memory }),
     ...(options.environment && { environment: options.environment }),
   });
   for (let segment = 0; segment < 6; segment++) {

@@ -1,6 +1,7 @@
 import type { Gva } from '../../arch/address.ts';
 import { VMCB_SAVE, VMCB_SEGMENT, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
 import { Cpu } from '../cpu.ts';
+import { CpuMemory } from '../cpu-memory.ts';
 import { VmExit } from '../guest-exception.ts';
 import { CODE_CONTEXT, CS, FPU, LDTR, MXCSR, SYSTEM, TR } from '../layout.ts';
 import { taskSwitch } from '../segmentation/task-switch.ts';
@@ -35,6 +36,8 @@ type Outcome = typeof DONE | typeof EXCEPTION | typeof UNSUPPORTED;
 
 /** The least memory a processor has; the emulated instruction never sees it. */
 const NO_RAM = 65536;
+/** It keeps no decoded code, only the TLB and jump cache that every interpreter has. */
+const NO_CODE = 0x10_0000;
 const LONGEST = 15;
 
 /**
@@ -59,6 +62,7 @@ export class Emulator {
     this.#cpu = new Cpu({
       model: host.model,
       ramBytes: NO_RAM,
+      memory: new CpuMemory(NO_RAM, NO_CODE),
       environment: {
         interrupts: { pending: false, acknowledge: () => 0 },
         ports: {

@@ -30,6 +30,7 @@ export class VmcbPage {
   attach(address: number): void {
     this.#address = address;
     if (this.#physical.isRam(address / PAGE)) {
+      this.#physical.touch(address / PAGE);
       this.#words = this.#physical.u32;
       this.#first = address / 4;
       return;

@@ -1,7 +1,7 @@
 /**
  * Shadow pages: tables of SPTEs in host memory, each with what L0 must remember about it. They live in a pool of fixed
- * size, so that an SPTE has a small number, its *reference*: slot in the pool times 512 plus index in the table. Lists of
- * SPTEs and everything kept per SPTE are typed arrays over that number; nothing is allocated while guests run.
+ * size at most, so that an SPTE has a small number, its *reference*: slot in the pool times 512 plus index in the table. Lists of
+ * SPTEs and everything kept per SPTE are typed arrays over that number, which grow by doubling.
  */
 import { type Gfn, gfn, type Hpa, hpa, PAGE_SIZE } from '../../arch/address.ts';
 import type { HostMemory } from '../hardware.ts';
@@ -12,6 +12,8 @@ import { isDirect, isInvalid, type PageRole } from './role.ts';
 export const TABLE_ENTRIES = 512;
 /** End of a list, and no reference. */
 export const NONE = -1;
+/** Pages that a pool begins with. */
+const FIRST_PAGES = 32;
 
 /** One shadow page. The object stays with its slot in the pool; gfn and role change with each use. */
 export class ShadowPage {
@@ -64,17 +66,20 @@ export class ShadowPage {
 /** The pool: pages, and per SPTE its list links, the guest frame it maps and the rights the guest's entries give. */
 export class ShadowPagePool {
   readonly memory: HostMemory;
-  readonly pages: readonly ShadowPage[];
+  /** Those in use, and those that were. */
+  readonly pages: ShadowPage[] = [];
   /** Links of the list each present SPTE is in: the rmap of its frame, or its child's list of parents. */
-  readonly next: Int32Array;
-  readonly previous: Int32Array;
+  next = new Int32Array(0);
+  previous = new Int32Array(0);
   /** Guest frame that a leaf or MMIO entry translates to. */
-  readonly frames: Float64Array;
+  frames = new Float64Array(0);
   /** RIGHTS that a leaf or MMIO entry was made from. */
-  readonly rights: Uint8Array;
+  rights = new Uint8Array(0);
   /** First SPTE that refers to each shadow page. */
   readonly parents: Int32Array;
   readonly #base: number;
+  readonly #limit: number;
+  #used = 0;
   readonly #free: ShadowPage[] = [];
   #youngest: ShadowPage | null = null;
   #oldest: ShadowPage | null = null;
@@ -82,24 +87,35 @@ export class ShadowPagePool {
   /** Takes `limit` pages from L0's own. */
   constructor(memory: HostMemory, hostPages: HostPages, limit: number) {
     this.memory = memory;
-    this.#base = hostPages.allocate(limit);
-    const pages: ShadowPage[] = [];
-    for (let i = 0; i < limit; i += 1) pages.push(new ShadowPage(i, hpa(this.#base + i * PAGE_SIZE)));
-    this.pages = pages;
-    for (let i = limit - 1; i >= 0; i -= 1) this.#free.push(pages[i]);
-    this.next = new Int32Array(limit * TABLE_ENTRIES);
-    this.previous = new Int32Array(limit * TABLE_ENTRIES);
-    this.frames = new Float64Array(limit * TABLE_ENTRIES);
-    this.rights = new Uint8Array(limit * TABLE_ENTRIES);
+    this.#base = hostPages.reserve(limit);
+    this.#limit = limit;
     this.parents = new Int32Array(limit).fill(NONE);
   }
 
+  /** Twice the pages, within the limit: most VMs never need a tenth of it. */
+  #grow(): void {
+    const before = this.pages.length;
+    const count = Math.min(Math.max(before * 2, FIRST_PAGES), this.#limit);
+    for (let i = before; i < count; i += 1)
+      this.pages.push(new ShadowPage(i, hpa(this.#base + i * PAGE_SIZE)));
+    for (let i = count - 1; i >= before; i -= 1) this.#free.push(this.pages[i]);
+    const { next, previous, frames, rights } = this;
+    this.next = new Int32Array(count * TABLE_ENTRIES);
+    this.next.set(next);
+    this.previous = new Int32Array(count * TABLE_ENTRIES);
+    this.previous.set(previous);
+    this.frames = new Float64Array(count * TABLE_ENTRIES);
+    this.frames.set(frames);
+    this.rights = new Uint8Array(count * TABLE_ENTRIES);
+    this.rights.set(rights);
+  }
+
   get available(): number {
-    return this.#free.length;
+    return this.#limit - this.#used;
   }
 
   get used(): number {
-    return this.pages.length - this.#free.length;
+    return this.#used;
   }
 
   /** The page used longest, where eviction starts. */
@@ -113,10 +129,13 @@ export class ShadowPagePool {
 
   /** A cleared page. The caller has made sure that there is one. */
   take(frame: Gfn, role: PageRole, generation: number): ShadowPage {
+    if (this.#free.length === 0) this.#grow();
     const page = this.#free.pop();
     if (page === undefined)
       throw new Error('The shadow page pool is empty: room was not made before the fault.');
+    this.#used += 1;
     this.memory.u32.fill(0, page.words, page.words + 2 * TABLE_ENTRIES);
+    this.memory.written(page.address, PAGE_SIZE);
     page.gfn = frame;
     page.role = role;
     page.generation = generation;
@@ -144,6 +163,7 @@ export class ShadowPagePool {
     page.younger = null;
     page.older = null;
     page.inUse = false;
+    this.#used -= 1;
     this.#free.push(page);
   }
 
