@@ -17,11 +17,16 @@ export interface CpuidState {
   readonly apicId: number;
   /** APIC_BASE.ENABLE: with it clear the apic feature is not reported. */
   readonly apicEnabled: boolean;
+  /** IA32_MISC_ENABLE: bit 34 hides NX, bit 22 all leaves above 3 (SDM vol. 4 table 2-2). */
+  readonly hidesNx?: boolean;
+  readonly limitsLeaves?: boolean;
 }
 
 const AT_RESET: CpuidState = { apicId: 0, apicEnabled: true };
 const FIRST_EXTENDED = 0x8000_0000;
 const CACHE_LINE = 64;
+const LIMITED_LEAF = 3;
+const NX_BIT = 0x0010_0000;
 
 /** Feature bits of leaf 1 EDX that AMD repeats in 8000_0001h EDX (APM vol. 3 E.4.2). */
 const REPEATED_BY_AMD = 0x0183_f3ff;
@@ -49,7 +54,7 @@ function resultOf(model: CpuModel, leaf: number, subleaf: number, state: CpuidSt
   const { caches } = model;
   switch (leaf) {
     case 0x0000_0000:
-      return vendorLeaf(model, model.maxLeaf);
+      return vendorLeaf(model, state.limitsLeaves ? Math.min(model.maxLeaf, LIMITED_LEAF) : model.maxLeaf);
     case 0x0000_0001:
       return versionLeaf(model, state);
     case 0x0000_0002:
@@ -131,7 +136,7 @@ function versionLeaf(model: CpuModel, state: CpuidState): CpuidResult {
 
 function extendedVersionLeaf(model: CpuModel, state: CpuidState): CpuidResult {
   const { ecx, edx } = featureLeaf(model, 0x8000_0001);
-  if (model.vendor !== 'AuthenticAMD') return result(0, 0, ecx, edx);
+  if (model.vendor !== 'AuthenticAMD') return result(0, 0, ecx, state.hidesNx ? edx & ~NX_BIT : edx);
   const repeated = versionLeaf(model, state).edx & REPEATED_BY_AMD;
   return result(signatureOf(model), 0, ecx, edx | repeated);
 }

@@ -234,4 +234,12 @@ export const MC_STATUS_HI = {
 } as const;
 
 /** DEBUGCTL (APM vol. 2 13.1.1.8, SDM vol. 3B 17.4.1). */
-export const DEBUGCTL = { LBR: 0x0000_0001, BTF: 0x0000_0002 } as const;
+// biome-ignore format: table
+export const DEBUGCTL = {
+  LBR:   0x0000_0001,
+  BTF:   0x0000_0002,
+  /** AMD and P6: what the performance-monitoring pins report. */
+  PINS:  0x0000_003c,
+  /** P6: also TR; Pentium 4: TR, BTS, BTINT and the two BTS_OFF bits in their place. */
+  INTEL: 0x0000_007f,
+} as const;

@@ -1,9 +1,12 @@
+import type { CpuidState } from '../arch/cpuid.ts';
 import { MSR, VM_CR } from '../arch/msrs.ts';
 import { EFER } from '../arch/registers.ts';
 import { hasEfer } from '../arch/writable-bits.ts';
 import type { Cpu } from './cpu.ts';
-import { isApicBase, RegisterFile } from './register-file.ts';
-import { loadEfer } from './system/control-registers.ts';
+import type { ApicRegisters } from './environment.ts';
+import { RegisterFile } from './register-file.ts';
+import { hasApicBase, isApicBase } from './register-values.ts';
+import { loadEfer, setEfer } from './system/control-registers.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
 
@@ -34,14 +37,14 @@ export class ModelRegisters {
       case MSR.TSC:
         return this.readTimestamp();
       case MSR.APIC_BASE:
-        if (this.#cpu.environment.apic === undefined) break;
-        this.#resultHi = this.#cpu.environment.apic.baseHi;
-        return this.#cpu.environment.apic.baseLo;
+        if (this.#apic === undefined) break;
+        this.#resultHi = this.#apic.baseHi;
+        return this.#apic.baseLo;
       case MSR.EFER:
         if (!hasEfer(this.#cpu.model)) break;
         return this.#cpu.state.efer;
     }
-    const register = this.#file.get(index);
+    const register = this.#file.read(index);
     if (register === undefined) this.#cpu.raiseGeneralProtection();
     this.#resultHi = register.hi;
     return register.lo;
@@ -59,10 +62,10 @@ export class ModelRegisters {
         this.#setTimestamp(this.#cpu.instructionNow, lo >>> 0, hi >>> 0);
         return;
       case MSR.APIC_BASE:
-        if (this.#cpu.environment.apic === undefined) break;
+        if (this.#apic === undefined) break;
         if (!isApicBase(this.#cpu.model, lo, hi)) this.#cpu.raiseGeneralProtection();
-        this.#cpu.environment.apic.baseLo = lo >>> 0;
-        this.#cpu.environment.apic.baseHi = hi >>> 0;
+        this.#apic.baseLo = lo >>> 0;
+        this.#apic.baseHi = hi >>> 0;
         this.#cpu.endSlice();
         return;
       case MSR.EFER:
@@ -74,6 +77,34 @@ export class ModelRegisters {
         break;
     }
     if (!this.#file.write(index, lo, hi)) this.#cpu.raiseGeneralProtection();
+    if (index === MSR.MISC_ENABLE) this.#dropReservedEfer();
+  }
+
+  /** The APIC, if the model has a register for its base. */
+  get #apic(): ApicRegisters | undefined {
+    return hasApicBase(this.#cpu.model) ? this.#cpu.environment.apic : undefined;
+  }
+
+  /** The manual is silent about NX turned off while it is in use: it ends. */
+  #dropReservedEfer(): void {
+    const { efer } = this.#cpu.state;
+    const reserved = this.#file.eferReserved & EFER.NXE;
+    if ((efer & reserved) !== 0) setEfer(this.#cpu, (efer & ~reserved) >>> 0);
+  }
+
+  /** Bits of EFER that other registers make reserved. */
+  get eferReserved(): number {
+    return this.#file.eferReserved;
+  }
+
+  /** What CPUID shows of the processor's state. */
+  get cpuidState(): CpuidState {
+    return this.#file.cpuidState(0, this.#cpu.environment.apic?.baseLo);
+  }
+
+  /** Counter of RDPMC; `undefined`: there is none by this number. */
+  performanceCounter(number: number): { readonly lo: number; readonly hi: number } | undefined {
+    return this.#file.performanceCounter(number);
   }
 
   /** A register without checks and effects, for VMLOAD and the like; `undefined` if the model lacks it. */

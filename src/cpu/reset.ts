@@ -12,7 +12,7 @@ const CODE = DATA | ATTRIBUTE.CODE;
 export function reset(cpu: Cpu): void {
   const { state } = cpu;
   for (let register = 0; register < 8; register++) state.setGpr(register, 0);
-  state.setGpr(RDX, cpu.model.hasCpuid ? signatureOf(cpu.model) : 0x0400);
+  state.setGpr(RDX, signatureOf(cpu.model));
   state.eflags = EFLAGS.ONE;
   state.eip = 0xfff0;
   for (let segment = 0; segment < 6; segment++) state.setSegment(segment, 0, 0, 0xffff, DATA);

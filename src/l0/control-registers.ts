@@ -3,7 +3,6 @@
  * must hear, and the values with which the processor really runs the guest.
  */
 import type { Hpa } from '../arch/address.ts';
-import { MSR, VM_CR } from '../arch/msrs.ts';
 import { PDPTE_COUNT } from '../arch/paging/pae.ts';
 import { CR0, CR0_DEFINED, CR3, EFER } from '../arch/registers.ts';
 import { CLEAN, VMCB_SAVE } from '../arch/vmcb.ts';
@@ -55,8 +54,7 @@ export function writeCr4(vcpu: Vcpu, value: number): boolean {
 export function writeEfer(vcpu: Vcpu, lo: number, hi: number): boolean {
   const { state } = vcpu;
   if (hi !== 0 || (lo & ~(vcpu.vm.eferWritable | EFER.LMA)) !== 0) return false;
-  // VM_CR.SVMDIS makes SVME reserved (APM vol. 2 15.30.1).
-  if ((lo & EFER.SVME) !== 0 && ((vcpu.msrs.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0) return false;
+  if ((lo & vcpu.msrs.eferReserved) !== 0) return false;
   const efer = ((lo & ~EFER.LMA) | (state.efer & EFER.LMA)) >>> 0;
   state.efer = efer;
   vcpu.mmu.reconfigure('WRMSR EFER');

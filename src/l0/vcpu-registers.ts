@@ -1,4 +1,5 @@
 /** The registers of a vCPU as a VMM sees them: RESET, a loader's initial state, reading them back. */
+import { signatureOf } from '../arch/cpuid.ts';
 import { ATTRIBUTE, SYSTEM_TYPE } from '../arch/descriptors.ts';
 import { CR0_RESET, DR6_FIXED_ONE, DR7_FIXED_ONE, EFLAGS, GPR } from '../arch/registers.ts';
 import { VMCB_SAVE } from '../arch/vmcb.ts';
@@ -17,8 +18,7 @@ export function resetVcpu(vcpu: Vcpu): void {
   state.vmcb = vmcb01;
   state.guestMode = false;
   state.gpr.fill(0);
-  const { family, model, stepping } = vcpu.vm.model;
-  state.setRegister(GPR.EDX, (family << 8) | ((model & 0xf) << 4) | stepping);
+  state.setRegister(GPR.EDX, signatureOf(vcpu.vm.model));
   state.cr0 = CR0_RESET;
   state.cr3 = 0;
   state.cr4 = 0;

@@ -4,7 +4,6 @@
  */
 import type { Gva, Hpa } from '../../arch/address.ts';
 import { type CpuidResult, cpuid } from '../../arch/cpuid.ts';
-import { APIC_BASE } from '../../arch/msrs.ts';
 import type { Cpu } from '../cpu.ts';
 import { REGISTERS, SYSTEM } from '../layout.ts';
 import type { PhysicalMemory } from '../physical-memory.ts';
@@ -94,9 +93,8 @@ export class CpuHardware<Emulator> {
   }
 
   cpuid(leaf: number, subleaf: number): CpuidResult {
-    const { model, environment } = this.#cpu;
-    const apicEnabled = environment.apic !== undefined && (environment.apic.baseLo & APIC_BASE.ENABLE) !== 0;
-    return cpuid(model, leaf, subleaf, { apicId: 0, apicEnabled });
+    const { model, msrs } = this.#cpu;
+    return cpuid(model, leaf, subleaf, msrs.cpuidState);
   }
 
   /** Runs what an instruction does; its exception becomes a HostFault. */

@@ -1,5 +1,4 @@
 import { pagingFeaturesOf } from '../../arch/cpu-models.ts';
-import { MSR, VM_CR } from '../../arch/msrs.ts';
 import { paeFormat, pdpteIsValid } from '../../arch/paging/pae.ts';
 import { CR0, CR0_DEFINED, CR3, CR4, EFER } from '../../arch/registers.ts';
 import { cr4Writable, eferWritable } from '../../arch/writable-bits.ts';
@@ -93,10 +92,10 @@ export function setCr4(cpu: Cpu, value: number): void {
   cpu.updateContext();
 }
 
-/** WRMSR to EFER: bits of features that the CPU lacks are reserved; SVME, too, under VM_CR.SVMDIS (APM vol. 2 15.30.1). */
+/** WRMSR to EFER: bits of features that the CPU lacks, or that other registers turned off, are reserved. */
 export function loadEfer(cpu: Cpu, lo: number, hi: number): void {
-  const disabled = ((cpu.msrs.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.SVMDIS) !== 0 ? EFER.SVME : 0;
-  if (hi !== 0 || (lo & (disabled | ~eferWritable(cpu.model))) !== 0) cpu.raiseGeneralProtection();
+  if (hi !== 0 || (lo & (cpu.msrs.eferReserved | ~eferWritable(cpu.model))) !== 0)
+    cpu.raiseGeneralProtection();
   setEfer(cpu, lo >>> 0);
 }
 

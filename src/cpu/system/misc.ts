@@ -11,8 +11,6 @@ import { monitor, monitorWait } from './monitor.ts';
 import { readG, readRm, writeRm } from './operands.ts';
 import type { Operation } from './operations.ts';
 
-const APIC_BASE_ENABLE = 0x800;
-
 /** BOUND: index against a pair of signed bounds (SDM vol. 2A). */
 function checkBounds(cpu: Cpu, instruction: Instruction): void {
   const { segment, effectiveAddress, operandSize: size } = instruction;
@@ -73,24 +71,20 @@ function checkTimestampUse(cpu: Cpu): void {
   if (cpu.cpl !== 0 && (cpu.state.cr4 & CR4.TSD) !== 0) cpu.raiseGeneralProtection();
 }
 
-/** RDPMC: one of AMD's four counters (APM vol. 2 13.2.1) or of Intel's two (SDM vol. 2B "RDPMC"). */
+/** RDPMC (SDM vol. 2B "RDPMC"; APM vol. 3 RDPMC). */
 function readPerformanceCounter(cpu: Cpu): void {
   if (!hasPerformanceCounters(cpu.model)) cpu.raiseUndefined();
   if (cpu.cpl !== 0 && (cpu.state.cr4 & CR4.PCE) === 0) cpu.raiseGeneralProtection();
-  const amd = cpu.model.vendor === 'AuthenticAMD';
-  const number = cpu.state.gpr(RCX);
-  if (number >= (amd ? 4 : 2)) cpu.raiseGeneralProtection();
-  const counter = cpu.msrs.get((amd ? MSR.K7_PERFCTR0 : MSR.PERFCTR0) + number);
+  const counter = cpu.msrs.performanceCounter(cpu.state.gpr(RCX));
   if (counter === undefined) cpu.raiseGeneralProtection();
   cpu.svm.intercept('RDPMC');
   setPair(cpu, counter.lo, counter.hi);
 }
 
 function identify(cpu: Cpu): void {
-  const { state, environment } = cpu;
+  const { state } = cpu;
   cpu.svm.intercept('CPUID');
-  const apicEnabled = environment.apic !== undefined && (environment.apic.baseLo & APIC_BASE_ENABLE) !== 0;
-  const { eax, ebx, ecx, edx } = cpuid(cpu.model, state.gpr(RAX), state.gpr(RCX), { apicId: 0, apicEnabled });
+  const { eax, ebx, ecx, edx } = cpuid(cpu.model, state.gpr(RAX), state.gpr(RCX), cpu.msrs.cpuidState);
   state.setGpr(RAX, eax);
   state.setGpr(RBX, ebx);
   state.setGpr(RCX, ecx);

@@ -1,6 +1,6 @@
 /** Exits of single instructions that need no room of their own. */
 import { cpuid } from '../../arch/cpuid.ts';
-import { APIC_BASE, MSR } from '../../arch/msrs.ts';
+import { APIC_BASE } from '../../arch/msrs.ts';
 import { CR0, GPR } from '../../arch/registers.ts';
 import { CLEAN, EVENT, EVENT_TYPE, TASK_SWITCH_HI, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import type { TaskSwitchRequest } from '../hardware.ts';
@@ -11,11 +11,8 @@ import { instructionLength } from './instruction.ts';
 export function handleCpuid(vcpu: Vcpu): void {
   const { state, vm } = vcpu;
   const { apic } = vm.environment;
-  const apicEnabled = apic === undefined || (apic.baseLo & APIC_BASE.ENABLE) !== 0;
-  const answer = cpuid(vm.model, state.register(GPR.EAX), state.register(GPR.ECX), {
-    apicId: vcpu.index,
-    apicEnabled,
-  });
+  const shown = vcpu.msrs.cpuidState(vcpu.index, apic === undefined ? APIC_BASE.ENABLE : apic.baseLo);
+  const answer = cpuid(vm.model, state.register(GPR.EAX), state.register(GPR.ECX), shown);
   state.setRegister(GPR.EAX, answer.eax);
   state.setRegister(GPR.EBX, answer.ebx);
   state.setRegister(GPR.ECX, answer.ecx);
@@ -35,13 +32,10 @@ export const handleNothing = (vcpu: Vcpu): void => vcpu.skipInstruction();
 /** Instructions that the VM's CPU does not have. */
 export const handleUndefined = (vcpu: Vcpu): void => vcpu.raiseUndefined();
 
-/** RDPMC: the counters are MSRs that count nothing, AMD's four (APM vol. 2 13.2.1) or Intel's two (SDM vol. 2B RDPMC). */
+/** RDPMC: the counters are MSRs that count nothing. */
 export function handleRdpmc(vcpu: Vcpu): void {
-  const { state, vm, msrs } = vcpu;
-  const amd = vm.model.vendor === 'AuthenticAMD';
-  const number = state.register(GPR.ECX);
-  const value =
-    number < (amd ? 4 : 2) ? msrs.get((amd ? MSR.K7_PERFCTR0 : MSR.PERFCTR0) + number) : undefined;
+  const { state, msrs } = vcpu;
+  const value = msrs.performanceCounter(state.register(GPR.ECX));
   if (value === undefined) {
     vcpu.raiseGeneralProtection();
     return;

@@ -3,7 +3,7 @@ import { MSR, VM_CR } from '../../arch/msrs.ts';
 import { EFER, GPR } from '../../arch/registers.ts';
 import { CLEAN, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { hasEfer } from '../../arch/writable-bits.ts';
-import { isApicBase } from '../../cpu/register-file.ts';
+import { hasApicBase, isApicBase } from '../../cpu/register-values.ts';
 import { writeEfer } from '../control-registers.ts';
 import type { Halves } from '../hardware.ts';
 import type { Vcpu } from '../vcpu.ts';
@@ -30,11 +30,11 @@ export function readMsr(vcpu: Vcpu, index: number): Halves | null {
       return has(vcpu, 'tsc') ? guestTime(vcpu) : null;
     case MSR.APIC_BASE: {
       const { apic } = vm.environment;
-      return apic === undefined ? null : { lo: apic.baseLo, hi: apic.baseHi };
+      return apic === undefined || !hasApicBase(vm.model) ? null : { lo: apic.baseLo, hi: apic.baseHi };
     }
   }
   const field = IN_SAVE_AREA.get(index);
-  if (field === undefined) return vcpu.msrs.get(index) ?? null;
+  if (field === undefined) return vcpu.msrs.read(index) ?? null;
   if (!has(vcpu, 'sep')) return null;
   hardware.vmsave(state.vmcb.address);
   return { lo: state.vmcb.read(field), hi: state.vmcb.readHigh(field) };
@@ -52,13 +52,17 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
       return true;
     case MSR.APIC_BASE: {
       const { apic } = vm.environment;
-      if (apic === undefined || !isApicBase(vm.model, lo, hi)) return false;
+      if (apic === undefined || !hasApicBase(vm.model) || !isApicBase(vm.model, lo, hi)) return false;
       apic.baseLo = lo;
       apic.baseHi = hi;
       return true;
     }
     case MSR.VM_CR:
       return vmCrAllowed(vcpu, lo) && vcpu.msrs.write(index, lo, hi);
+    case MSR.MISC_ENABLE:
+      if (!vcpu.msrs.write(index, lo, hi)) return false;
+      // NX turned off while it is in use ends, as on the processor.
+      return writeEfer(vcpu, state.efer & ~vcpu.msrs.eferReserved, 0);
     case MSR.TSC_AUX:
       if (!vcpu.msrs.write(index, lo, hi)) return false;
       // RDTSCP is not intercepted and reads the processor's own.
