@@ -1,7 +1,10 @@
+import { checkMemorySize } from '../arch/memory-size.ts';
 import { FAST_TLB } from './layout.ts';
 
 const WASM_PAGE = 65536;
 const PAGE = 4096;
+/** Addresses and their ends fit 32 bits with room for what lies in front of RAM. */
+const LIMITS = { least: PAGE, most: 0x8000_0000 } as const;
 /** Registers, TLB and decoded instructions of a processor that caches code. */
 const RAM_BASE = 0x200_0000;
 
@@ -20,11 +23,13 @@ export class CpuMemory {
   readonly touched: Uint8Array;
 
   /**
-   * @param ramBytes a multiple of 64 KiB, at most 2 GiB
-   * @param ramBase  bytes in front of RAM, a multiple of 64 KiB; the less, the less code can be cached
+   * @param ramBytes a multiple of 4 KiB, at most 2 GiB
+   * @param ramBase  bytes in front of RAM, a multiple of 4 KiB; the less, the less code can be cached
+   * @throws InputError for another size of RAM
    */
   constructor(ramBytes: number, ramBase = RAM_BASE) {
-    const pages = (ramBase + ramBytes) / WASM_PAGE;
+    checkMemorySize(ramBytes, LIMITS);
+    const pages = Math.ceil((ramBase + ramBytes) / WASM_PAGE);
     this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.ramBytes = ramBytes;
     this.ramBase = ramBase;

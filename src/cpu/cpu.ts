@@ -39,7 +39,7 @@ import { Monitor } from './system/monitor.ts';
 
 export interface CpuOptions {
   readonly model: CpuModel;
-  /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
+  /** Bytes of RAM, a multiple of 4 KiB, at most 2 GiB. */
   readonly ramBytes: number;
   /** Memory of that size, which no other processor uses any more; fresh unless given. */
   readonly memory?: CpuMemory;

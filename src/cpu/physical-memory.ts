@@ -46,7 +46,7 @@ export class PhysicalMemory {
     this.size = size;
     this.hostBase = hostBase;
     this.u8 = new Uint8Array(buffer, hostBase, size);
-    this.u16 = new Uint16Array(buffer, hostBase, size >> 1);
+    this.u16 = new Uint16Array(buffer, hostBase, size / 2);
     this.u32 = new Uint32Array(buffer, hostBase, size / 4);
     this.view = new DataView(buffer, hostBase, size);
     this.codePages = new Uint8Array(size / 4096);

@@ -3,7 +3,7 @@
  * "System Address Map Interfaces"): what a Linux boot loader and multiboot hand on.
  */
 import { type Hpa, hpa } from '../arch/address.ts';
-import { InputError } from '../arch/input-error.ts';
+import { checkMemorySize, PC_MEMORY } from '../arch/memory-size.ts';
 
 /** Address range types (ACPI specification, table "Address Range Types"). */
 export const E820_TYPE = { RAM: 1, RESERVED: 2, ACPI: 3, NVS: 4, UNUSABLE: 5 } as const;
@@ -22,24 +22,13 @@ export const EBDA_BASE = 0x9fc00;
 export const LOW_MEMORY_END = 0xa0000;
 export const ONE_MIB = 0x10_0000;
 
-const LARGEST_MEMORY = 0x8000_0000;
-
 /**
  * Memory map of a machine with `memorySize` bytes of RAM from address 0 up: conventional memory, the firmware's hole
  * up to 1 MiB, and the rest. Entries are sorted and do not overlap.
  * @throws InputError unless the size is a multiple of 4096 from 1 MiB to 2 GiB
  */
 export function e820Map(memorySize: number): E820Entry[] {
-  if (
-    !Number.isInteger(memorySize) ||
-    memorySize < ONE_MIB ||
-    memorySize > LARGEST_MEMORY ||
-    memorySize % 4096 !== 0
-  ) {
-    throw new InputError(
-      `Memory of ${memorySize} bytes is not possible: it must be a multiple of 4096 bytes, from 1 MiB to 2 GiB.`,
-    );
-  }
+  checkMemorySize(memorySize, PC_MEMORY);
   const map: E820Entry[] = [
     { base: hpa(0), size: EBDA_BASE, type: E820_TYPE.RAM },
     { base: hpa(EBDA_BASE), size: LOW_MEMORY_END - EBDA_BASE, type: E820_TYPE.RESERVED },

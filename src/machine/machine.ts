@@ -1,4 +1,5 @@
 import type { CpuModel } from '../arch/cpu-models.ts';
+import { checkMemorySize, PC_MEMORY } from '../arch/memory-size.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import type { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Clock } from './clock.ts';
@@ -17,7 +18,7 @@ export interface MachineEvents {
 
 export interface MachineOptions {
   readonly model: CpuModel;
-  /** Bytes of RAM, a multiple of 64 KiB, at most 2 GiB. */
+  /** Bytes of RAM, a multiple of 4 KiB from 1 MiB to 2 GiB. */
   readonly memoryBytes: number;
   /** Where they are to be; fresh unless given. No machine that had it before may run any more. */
   readonly memory?: CpuMemory | undefined;
@@ -46,8 +47,10 @@ export class Machine {
   #ending: MachineStop | undefined;
   #stopped = false;
 
+  /** @throws InputError for an amount of RAM that cannot be */
   constructor(options: MachineOptions) {
     const { model, memoryBytes, events = {} } = options;
+    checkMemorySize(memoryBytes, PC_MEMORY);
     // Clock and devices come first, but ask the processor for the time and tell it of events.
     let cpu: Cpu | undefined;
     const attention = (): void => cpu?.endSlice();

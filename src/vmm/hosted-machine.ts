@@ -1,5 +1,6 @@
 import { type Gpa, gpa, hpa, PAGE_SIZE } from '../arch/address.ts';
 import type { CpuModel } from '../arch/cpu-models.ts';
+import { checkMemorySize, type MemoryLimits, PC_MEMORY } from '../arch/memory-size.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Emulator } from '../cpu/emulator/emulator.ts';
@@ -32,7 +33,7 @@ export interface HostedMachineOptions {
   readonly model: CpuModel;
   /** What the guest is offered, as far as L0 can virtualise it; the host's processor unless given. */
   readonly guestModel?: CpuModel;
-  /** Bytes of guest RAM, a multiple of 64 KiB, at most 2 GiB less 64 MiB. */
+  /** Bytes of guest RAM, within `HOSTED_MEMORY`, a multiple of 4 KiB. */
   readonly memoryBytes: number;
   /** From `hostMemory`; fresh unless given. No machine that had it before may run any more. */
   readonly memory?: CpuMemory | undefined;
@@ -46,6 +47,9 @@ export interface HostedMachineOptions {
   /** Other rules of shadow paging than the right ones: a mutant's. */
   readonly rules?: Rules;
 }
+
+/** Bytes of a guest's RAM, least and most: the host has a PC's, and L0 keeps the first 64 MiB of it. */
+export const HOSTED_MEMORY: MemoryLimits = { least: PC_MEMORY.least, most: PC_MEMORY.most - GUEST_BASE };
 
 /** Memory of the host of a `HostedMachine` whose guest has `memoryBytes` bytes of RAM. */
 export const hostMemory = (memoryBytes: number): CpuMemory => new CpuMemory(GUEST_BASE + memoryBytes);
@@ -70,9 +74,10 @@ export class HostedMachine {
   readonly #limit: Timer;
   #ending: MachineStop | undefined;
 
-  /** @throws UnsupportedHost where the processor lacks what L0 needs */
+  /** @throws UnsupportedHost where the processor lacks what L0 needs, InputError for an amount of RAM that cannot be */
   constructor(options: HostedMachineOptions) {
     const { model, memoryBytes, events = {} } = options;
+    checkMemorySize(memoryBytes, HOSTED_MEMORY);
     this.#memoryBytes = memoryBytes;
     this.cpu = new Cpu({
       model,
