@@ -1,12 +1,13 @@
 /** What hostile guests found; each test is named after its bug. */
 import { describe, expect, it } from 'vitest';
-import type { Hpa } from '../../src/arch/address.ts';
+import { gpa, type Hpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { Cpu } from '../../src/cpu/cpu.ts';
-import { ecx, edi } from '../../src/guest/assembler.ts';
+import { Assembler, ebx, ecx, edi, esp, mem8, mem32 } from '../../src/guest/assembler.ts';
 import { applyInitialState } from '../../src/machine/initial-registers.ts';
 import { realState } from '../../src/machine/loaders/initial-state.ts';
 import { bareCpu } from '../cpu/bare.ts';
+import { hostedWith } from './hosted.ts';
 
 describe('decoded code', () => {
   it('is not taken for code at the same IP of another real-mode segment', () => {
@@ -33,5 +34,49 @@ describe('a repeated string instruction', () => {
     expect(stored).toBeGreaterThanOrEqual(100);
     expect(stored).toBeLessThanOrEqual(1600);
     expect(cpu.state.gpr(7)).toBe((0x8000_0000 + stored * 4) >>> 0);
+  });
+});
+
+describe('a single-step trap', () => {
+  /** Steps over `count` NOPs at 2000h; the #DB handler sets byte 4000h + n for each that it sees n bytes behind 2000h. */
+  function stepping(count: number): Uint8Array {
+    const code = new Assembler(0x1000);
+    code.lidt(mem32(0x800));
+    code.lgdt(mem32(0x808));
+    code.push(0x102);
+    code.popfd();
+    code.push(0x2000);
+    code.ret();
+    const handler = new Assembler(0x3000);
+    handler.mov(ebx, mem32(esp));
+    handler.mov(mem8(ebx, 0x2000), 1);
+    handler.iretd();
+    const memory = new Uint8Array(0x10_0000);
+    const view = new DataView(memory.buffer);
+    // IDT at 900h, limit of two gates: vector 1 is an interrupt gate to 8:3000h. GDT at A00h: flat code and data.
+    view.setUint16(0x800, 15, true);
+    view.setUint32(0x802, 0x900, true);
+    view.setUint32(0x908, 0x0008_3000, true);
+    view.setUint32(0x90c, 0x0000_8e00, true);
+    view.setUint16(0x808, 23, true);
+    view.setUint32(0x80a, 0xa00, true);
+    view.setUint32(0xa08, 0x0000_ffff, true);
+    view.setUint32(0xa0c, 0x00cf_9b00, true);
+    memory.set(code.finish().bytes, 0x1000);
+    memory.fill(0x90, 0x2000, 0x2000 + count);
+    // JMP to itself.
+    memory.set([0xeb, 0xfe], 0x2000 + count);
+    memory.set(handler.finish().bytes, 0x3000);
+    return memory;
+  }
+
+  it('is not lost when an interrupt of the host ends the guest behind the instruction', () => {
+    const memory = stepping(60);
+    const machine = hostedWith(memory, { memoryBytes: memory.length, start: 0x1000 });
+    const { clock } = machine;
+    const timer = clock.timer(() => clock.arm(timer, clock.now + 3));
+    clock.arm(timer, clock.now + 3);
+    machine.run(2000);
+    expect([...machine.read(gpa(0x4001), 60)]).toEqual(Array.from({ length: 60 }, () => 1));
   });
 });

@@ -202,8 +202,11 @@ export class Svm {
   }
   /** The host has an interrupt of its own, on no pin of this processor: #VMEXIT(INTR) if that is open; true if so. */
   interruptGuest(): boolean {
-    const { shadowAt, retired } = this.#cpu;
-    return this.physicalInterruptsOpen(shadowAt === retired) && this.interceptInterrupt();
+    const { shadowAt, shadowFromStack, retired, pendingDebug } = this.#cpu;
+    const shadow = shadowAt === retired;
+    // Debug traps of the instruction that is over come first (SDM vol. 3A table 6-2, APM vol. 2 8.5); no VMCB keeps them.
+    if (pendingDebug !== 0 && !(shadow && shadowFromStack)) return false;
+    return this.physicalInterruptsOpen(shadow) && this.interceptInterrupt();
   }
 
   /** Whether an NMI may be taken now; an intercepted one always. `shadow` is that of MOV SS or POP SS. */
