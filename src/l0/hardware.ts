@@ -81,8 +81,27 @@ export interface Hardware {
    * illegal VMCB returns at once with VMEXIT_INVALID. CR0.PG = 1 with CR0.PE = 0 is legal here and only here: paged real
    * mode (APM vol. 2 15.19), in which L0 shadows a guest's real mode. It always returns: a pending host interrupt or a due deadline of
    * the machine's clock is #VMEXIT(INTR) where INTR is intercepted, which L0 always does.
+   *
+   * True after the #VMEXIT. False if the machine was stopped first, with the guest in the processor: `resume` goes on.
    */
-  vmrun(vmcb: Hpa): void;
+  vmrun(vmcb: Hpa): boolean;
+  /**
+   * The machine stands still, because whoever simulates it wants to look: nothing may happen in it until it goes on. No
+   * software notices that, and neither does a guest; L0 only has to know since its own code is not in the machine.
+   */
+  readonly stopped: boolean;
+  /** Goes on with a VMRUN that returned false; the answer is as there. */
+  resume(): boolean;
+  /**
+   * Writes the registers of the guest that is in the processor to its VMCB, as #VMEXIT would, for whoever looks at a
+   * stopped machine. The guest does not leave, and what is in the VMCB means nothing to it.
+   */
+  showGuest(): void;
+  /**
+   * An interrupt for the host itself, as another processor would send it: a guest in the processor leaves before its next
+   * instruction, even if the machine should stand still. Nothing happens if there is none.
+   */
+  interruptHost(): void;
   /** VMLOAD with rAX = `vmcb` (APM vol. 2 15.5.2): FS, GS, TR, LDTR with hidden parts, KernelGSBase, STAR, LSTAR, CSTAR, SFMASK, SYSENTER_*. */
   vmload(vmcb: Hpa): void;
   /** VMSAVE with rAX = `vmcb`: the counterpart of VMLOAD. */

@@ -122,6 +122,7 @@ export class Hypervisor {
   /** Brings a vCPU's registers that VMRUN does not switch into the processor, if another's or the host's are there. */
   load(vcpu: Vcpu): void {
     if (this.#loaded === vcpu) return;
+    this.#loaded?.leaveGuest();
     this.unload();
     this.hardware.vmsave(this.#hostVmcb.address);
     this.#loaded = vcpu;

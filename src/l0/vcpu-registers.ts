@@ -14,6 +14,8 @@ const DATA_SEGMENTS = [VMCB_SAVE.ES, VMCB_SAVE.SS, VMCB_SAVE.DS, VMCB_SAVE.FS, V
 
 /** Everything as after RESET (SDM vol. 3A table 9-1, APM vol. 2 table 14-1). */
 export function resetVcpu(vcpu: Vcpu): void {
+  vcpu.leaveGuest();
+  vcpu.exit = null;
   const { state, vmcb01 } = vcpu;
   state.vmcb = vmcb01;
   state.guestMode = false;

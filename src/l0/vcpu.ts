@@ -22,7 +22,7 @@ import type { Statistics } from './statistics.ts';
 import { AsidContext } from './svm/asid.ts';
 import { Intercepts } from './svm/intercepts.ts';
 import { Vmcb } from './svm/vmcb.ts';
-import { HALTED, KICKED, SHUTDOWN, type VcpuExit } from './vcpu-exit.ts';
+import { HALTED, KICKED, SHUTDOWN, STOPPED, type VcpuExit } from './vcpu-exit.ts';
 import { resetVcpu } from './vcpu-registers.ts';
 import type { Vm } from './vm.ts';
 
@@ -53,6 +53,8 @@ export class Vcpu {
   /** Set by whoever finds that user space must decide. */
   exit: VcpuExit | null = null;
   #kicked = false;
+  /** VMRUN was not over when the machine was stopped. */
+  #inGuest = false;
 
   /** Use `Vm.createVcpu`. */
   constructor(vm: Vm, index: number) {
@@ -76,17 +78,23 @@ export class Vcpu {
 
   // --- running -------------------------------------------------------------------------------------------------
 
-  /** Runs the guest until user space must look. Devices are called on the way. */
+  /**
+   * Runs the guest until user space must look. Devices are called on the way.
+   *
+   * After 'stopped' the guest may still be in the processor. Its registers are in `state` to be read; who wants to change
+   * anything calls `leaveGuest` first.
+   */
   run(): VcpuExit {
     const { hypervisor } = this.vm;
     hypervisor.load(this);
-    this.exit = null;
     try {
       while (this.exit === null) this.#runOnce();
       return this.exit;
     } finally {
+      this.exit = null;
       this.#kicked = false;
-      hypervisor.unload();
+      if (this.#inGuest) this.#showRegisters();
+      else hypervisor.unload();
     }
   }
 
@@ -95,10 +103,26 @@ export class Vcpu {
     this.#kicked = true;
   }
 
+  /** Takes the guest out of the processor, as an interrupt for the host would, if the machine was stopped with it there. */
+  leaveGuest(): void {
+    if (!this.#inGuest) return;
+    this.hardware.interruptHost();
+    this.#resume();
+    this.vm.hypervisor.unload();
+  }
+
   #runOnce(): void {
-    const { hardware, state, vm } = this;
+    const { hardware, state } = this;
     if (this.#kicked) {
       this.exit = KICKED;
+      return;
+    }
+    if (hardware.stopped) {
+      this.exit = STOPPED;
+      return;
+    }
+    if (this.#inGuest) {
+      this.#resume();
       return;
     }
     if (this.halted && !this.#waitForInterrupt()) return;
@@ -107,11 +131,29 @@ export class Vcpu {
 
     hardware.clgi();
     this.#enter();
-    hardware.vmrun(state.vmcb.address);
+    this.#inGuest = !hardware.vmrun(state.vmcb.address);
+    if (!this.#inGuest) this.#afterExit();
+  }
+
+  #resume(): void {
+    this.#inGuest = !this.hardware.resume();
+    if (!this.#inGuest) this.#afterExit();
+  }
+
+  #afterExit(): void {
     this.#leave();
-    hardware.stgi();
-    if (vm.trace !== null) this.#traceExit();
+    this.hardware.stgi();
+    if (this.vm.trace !== null) this.#traceExit();
     handleExit(this);
+  }
+
+  /** The registers of a guest that is in the processor, to where they are after an exit. */
+  #showRegisters(): void {
+    const { hardware, state } = this;
+    hardware.showGuest();
+    state.collectRegisters(hardware.gpr);
+    collectCr0(this);
+    this.saveUnswitched();
   }
 
   #enter(): void {
@@ -153,7 +195,7 @@ export class Vcpu {
       this.halted = false;
       return true;
     }
-    if (!this.hardware.hlt()) this.exit = HALTED;
+    if (!this.interruptsOpen || !this.hardware.hlt()) this.exit = HALTED;
     return false;
   }
 

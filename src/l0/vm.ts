@@ -101,6 +101,7 @@ export class Vm {
     if (end > this.hypervisor.hardware.memory.size) {
       throw new RangeError(`The host pages of a memory slot end at ${end}, behind the machine's RAM.`);
     }
+    this.#leaveGuests();
     const slot = this.slots.add(base, host, readOnly);
     this.tables.slotsGrew();
     return slot;
@@ -108,6 +109,7 @@ export class Vm {
 
   /** Takes memory away. No guest instruction reaches it afterwards. */
   removeMemory(slot: MemorySlot): void {
+    this.#leaveGuests();
     // While the slot can still be found, since the reverse maps are in it.
     this.tables.zapAll();
     this.slots.remove(slot);
@@ -120,6 +122,7 @@ export class Vm {
   moveMemory(page: Gpa, host: Hpa): void {
     const frame = gfnOf(page);
     const slot = this.#slotOf(frame);
+    this.#leaveGuests();
     if (this.tables.unmap(slot, frame)) this.tables.requestFlush();
     slot.move(frame, pfnOf(host));
   }
@@ -128,6 +131,7 @@ export class Vm {
   removePage(page: Gpa): void {
     const frame = gfnOf(page);
     const slot = this.#slotOf(frame);
+    this.#leaveGuests();
     this.tables.zapAll();
     this.slots.punch(slot, frame);
   }
@@ -138,6 +142,11 @@ export class Vm {
     return slot;
   }
 
+  /** What changes under a guest is in force at its next entry, so that none may go on without one. */
+  #leaveGuests(): void {
+    for (const vcpu of this.vcpus) vcpu.leaveGuest();
+  }
+
   createVcpu(): Vcpu {
     const vcpu = new Vcpu(this, this.vcpus.length);
     this.vcpus.push(vcpu);
@@ -146,6 +155,7 @@ export class Vm {
 
   /** Tells that a device or a loader wrote `bytes` bytes of guest memory from `address`, in any pages. */
   memoryWritten(address: Gpa, bytes: number): void {
+    this.#leaveGuests();
     for (let at: number = address; at < address + bytes; ) {
       const here = Math.min(address + bytes - at, PAGE_SIZE - (at % PAGE_SIZE));
       const host = this.slots.hostAddress(at);

@@ -13,7 +13,7 @@ import type { TraceSink } from '../l0/trace.ts';
 import type { Vcpu } from '../l0/vcpu.ts';
 import { setInitialState } from '../l0/vcpu-registers.ts';
 import type { Vm } from '../l0/vm.ts';
-import { Clock, type Timer } from '../machine/clock.ts';
+import { Clock } from '../machine/clock.ts';
 import { createPcDevices, type PcDevices } from '../machine/devices/pc.ts';
 import { applyInitialState } from '../machine/initial-registers.ts';
 import { protectedState } from '../machine/loaders/initial-state.ts';
@@ -71,7 +71,7 @@ export class HostedMachine {
   readonly vm: Vm;
   readonly vcpu: Vcpu;
   readonly #memoryBytes: number;
-  readonly #limit: Timer;
+  readonly #hardware: CpuHardware<Emulator>;
   #ending: MachineStop | undefined;
 
   /** @throws UnsupportedHost where the processor lacks what L0 needs, InputError for an amount of RAM that cannot be */
@@ -90,8 +90,8 @@ export class HostedMachine {
       () => cpu.endSlice(),
     );
     bootHost(cpu);
-    const hardware = new CpuHardware(cpu, this.clock, new Emulator(cpu));
-    this.hypervisor = new Hypervisor(hardware, { base: hpa(L0_START), size: GUEST_BASE - L0_START });
+    this.#hardware = new CpuHardware(cpu, this.clock, new Emulator(cpu));
+    this.hypervisor = new Hypervisor(this.#hardware, { base: hpa(L0_START), size: GUEST_BASE - L0_START });
     const guestModel = this.hypervisor.guestModel(options.guestModel ?? model);
     this.devices = createPcDevices({
       clock: this.clock,
@@ -103,6 +103,8 @@ export class HostedMachine {
       onReset: () => this.#end({ kind: 'reset' }),
       onPowerOff: () => this.#end({ kind: 'power-off' }),
       onDebugExit: (status) => this.#end({ kind: 'debug-exit', value: status >>> 1 }),
+      // What raises a line between two runs must not wait for the guest to leave the processor by itself.
+      onInterrupt: () => this.#hardware.interruptHost(),
       onA20: () => {},
     });
     this.vm = this.hypervisor.createVm({
@@ -121,7 +123,6 @@ export class HostedMachine {
     this.vm.addMemory(gpa(0), { base: hpa(GUEST_BASE), size: memoryBytes });
     new HostMemoryPort(this.vm).attach(this.devices.io);
     this.vcpu = this.vm.createVcpu();
-    this.#limit = this.clock.timer(() => this.vcpu.kick());
   }
 
   get statistics(): Statistics {
@@ -174,11 +175,12 @@ export class HostedMachine {
   }
 
   /**
-   * Runs for about `instructions` ticks of virtual time: halted time counts here.
+   * Runs until `instructions` ticks of virtual time have passed: halted time counts here and is never cut short. Wherever
+   * a run is cut into several, the guest does the same at the same ticks.
    * @throws GuestFailure where L0 cannot go on
    */
   run(instructions: number): MachineStop {
-    this.clock.arm(this.#limit, this.clock.now + instructions);
+    this.#hardware.stopAt = this.clock.now + instructions;
     const exit = this.vcpu.run();
     if (this.#ending !== undefined) {
       const ending = this.#ending;
@@ -187,8 +189,10 @@ export class HostedMachine {
     }
     switch (exit.reason) {
       case 'kicked':
+      case 'stopped':
         return { kind: 'limit' };
       case 'halted':
+        if (!this.vcpu.interruptsOpen) return { kind: 'dead' };
         return { kind: 'halted', wakeAfter: Number.POSITIVE_INFINITY };
       case 'shutdown':
         return { kind: 'triple-fault' };

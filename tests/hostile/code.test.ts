@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { gpa } from '../../src/arch/address.ts';
 import { bareWith, fingerprint } from './bare.ts';
-import { anyGuest, hostileGuest, MEMORY, MODES, PAGING } from './guest.ts';
+import { anyGuest, MEMORY } from './guest.ts';
 import { hostedFingerprint, hostedWith, hostMemory, runHosted, trespass } from './hosted.ts';
-import { exitLog, L1_START, NESTED_MEMORY, nestingGuest } from './nesting-guest.ts';
+import { anyNestingGuest, exitLog, L1_START, NESTED_MEMORY } from './nesting-guest.ts';
 import { Random } from './random.ts';
 
 /** A generous time for all runs of a test, on a machine that does other things as well. */
@@ -71,17 +71,6 @@ describe('random code as L1', () => {
   );
 });
 
-/** L1 and the L2 that it runs. */
-function nesting(random: Random): Uint8Array {
-  const guest = hostileGuest(random, {
-    mode: random.pick(MODES),
-    paging: random.pick(PAGING),
-    nx: true,
-    vme: true,
-  });
-  return nestingGuest(random, guest, { exitsEach: 16 });
-}
-
 describe('random code as L2', () => {
   it(
     'on bare SVM leaves L1 running, and does the same when cut into slices',
@@ -89,7 +78,7 @@ describe('random code as L2', () => {
       let exits = 0;
       for (let seed = 1; seed <= 21; seed++) {
         const random = new Random(seed);
-        const memory = nesting(random);
+        const memory = anyNestingGuest(random);
         const model = random.pick(SVM_MODELS);
         const cpu = bareWith(model, memory, undefined, L1_START);
         const reason = cpu.run(8000);
@@ -112,7 +101,7 @@ describe('random code as L2', () => {
       let exits = 0;
       for (let seed = 101; seed <= 112; seed++) {
         const once = (): string => {
-          const memory = nesting(new Random(seed));
+          const memory = anyNestingGuest(new Random(seed));
           const options = { memoryBytes: NESTED_MEMORY, start: L1_START, check: seed % 3 === 0 };
           const machine = hostedWith(memory, options);
           const host = hostMemory(machine);

@@ -1,6 +1,7 @@
 /** A hostile guest as a virtual machine of L0, and what can be observed of both. */
 import { gpa, hpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
+import { VMCB_SAVE } from '../../src/arch/vmcb.ts';
 import { HOST_BOOT } from '../../src/guest/host-boot.ts';
 import { setInitialState } from '../../src/l0/vcpu-registers.ts';
 import { protectedState } from '../../src/machine/loaders/initial-state.ts';
@@ -69,6 +70,7 @@ export function hostedFingerprint(machine: HostedMachine, memoryBytes: number): 
   const { vcpu, cpu } = machine;
   const { state } = vcpu;
   const memory = machine.read(gpa(0), memoryBytes);
+  const { words } = state.vmcb;
   return [
     cpu.retired,
     state.rip,
@@ -78,7 +80,9 @@ export function hostedFingerprint(machine: HostedMachine, memoryBytes: number): 
     state.cr4,
     state.guestMode,
     hashWords(state.gpr),
+    hashWords(words.slice(VMCB_SAVE.ES >>> 2, (VMCB_SAVE.CR2 + 8) >>> 2)),
+    machine.clock.now,
     hashWords(new Uint32Array(memory.buffer)),
-    JSON.stringify(machine.statistics),
+    JSON.stringify({ ...machine.statistics, exitCounts: machine.statistics.exitsByName() }),
   ].join(' ');
 }

@@ -11,7 +11,7 @@ import {
   VMCB_SEGMENT,
 } from '../../src/arch/vmcb.ts';
 import { Assembler, eax, ecx, edi, edx, esi, esp, mem32 } from '../../src/guest/assembler.ts';
-import { MEMORY, STACK, START } from './guest.ts';
+import { hostileGuest, MEMORY, MODES, PAGING, STACK, START } from './guest.ts';
 import type { Random } from './random.ts';
 
 /** The hostile guest's memory comes first, L1's behind it. */
@@ -74,6 +74,13 @@ export function nestingGuest(random: Random, guest: Uint8Array, options: Nesting
     options.spoil?.(vmcb, random);
   }
   return bytes;
+}
+
+/** An L1 with an L2 in any mode. */
+export function anyNestingGuest(random: Random, options: NestingOptions = { exitsEach: 16 }): Uint8Array {
+  const mode = random.pick(MODES);
+  const guest = hostileGuest(random, { mode, paging: random.pick(PAGING), nx: true, vme: true });
+  return nestingGuest(random, guest, options);
 }
 
 /** A VMCB that runs the guest from its start, with random intercepts and events. */

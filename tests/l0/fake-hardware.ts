@@ -205,7 +205,19 @@ export class FakeHardware implements Hardware {
     return this.memory.u8[this.#vmcb + VMCB_SAVE.CPL];
   }
 
-  vmrun(vmcb: Hpa): void {
+  vmrun(vmcb: Hpa): true {
+    this.#runGuest(vmcb);
+    return true;
+  }
+  /** This machine never stands still. */
+  readonly stopped = false;
+  resume(): true {
+    return true;
+  }
+  showGuest(): void {}
+  interruptHost(): void {}
+
+  #runGuest(vmcb: Hpa): void {
     this.#vmcb = vmcb;
     this.vmruns += 1;
     this.#time += 1;

@@ -47,6 +47,9 @@ export class CpuHardware<Emulator> {
   readonly emulator: Emulator;
   readonly #cpu: Cpu;
   readonly #clock: HostClock;
+  /** Tick from which on the machine stands still. */
+  stopAt = Number.POSITIVE_INFINITY;
+  #interrupted = false;
 
   /** @param cpu in the state that the host's boot code left */
   constructor(cpu: Cpu, clock: HostClock, emulator: Emulator) {
@@ -110,31 +113,66 @@ export class CpuHardware<Emulator> {
 
   // --- SVM -----------------------------------------------------------------------------------------------------
 
-  vmrun(vmcb: Hpa): void {
+  vmrun(vmcb: Hpa): boolean {
     const cpu = this.#cpu;
     this.#checkAddress('VMRUN', vmcb);
     cpu.svm.hostReturns = true;
     cpu.svm.vmrun(vmcb, cpu.state.eip);
-    while (cpu.svm.inGuest) this.#runGuest();
-    cpu.svm.hostReturns = false;
-    if (cpu.shutdown)
-      throw new HostFault('The processor shut down: it found no legal host state to return to.');
+    return this.resume();
   }
 
-  /** Until #VMEXIT or the next interrupt of the host. */
-  #runGuest(): void {
+  resume(): boolean {
+    const { svm } = this.#cpu;
+    while (svm.inGuest) {
+      if (this.#interruptIsDue) this.#interruptGuest();
+      else if (this.stopped) return false;
+      else this.#runGuest();
+    }
+    svm.hostReturns = false;
+    this.#interrupted = false;
+    if (this.#cpu.shutdown)
+      throw new HostFault('The processor shut down: it found no legal host state to return to.');
+    return true;
+  }
+
+  get stopped(): boolean {
+    return this.#cpu.now >= this.stopAt;
+  }
+
+  showGuest(): void {
+    this.#cpu.svm.showGuest();
+  }
+
+  interruptHost(): void {
+    this.#interrupted = this.#cpu.svm.inGuest;
+  }
+
+  get #interruptIsDue(): boolean {
+    return this.#interrupted || this.#cpu.now >= this.#clock.nextDeadline;
+  }
+
+  /** #VMEXIT(INTR) if that is open now; else the interrupt waits for the guest, or, without an intercept, for nobody. */
+  #interruptGuest(): void {
     const cpu = this.#cpu;
-    const clock = this.#clock;
-    const deadline = clock.nextDeadline;
-    const reason = cpu.run(deadline);
-    if (!cpu.svm.inGuest) return;
+    if (cpu.svm.interruptGuest()) return;
+    if (cpu.svm.interceptsInterrupts) this.#runUntil(cpu.now + 1);
+    else this.#clock.advance();
+  }
+
+  /** Until #VMEXIT, the next interrupt of the host, or the end of the machine's time. */
+  #runGuest(): void {
+    const halted = this.#runUntil(Math.min(this.#clock.nextDeadline, this.stopAt));
+    if (halted) this.#waitForDeadline();
+  }
+
+  /** True if the guest is still in the processor and halts. */
+  #runUntil(tick: number): boolean {
+    const cpu = this.#cpu;
+    const reason = cpu.run(tick);
+    if (!cpu.svm.inGuest) return false;
     if (reason === 'shutdown')
       throw new HostFault('The guest shut the processor down, and SHUTDOWN is not intercepted.');
-    if (reason === 'halted') this.#waitForDeadline();
-    if (cpu.now < deadline || cpu.svm.interruptGuest()) return;
-    // The host's interrupt waits: for the guest to open IF, or, without an intercept, for nobody.
-    if (cpu.svm.interceptsInterrupts) cpu.run(cpu.now + 1);
-    else clock.advance();
+    return reason === 'halted';
   }
 
   #waitForDeadline(): void {

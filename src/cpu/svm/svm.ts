@@ -209,6 +209,11 @@ export class Svm {
     return this.physicalInterruptsOpen(shadow) && this.interceptInterrupt();
   }
 
+  /** Writes the registers of the running guest to its VMCB, between two instructions and without a #VMEXIT. */
+  showGuest(): void {
+    this.#switch.saveGuest(this.#cpu.state.eip, false);
+  }
+
   /** Whether an NMI may be taken now; an intercepted one always. `shadow` is that of MOV SS or POP SS. */
   nmiOpen(shadow: boolean): boolean {
     return this.#has(INTERCEPT1.NMI) || !(shadow || this.#cpu.nmiBlocked);

@@ -1,0 +1,148 @@
+/** Same input, same run, wherever `run` is cut: bare, as a VM of L0, and with an L2 in the VM. */
+import { describe, expect, it } from 'vitest';
+import { gpa, hpa } from '../../src/arch/address.ts';
+import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
+import { applyInitialState } from '../../src/machine/initial-registers.ts';
+import { protectedState } from '../../src/machine/loaders/initial-state.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import type { HostedMachine } from '../../src/vmm/hosted-machine.ts';
+import { fingerprint } from './bare.ts';
+import { anyGuest, MEMORY, STACK, START } from './guest.ts';
+import { hostedFingerprint, hostedWith, runHosted } from './hosted.ts';
+import { anyNestingGuest, exitLog, L1_START, NESTED_MEMORY } from './nesting-guest.ts';
+import { Random } from './random.ts';
+
+const PATIENCE = 120_000;
+
+/** A machine, as far as it is run and looked at here. */
+interface Subject {
+  readonly now: number;
+  /** Runs for so many ticks, and says how that ended. */
+  run(ticks: number): string;
+  fingerprint(): string;
+}
+
+/** Runs to a tick in one go, or in pieces whose lengths `piece` gives. */
+function runTo(subject: Subject, end: number, piece: () => number): string {
+  let last = 'limit';
+  while (subject.now < end && (last === 'limit' || last === 'halted'))
+    last = subject.run(Math.min(piece(), end - subject.now));
+  return `${last} at ${subject.now}: ${subject.fingerprint()}`;
+}
+
+/** Pieces of one tick and of a few hundred: each makes other instructions the last ones. */
+function pieces(random: Random): () => number {
+  const longest = random.pick([1, 3, 40, 700]);
+  return () => 1 + random.below(longest);
+}
+
+/** Expects a subject that is made anew to come to the same end in pieces as in one run. */
+function expectSame(seed: number, name: string, ticks: number, make: () => Subject): void {
+  const whole = make();
+  const end = whole.now + ticks;
+  const expected = runTo(whole, end, () => ticks);
+  expect([seed, name, runTo(make(), end, pieces(new Random(seed)))]).toEqual([seed, name, expected]);
+}
+
+/** Counter 0 of the 8254 interrupts every `period` of its clocks through the master 8259, whose vectors begin at 20h. */
+function startTimer(io: { write(port: number, size: 1 | 2 | 4, value: number): void }, period: number): void {
+  for (const [port, value] of [
+    [0x20, 0x11],
+    [0x21, 0x20],
+    [0x21, 0x04],
+    [0x21, 0x03],
+    [0x21, 0xfe],
+    [0x43, 0x34],
+    [0x40, period & 0xff],
+    [0x40, period >>> 8],
+  ] as const)
+    io.write(port, 1, value);
+}
+
+function bareSubject(seed: number): { readonly name: string; readonly make: () => Subject } {
+  const random = new Random(seed);
+  const { model, name, memory } = anyGuest(random);
+  const period = random.oneIn(2) ? 2 + random.below(6) : 0;
+  const make = (): Subject => {
+    const machine = new Machine({ model: parseCpuModel(model), memoryBytes: memory.length });
+    machine.cpu.physical.load(hpa(0), memory);
+    applyInitialState(machine.cpu, protectedState(START, { ESP: STACK }, 8, 16, hpa(0)));
+    if (period > 0) startTimer(machine.devices.io, period);
+    return {
+      get now() {
+        return machine.cpu.now;
+      },
+      run: (ticks) => machine.run(ticks).kind,
+      fingerprint: () => fingerprint(machine.cpu),
+    };
+  };
+  return { name, make };
+}
+
+function hostedSubject(machine: HostedMachine, memoryBytes: number, period: number): Subject {
+  if (period > 0) startTimer(machine.devices.io, period);
+  return {
+    get now() {
+      return machine.clock.now;
+    },
+    run: (ticks) => runHosted(machine, ticks),
+    fingerprint: () => hostedFingerprint(machine, memoryBytes),
+  };
+}
+
+describe('a run in pieces is the run in one', () => {
+  it(
+    'on the bare machine',
+    () => {
+      for (let seed = 1; seed <= 30; seed++) {
+        const { name, make } = bareSubject(seed);
+        expectSame(seed, name, 5000, make);
+      }
+    },
+    PATIENCE,
+  );
+
+  it(
+    'in a VM of L0',
+    () => {
+      for (const seed of [298, 452, ...Array.from({ length: 18 }, (_, n) => n + 1)]) {
+        const random = new Random(seed);
+        const { model, name, memory } = anyGuest(random);
+        const period = random.oneIn(2) ? 2 + random.below(6) : 0;
+        expectSame(seed, name, 3000, () =>
+          hostedSubject(hostedWith(memory, { model, memoryBytes: MEMORY }), MEMORY, period),
+        );
+      }
+    },
+    PATIENCE,
+  );
+
+  it(
+    'with an L2 in the VM',
+    () => {
+      let exits = 0;
+      for (let seed = 1; seed <= 14; seed++) {
+        const random = new Random(seed);
+        const memory = anyNestingGuest(random);
+        const period = random.oneIn(2) ? 2 + random.below(6) : 0;
+        expectSame(seed, 'nested', 3000, () => {
+          const options = { memoryBytes: NESTED_MEMORY, start: L1_START };
+          const machine = hostedWith(memory, options);
+          const subject = hostedSubject(machine, NESTED_MEMORY, period);
+          return {
+            get now() {
+              return subject.now;
+            },
+            run: subject.run,
+            fingerprint: () => {
+              exits += exitLog(machine.read(gpa(0), NESTED_MEMORY)).count;
+              return subject.fingerprint();
+            },
+          };
+        });
+      }
+      expect(exits).toBeGreaterThan(100);
+    },
+    PATIENCE,
+  );
+});
