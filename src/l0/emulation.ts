@@ -6,7 +6,7 @@ import type { Gva, Hpa } from '../arch/address.ts';
 import { VECTOR } from '../arch/exceptions.ts';
 import { ACCESS } from '../arch/paging/permissions.ts';
 import { EFLAGS } from '../arch/registers.ts';
-import { CLEAN } from '../arch/vmcb.ts';
+import { CLEAN, VMCB_SAVE } from '../arch/vmcb.ts';
 import { writeCr3 } from './control-registers.ts';
 import {
   Emulated,
@@ -81,6 +81,8 @@ export class Emulation implements EmulatorBus {
     // FS, GS, LDTR, TR and the SYSENTER MSRs are in the processor.
     hardware.vmsave(state.vmcb.address);
     const start = state.rip;
+    const { trace } = this.#vcpu.vm;
+    if (trace !== null) trace.emulate(state.vmcb.base(VMCB_SAVE.CS), start);
     let done = this.#step();
     let again = 0;
     while (done && state.rip === start && events.empty && again < MOST_ITERATIONS) {

@@ -35,7 +35,7 @@ export function prepareEvents(vcpu: Vcpu): void {
   updateWindow(vcpu);
 }
 
-function inject(vcpu: Vcpu, event: number, errorCode: number): void {
+function inject(vcpu: Vcpu, event: number, errorCode: number, again = false): void {
   const { vmcb, guestMode } = vcpu.state;
   vmcb.write64(VMCB.EVENTINJ, event, errorCode);
   // INT n, INT3 and INTO push it (APM vol. 2 15.20). Only L1 injects those; what L2 began itself runs once more.
@@ -43,13 +43,14 @@ function inject(vcpu: Vcpu, event: number, errorCode: number): void {
   vcpu.injected = event;
   vcpu.halted = false;
   const { trace } = vcpu.vm;
-  if (trace !== null) trace.inject(event, errorCode, vcpu.state.guestMode);
+  if (trace !== null) trace.inject(event, errorCode, guestMode, again);
 }
 
 function injectException(vcpu: Vcpu): void {
   const { events, state } = vcpu;
-  if (events.redelivered === NO_EVENT) applySideEffects(vcpu);
-  inject(vcpu, events.injection((state.cr0 & CR0.PE) !== 0), events.errorCode);
+  const again = events.redelivered !== NO_EVENT;
+  if (!again) applySideEffects(vcpu);
+  inject(vcpu, events.injection((state.cr0 & CR0.PE) !== 0), events.errorCode, again);
   vcpu.statistics.injectedExceptions += 1;
   events.vector = -1;
   events.redelivered = NO_EVENT;
@@ -68,7 +69,7 @@ export function applySideEffects(vcpu: Vcpu): void {
 
 function injectAgain(vcpu: Vcpu): void {
   const { events } = vcpu;
-  inject(vcpu, events.event, 0);
+  inject(vcpu, events.event, 0, true);
   events.event = NO_EVENT;
 }
 

@@ -304,15 +304,17 @@ export class Vcpu {
 
   #traceExit(): void {
     const { vmcb, guestMode } = this.state;
-    this.vm.trace?.exit(
-      vmcb.read(VMCB.EXITCODE) | 0,
-      this.state.rip,
-      vmcb.read(VMCB.EXITINFO1),
-      vmcb.readHigh(VMCB.EXITINFO1),
-      vmcb.read(VMCB.EXITINFO2),
-      vmcb.readHigh(VMCB.EXITINFO2),
-      guestMode,
-    );
+    const wide = (field: number): bigint => (BigInt(vmcb.readHigh(field)) << 32n) | BigInt(vmcb.read(field));
+    const event = vmcb.read(VMCB.EXITINTINFO);
+    this.vm.trace?.exit({
+      code: vmcb.read(VMCB.EXITCODE) | 0,
+      rip: this.state.rip,
+      info1: wide(VMCB.EXITINFO1),
+      info2: wide(VMCB.EXITINFO2),
+      event: (event & EVENT.VALID) !== 0 ? event : 0,
+      eventErrorCode: (event & EVENT.EV) !== 0 ? vmcb.readHigh(VMCB.EXITINTINFO) : 0,
+      nested: guestMode,
+    });
   }
 }
 

@@ -50,37 +50,47 @@ export const isLmsw = (vcpu: Vcpu): boolean =>
 
 export function handleCr0Write(vcpu: Vcpu): void {
   const value = cr0Operand(vcpu);
-  if (value >= 0) finish(vcpu, writeCr0(vcpu, value));
+  if (value < 0) return;
+  traceAccess(vcpu, 0, value, true);
+  finish(vcpu, writeCr0(vcpu, value));
 }
 
 /** SMSW as well, which needs a memory operand written: the emulator has it. */
 export function handleCr0Read(vcpu: Vcpu): void {
-  if (movRegister(vcpu) !== UNKNOWN) handleCrRead(vcpu, vcpu.state.cr0);
+  if (movRegister(vcpu) !== UNKNOWN) handleCrRead(vcpu, 0, vcpu.state.cr0);
   else if (!vcpu.emulation.run()) vcpu.fail('the emulator does not run SMSW');
 }
 
-export const handleCr3Read = (vcpu: Vcpu): void => handleCrRead(vcpu, vcpu.state.cr3);
-export const handleCr4Read = (vcpu: Vcpu): void => handleCrRead(vcpu, vcpu.state.cr4);
+export const handleCr3Read = (vcpu: Vcpu): void => handleCrRead(vcpu, 3, vcpu.state.cr3);
+export const handleCr4Read = (vcpu: Vcpu): void => handleCrRead(vcpu, 4, vcpu.state.cr4);
 export const handleCr8Read = (vcpu: Vcpu): void =>
-  handleCrRead(vcpu, vcpu.vm.environment.apic?.taskPriority ?? 0);
+  handleCrRead(vcpu, 8, vcpu.vm.environment.apic?.taskPriority ?? 0);
 
-function handleCrRead(vcpu: Vcpu, value: number): void {
+function handleCrRead(vcpu: Vcpu, number: number, value: number): void {
   const register = movRegister(vcpu);
   if (register === UNKNOWN) {
     vcpu.raiseUndefined();
     return;
   }
+  traceAccess(vcpu, number, value, false);
   vcpu.state.setRegister(register, value);
   vcpu.skipInstruction();
 }
 
+function traceAccess(vcpu: Vcpu, number: number, value: number, write: boolean): void {
+  const { trace } = vcpu.vm;
+  if (trace !== null) trace.controlRegister(number, value, write);
+}
+
 export function handleCr3Write(vcpu: Vcpu): void {
   const value = vcpu.state.register(Math.max(movRegister(vcpu), 0));
+  traceAccess(vcpu, 3, value, true);
   finish(vcpu, writeCr3(vcpu, value));
 }
 
 export function handleCr4Write(vcpu: Vcpu): void {
   const value = vcpu.state.register(Math.max(movRegister(vcpu), 0));
+  traceAccess(vcpu, 4, value, true);
   finish(vcpu, writeCr4(vcpu, value));
 }
 
@@ -88,6 +98,7 @@ export function handleCr4Write(vcpu: Vcpu): void {
 export function handleCr8Write(vcpu: Vcpu): void {
   const value = vcpu.state.register(Math.max(movRegister(vcpu), 0));
   const { apic } = vcpu.vm.environment;
+  traceAccess(vcpu, 8, value, true);
   const legal = (value & ~0xf) === 0;
   if (legal && apic !== undefined) apic.taskPriority = value;
   finish(vcpu, legal);

@@ -11,8 +11,11 @@ import { instructionLength } from './instruction.ts';
 export function handleCpuid(vcpu: Vcpu): void {
   const { state, vm } = vcpu;
   const { apic } = vm.environment;
+  const leaf = state.register(GPR.EAX);
+  const subleaf = state.register(GPR.ECX);
   const shown = vcpu.msrs.cpuidState(vcpu.index, apic === undefined ? APIC_BASE.ENABLE : apic.baseLo);
-  const answer = cpuid(vm.model, state.register(GPR.EAX), state.register(GPR.ECX), shown);
+  const answer = cpuid(vm.model, leaf, subleaf, shown);
+  if (vm.trace !== null) vm.trace.cpuid(leaf, subleaf, answer.eax, answer.ebx, answer.ecx, answer.edx);
   state.setRegister(GPR.EAX, answer.eax);
   state.setRegister(GPR.EBX, answer.ebx);
   state.setRegister(GPR.ECX, answer.ecx);

@@ -17,12 +17,13 @@ export function handleIo(vcpu: Vcpu): void {
   const size = sizeOf(info);
   const port = info >>> IOIO_PORT_SHIFT;
   const eax = state.register(GPR.EAX);
-  if ((info & IOIO.IN) === 0) ports.write(port, size, size === 4 ? eax : eax & ((1 << (8 * size)) - 1));
-  else if (size === 4) state.setRegister(GPR.EAX, ports.read(port, 4));
-  else {
-    // The rest of EAX stays (SDM vol. 2A IN).
-    const mask = (1 << (8 * size)) - 1;
-    state.gpr[GPR.EAX * 2] = (eax & ~mask) | (ports.read(port, size) & mask);
-  }
+  const mask = size === 4 ? -1 : (1 << (8 * size)) - 1;
+  const write = (info & IOIO.IN) === 0;
+  const value = (write ? eax & mask : ports.read(port, size) & mask) >>> 0;
+  if (vcpu.vm.trace !== null) vcpu.vm.trace.portAccess(port, size, value, write);
+  if (write) ports.write(port, size, value);
+  else if (size === 4) state.setRegister(GPR.EAX, value);
+  // The rest of EAX stays (SDM vol. 2A IN).
+  else state.gpr[GPR.EAX * 2] = (eax & ~mask) | value;
   vcpu.skipInstruction();
 }

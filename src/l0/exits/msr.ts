@@ -103,15 +103,20 @@ function setGuestTime(vcpu: Vcpu, lo: number, hi: number): void {
 
 /** VMEXIT_MSR: EXITINFO1 is 0 for RDMSR, 1 for WRMSR. */
 export function handleMsr(vcpu: Vcpu): void {
-  const { state } = vcpu;
+  const { state, vm } = vcpu;
   const index = state.register(GPR.ECX);
   if ((state.vmcb.read(VMCB.EXITINFO1) & 1) !== 0) {
-    if (!writeMsr(vcpu, index, state.register(GPR.EAX), state.register(GPR.EDX))) {
+    const lo = state.register(GPR.EAX);
+    const hi = state.register(GPR.EDX);
+    const legal = writeMsr(vcpu, index, lo, hi);
+    if (vm.trace !== null) vm.trace.msr(index, lo, hi, true, legal);
+    if (!legal) {
       vcpu.raiseGeneralProtection();
       return;
     }
   } else {
     const value = readMsr(vcpu, index);
+    if (vm.trace !== null) vm.trace.msr(index, value?.lo ?? 0, value?.hi ?? 0, false, value !== null);
     if (value === null) {
       vcpu.raiseGeneralProtection();
       return;

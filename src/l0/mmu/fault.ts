@@ -121,10 +121,7 @@ export class FaultHandler {
   #found(address: number, access: number): number {
     const { walk: result } = this;
     const found = result.status === WALK.OK;
-    if (this.#tables.trace !== null) {
-      const frame = found ? result.frame : -1;
-      this.#tables.trace.walk({ address, access, frame, errorCode: result.errorCode });
-    }
+    if (this.#tables.trace !== null) this.#tables.trace.walk(address, access, result);
     if (found) return result.frame * 4096 + (address & 0xfff);
     this.errorCode = result.errorCode;
     return -1;

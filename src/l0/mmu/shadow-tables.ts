@@ -121,7 +121,7 @@ export class ShadowTables {
     this.#words[at] = tableLo(child.address);
     this.#words[at + 1] = 0;
     this.pool.insert(this.pool.parents, child.index, parent.reference(entry));
-    if (this.trace !== null) this.trace.setSpte(parent, entry, this.#words[at], 0);
+    if (this.trace !== null) this.trace.linkPage(parent, entry, child);
   }
 
   /** Enters a leaf in an empty entry. `frame` is the first guest frame that it maps, `rights` what it was made from. */
@@ -140,7 +140,12 @@ export class ShadowTables {
     const at = page.words + entry * 2;
     this.#words[at] = lo;
     this.#words[at + 1] = hi;
-    if (this.trace !== null) this.trace.setSpte(page, entry, lo, hi);
+    if (this.trace !== null)
+      this.trace.setSpte(page, entry, this.#mappedFrame(page.reference(entry), lo), lo, hi);
+  }
+
+  #mappedFrame(reference: number, lo: number): number {
+    return isPresent(lo) ? this.pool.frames[reference] : NONE;
   }
 
   /** Empties an entry of any kind. True if the processor may have cached something of it. */
@@ -152,7 +157,7 @@ export class ShadowTables {
     if (isPresent(lo)) this.#unlist(page, entry, lo, hi);
     this.#words[at] = 0;
     this.#words[at + 1] = 0;
-    if (this.trace !== null) this.trace.setSpte(page, entry, 0, 0);
+    if (this.trace !== null) this.trace.dropSpte(page, entry);
     return true;
   }
 
@@ -189,6 +194,7 @@ export class ShadowTables {
         this.trace.setSpte(
           this.pool.owner(reference),
           reference % TABLE_ENTRIES,
+          this.#mappedFrame(reference, this.#words[at]),
           this.#words[at],
           this.#words[at + 1],
         );

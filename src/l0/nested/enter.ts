@@ -34,6 +34,11 @@ export function enterL2(vcpu: Vcpu, address: number): void {
     return;
   }
   vcpu.statistics.nestedEntries += 1;
+  const { trace } = vcpu.vm;
+  if (trace !== null) {
+    const injected = nested.read12(VMCB.EVENTINJ);
+    trace.nestedEntry(vcpu.state.rip, address, nested.read12(VMCB_SAVE.RIP), injected);
+  }
   // A single-step trap on VMRUN itself would be L1's; it does not outlive the switch.
   vcpu.events.clear();
   saveL1(vcpu);
@@ -44,8 +49,6 @@ export function enterL2(vcpu: Vcpu, address: number): void {
   if ((event & EVENT.VALID) !== 0) vcpu.events.inject(event, nested.readHigh12(VMCB.EVENTINJ));
   vcpu.events.interceptedByL1 = nested.read12(VMCB.INTERCEPT_EXCEPTION);
   vcpu.gif = true;
-  const { trace } = vcpu.vm;
-  if (trace !== null) trace.nestedEntry(vcpu.state.rip, address);
   if (vcpu.mmu.checker !== null) vcpu.mmu.checker.check(vcpu.mmu, 'nested entry');
 }
 
