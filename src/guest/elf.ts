@@ -2,6 +2,8 @@
 export interface Segment {
   readonly address: number;
   readonly bytes: Uint8Array;
+  /** Bytes of memory after them, zero at first, that need no room in an image. */
+  readonly reserved?: number;
 }
 
 const HEADER_SIZE = 52;
@@ -34,11 +36,13 @@ export function elfImage(entry: number, segments: readonly Segment[]): Uint8Arra
   view.setUint16(42, PROGRAM_HEADER_SIZE, true);
   view.setUint16(44, segments.length, true);
   let offset = start;
-  segments.forEach(({ address, bytes }, index) => {
+  segments.forEach(({ address, bytes, reserved = 0 }, index) => {
     const header = HEADER_SIZE + index * PROGRAM_HEADER_SIZE;
-    [PT_LOAD, offset, address, address, bytes.length, bytes.length, FLAGS, 1].forEach((field, position) => {
-      view.setUint32(header + position * 4, field, true);
-    });
+    [PT_LOAD, offset, address, address, bytes.length, bytes.length + reserved, FLAGS, 1].forEach(
+      (field, position) => {
+        view.setUint32(header + position * 4, field, true);
+      },
+    );
     image.set(bytes, offset);
     offset += bytes.length;
   });

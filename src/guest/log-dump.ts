@@ -1,11 +1,7 @@
 import { AGENT_STATE } from './agent-core.ts';
 import { AGENT_LAYOUT, RECORD_SIZE } from './agent-layout.ts';
-import { type Assembler, address, al, bl, dx, ebx, ecx, edi, edx, esi, mem8, mem32 } from './assembler.ts';
-
-const COM1 = 0x3f8;
-const LINE_STATUS = COM1 + 5;
-/** Transmitter holding register empty (16550 data sheet, line status register). */
-const THRE = 0x20;
+import { type Assembler, address, ebx, ecx, edi, esi, mem32 } from './assembler.ts';
+import { emitPrinting } from './printing.ts';
 
 /** First words of the lines that the dump prints; `parseLogDump` reads them. */
 export const LOG_DUMP_START = 'UMBRA-LOG ';
@@ -17,19 +13,7 @@ export const LOG_DUMP_END = 'UMBRA-END ';
  */
 export function emitLogDump(a: Assembler): void {
   a.label('log-dump');
-  // 115200 baud, 8N1, no interrupts.
-  for (const [port, value] of [
-    [COM1 + 1, 0x00],
-    [COM1 + 3, 0x80],
-    [COM1, 0x01],
-    [COM1 + 1, 0x00],
-    [COM1 + 3, 0x03],
-    [COM1 + 2, 0x07],
-  ]) {
-    a.mov(dx, port);
-    a.mov(al, value);
-    a.out(dx, al);
-  }
+  a.call('print-setup');
   a.mov(esi, address('log-dump-start'));
   a.call('print-text');
   a.mov(ebx, mem32(address(AGENT_STATE.LOG)));
@@ -52,7 +36,7 @@ export function emitLogDump(a: Assembler): void {
   a.label('log-dump-done');
   a.mov(esi, address('log-dump-end'));
   a.call('print-text');
-  a.mov(ebx, mem32(address('exit-code')));
+  a.mov(ebx, mem32(address(AGENT_STATE.EXIT)));
   a.call('print-hex');
   a.jmp('print-newline');
 
@@ -63,53 +47,6 @@ export function emitLogDump(a: Assembler): void {
   a.label('log-dump-end');
   a.text(LOG_DUMP_END);
   a.data8(0);
-}
-
-function emitPrinting(a: Assembler): void {
-  // The zero-terminated text at ESI.
-  a.label('print-text');
-  a.mov(bl, mem8(esi));
-  a.test(bl, bl);
-  a.jz('print-text-done');
-  a.call('print-byte');
-  a.add(esi, 1);
-  a.jmp('print-text');
-  a.label('print-text-done');
-  a.ret();
-
-  a.label('print-newline');
-  a.mov(bl, 10);
-  a.jmp('print-byte');
-
-  // EBX as 8 digits.
-  a.label('print-hex');
-  a.push(ecx);
-  a.mov(ecx, 8);
-  a.label('print-hex-digit');
-  a.rol(ebx, 4);
-  a.push(ebx);
-  a.and(ebx, 15);
-  a.mov(bl, mem8(ebx, address('hex-digits')));
-  a.call('print-byte');
-  a.emit('Pop', ebx);
-  a.dec(ecx);
-  a.jnz('print-hex-digit');
-  a.emit('Pop', ecx);
-  a.ret();
-  a.label('hex-digits');
-  a.text('0123456789abcdef');
-
-  // The byte in BL, when the port is ready; a machine without the port answers all ones, which is ready too.
-  a.label('print-byte');
-  a.mov(dx, LINE_STATUS);
-  a.label('print-byte-wait');
-  a.in(al, dx);
-  a.test(al, THRE);
-  a.jz('print-byte-wait');
-  a.mov(edx, COM1);
-  a.mov(al, bl);
-  a.out(dx, al);
-  a.ret();
 }
 
 /** The log and exit code out of what the machine printed on COM1. Throws if the dump is not whole. */
