@@ -22,6 +22,8 @@ export interface CompiledScenario {
   readonly image: Uint8Array<ArrayBuffer>;
   /** What the image loads, for whoever models the memory. */
   readonly segments: readonly Segment[];
+  /** Those of them that are not the agents', which are the same for every scenario. */
+  readonly own: readonly Segment[];
   readonly placement: Placement;
 }
 
@@ -39,16 +41,19 @@ export function compileScenario(scenario: Scenario, options: CompileOptions = {}
   const memory = new MemoryImage(scenario, placement);
   const script = compileSteps(scenario, placement, memory, options.dump ?? false);
   const { bytes, origin, entry } = agents();
+  const own: Segment[] = [
+    ...vmcbSegment(scenario, placement),
+    { address: AGENT_LAYOUT.SCRIPT, bytes: script },
+    ...memory.segments(),
+  ];
   const segments: Segment[] = [
     { address: origin, bytes },
     { address: AGENT_LAYOUT.IO_MAP, bytes: new Uint8Array(IOPM_SIZE) },
     { address: AGENT_LAYOUT.MSR_MAP, bytes: new Uint8Array(MSRPM_SIZE) },
-    ...vmcbSegment(scenario, placement),
     { address: AGENT_LAYOUT.TABLES, bytes: agentTables() },
-    { address: AGENT_LAYOUT.SCRIPT, bytes: script },
-    ...memory.segments(),
+    ...own,
   ];
-  return { scenario, image: elfImage(entry, segments), segments, placement };
+  return { scenario, image: elfImage(entry, segments), segments, own, placement };
 }
 
 let agentTableBytes: Uint8Array | undefined;

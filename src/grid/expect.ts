@@ -7,6 +7,7 @@ import { AddressSpaceModel, TLB_CONTROL } from '../oracle/address-space.ts';
 import type { RegisterWrite } from '../oracle/control-registers.ts';
 import { type OracleCpu, type OracleFeatures, oracleCpu, oracleFeatures } from '../oracle/cpu.ts';
 import type { Source } from '../oracle/expected.ts';
+import type { PhysicalMemory } from '../oracle/memory.ts';
 import { checkVmrun, type VmcbFields } from '../oracle/svm/vmrun-checks.ts';
 import { type CompiledScenario, probeValue } from './compile.ts';
 import { entryValue } from './entry.ts';
@@ -78,9 +79,14 @@ export class Expectations {
   /** The L2 that was entered cannot run: its steps are skipped. */
   #skipping = false;
 
-  constructor(compiled: CompiledScenario, processor: ProcessorFacts) {
+  /** @param memory the scenario's memory as the image loads it; the expectations write into it */
+  constructor(
+    compiled: CompiledScenario,
+    processor: ProcessorFacts,
+    memory: PhysicalMemory = new PageMemory(SCENARIO_MEMORY, compiled.segments),
+  ) {
     this.#compiled = compiled;
-    const { scenario, placement, segments } = compiled;
+    const { scenario, placement } = compiled;
     this.#tracker = new Tracker(scenario, placement);
     this.#pdptesInMemory = processor.pdptes === 'memory';
     const base = oracleCpu({
@@ -88,10 +94,7 @@ export class Expectations {
       maxPhyAddr: processor.maxPhyAddr,
       pdptesInMemory: this.#pdptesInMemory,
     });
-    this.model = new AddressSpaceModel(
-      new PageMemory(SCENARIO_MEMORY, segments),
-      withRegisters(base, BOOT_REGISTERS),
-    );
+    this.model = new AddressSpaceModel(memory, withRegisters(base, BOOT_REGISTERS));
     for (const [name, state] of Object.entries(scenario.l2)) {
       this.#guests.set(name, {
         cpu: withRegisters(base, this.#tracker.spaceOf(name).registers),

@@ -60,9 +60,12 @@ export async function* replay(
   };
 }
 
+/** Every scenario of the matrix, in its order. */
+export const allScenarios = (): Scenario[] => matrix().flatMap((cell) => cell.scenarios);
+
 /** The scenario of the matrix that has a name. Throws an InputError if there is none. */
 export function scenarioByName(name: string): Scenario {
-  const scenarios = matrix().flatMap((cell) => cell.scenarios);
+  const scenarios = allScenarios();
   const found = scenarios.find((scenario) => scenario.name === name);
   if (found !== undefined) return found;
   const [last] = name.split('/').slice(-1);

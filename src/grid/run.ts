@@ -65,7 +65,7 @@ function whySkipped(scenario: Scenario, { name, abilities = [] }: ScenarioHost):
 }
 
 /** The processor without some features, for the oracle. */
-function withoutFeatures(processor: ProcessorFacts, absent: readonly CpuFeature[]): ProcessorFacts {
+export function withoutFeatures(processor: ProcessorFacts, absent: readonly CpuFeature[]): ProcessorFacts {
   const missing = Object.fromEntries(absent.map((feature) => [feature, false]));
   return { ...processor, features: { ...processor.features, ...missing } };
 }

@@ -45,7 +45,15 @@ import {
 export type AgentName = 'l1' | 'l2';
 
 /** The labels that the two cores share: the state of the run. */
-export const AGENT_STATE = { SCRIPT: 'script-pointer', LOG: 'log-pointer', DUMP: 'dump' } as const;
+export const AGENT_STATE = {
+  SCRIPT: 'script-pointer',
+  LOG: 'log-pointer',
+  DUMP: 'dump',
+  /** What the run ended with (AGENT_EXIT). */
+  EXIT: 'exit-code',
+  /** Where to go on at the end, with paging off; 0: nowhere, the machine ends through the debug exit port. */
+  RUNNER: 'runner',
+} as const;
 
 /** Operations that only one of the agents can do, by number; the labels of their code. */
 export type OwnOperations = ReadonlyMap<number, string>;

@@ -9,6 +9,12 @@ import { emitProbeStubs, emitProbeTable } from './probe-forms.ts';
 /** Multiboot 1 (specification 0.6.96, 3.1.1). No flags: an ELF image says itself where it goes. */
 const MULTIBOOT_MAGIC = 0x1bad_b002;
 const MULTIBOOT_FLAGS = 0;
+/** Magic, flags, checksum. */
+export const MULTIBOOT_HEADER = [
+  MULTIBOOT_MAGIC,
+  MULTIBOOT_FLAGS,
+  -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) >>> 0,
+] as const;
 const STACK_SIZE = 0x1000;
 const USER_RETURN = 0x80;
 
@@ -30,7 +36,7 @@ export function agents(): Agents {
 
 function assemble(): Agents {
   const a = new Assembler(AGENT_LAYOUT.IMAGE);
-  a.data32(MULTIBOOT_MAGIC, MULTIBOOT_FLAGS, -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS) >>> 0);
+  a.data32(...MULTIBOOT_HEADER);
   emitL1Agent(a);
   emitL2Agent(a);
   emitProbeStubs(a, 'kernel');
@@ -64,8 +70,10 @@ function emitState(a: Assembler): void {
   a.data32(AGENT_LAYOUT.LOG);
   a.label(AGENT_STATE.DUMP);
   a.data32(0);
-  a.label('exit-code');
+  a.label(AGENT_STATE.EXIT);
   a.data32(0xffff_ffff);
+  a.label(AGENT_STATE.RUNNER);
+  a.data32(0);
   a.label('l1-resume-at');
   a.data32(0);
   a.label('l2-resume-at');

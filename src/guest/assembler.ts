@@ -273,6 +273,9 @@ export class Assembler extends CodeBuffer {
   repne(): void {
     this.raw(0xf2);
   }
+  cmpsb(): void {
+    this.raw(0xa6);
+  }
   movsb(): void {
     this.raw(0xa4);
   }

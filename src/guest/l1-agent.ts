@@ -19,6 +19,7 @@ import { AGENT_ATTRIBUTES, AGENT_IDT_LIMIT } from './agent-tables.ts';
 import {
   type Assembler,
   address,
+  cr0,
   ds,
   dx,
   eax,
@@ -265,7 +266,10 @@ function emitSkipStep(a: Assembler): void {
   a.jmp('l1-resume-l2');
 }
 
-/** The end: with ECX the exit code, dumps the log if asked and leaves through the debug exit port. */
+/**
+ * The end: with ECX the exit code, goes back to the runner if there is one; otherwise dumps the log if asked and leaves
+ * through the debug exit port.
+ */
 function emitEnd(a: Assembler): void {
   a.label('l1-dump');
   a.mov(eax, mem32(esi, 8));
@@ -276,12 +280,19 @@ function emitEnd(a: Assembler): void {
   a.mov(ecx, AGENT_EXIT.DONE);
   a.label('l1-fail');
   a.mov(esp, address('l1-stack-top'));
-  a.mov(mem32(address('exit-code')), ecx);
+  a.mov(mem32(address(AGENT_STATE.EXIT)), ecx);
+  a.cmp(mem32(address(AGENT_STATE.RUNNER)), 0);
+  a.jz('l1-alone');
+  a.mov(eax, cr0);
+  a.and(eax, 0x7fff_ffff);
+  a.mov(cr0, eax);
+  a.jmp(mem32(address(AGENT_STATE.RUNNER)));
+  a.label('l1-alone');
   a.cmp(mem32(address(AGENT_STATE.DUMP)), 0);
   a.jz('l1-leave');
   a.call('log-dump');
   a.label('l1-leave');
-  a.mov(eax, mem32(address('exit-code')));
+  a.mov(eax, mem32(address(AGENT_STATE.EXIT)));
   a.mov(dx, DEBUG_EXIT_PORT);
   a.out(dx, eax);
   // No such port here: stop for good.
