@@ -31,6 +31,11 @@ export class OutputFile {
     if (this.#pending.length > 0x1_0000) this.flush();
   }
 
+  writeBytes(bytes: Uint8Array): void {
+    this.flush();
+    for (let done = 0; done < bytes.length; ) done += writeSync(this.#descriptor, bytes, done);
+  }
+
   flush(): void {
     writeSync(this.#descriptor, this.#pending);
     this.#pending = '';

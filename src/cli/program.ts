@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseCpuModel } from '../arch/cpu-model-text.ts';
 import { InputError } from '../arch/input-error.ts';
+import { type ExportOptions, exportToFile } from './export.ts';
 import { Failure } from './failure.ts';
 import { type GridOptions, grid } from './grid.ts';
 import type { Host } from './host.ts';
@@ -71,6 +72,7 @@ function makeProgram(
   addRun(program, host, services, end);
   addGrid(program, host, services, end);
   addWorker(program, host, services, end);
+  addExport(program, host, services);
   addKernels(program, host, services);
   return program;
 }
@@ -181,6 +183,29 @@ function addWorker(program: Command, host: Host, services: Services, end: (statu
     .addOption(jobsOption())
     .action(async (options: WorkerOptions) => end(await services.work(options, host)));
 }
+
+function addExport(program: Command, host: Host, services: Services): void {
+  program
+    .command('export')
+    .description(
+      'Write an image that runs scenarios on any machine with SVM and prints TAP on its serial port.',
+    )
+    .argument('[scenario...]', 'names of scenarios, or scenario files')
+    .option('--all', 'every scenario of the grid', false)
+    .requiredOption('-o, --output <file>', 'where the image goes')
+    .addHelpText('after', EXPORT_HELP)
+    .action((scenarios: readonly string[], options: ExportOptions) =>
+      exportToFile(scenarios, options, host, services.exportImage),
+    );
+}
+
+const EXPORT_HELP = `
+The image is multiboot 1 and needs 128 MiB of memory. It ends through the debug-exit port 0xf4: 0 if everything was as the
+oracle says, 1 if anything was not. On its command line, first=N and last=N choose among its scenarios.
+
+Example:
+  umbra export --all -o grid.elf
+  qemu-system-i386 -cpu max -m 128 -kernel grid.elf -append "first=3" -nographic -device isa-debug-exit,iobase=0xf4`;
 
 const jobsOption = (): Option =>
   option('--jobs <n>', 'run so many scenarios side by side', parseJobs, String(availableParallelism()));

@@ -1,3 +1,4 @@
+import type { ExportImage } from './export.ts';
 import type { RunGrid } from './grid.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
@@ -11,6 +12,7 @@ export interface Services {
   /** The text of a scenario of the grid by name. Throws an InputError if there is none. */
   readonly showScenario: (name: string) => string;
   readonly replay: Replay;
+  readonly exportImage: ExportImage;
   /** Works for a queue; answers the exit status. */
   readonly work: (options: WorkerOptions, host: Host) => Promise<number>;
   readonly fetchKernels: (folder: string, say: (line: string) => void) => Promise<void>;

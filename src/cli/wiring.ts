@@ -1,24 +1,31 @@
 import { scenarioText } from '../grid/describe.ts';
 import type { Execute } from '../grid/execute.ts';
-import { replay, scenarioByName } from '../grid/replay.ts';
+import { exportScenarios } from '../grid/export/export.ts';
+import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
 import { runMatrix } from '../grid/run-matrix.ts';
+import type { Scenario } from '../grid/scenario.ts';
+import { parseScenarios } from '../grid/text/parse.ts';
 import type { Host } from './host.ts';
 import { onThreads } from './jobs/pool.ts';
 import { onQueue } from './jobs/queue.ts';
 import { work } from './jobs/worker.ts';
 import { fetchKernels } from './kernels/fetch.ts';
 import { createMachine } from './run/machines.ts';
-import type { GridSetup } from './scenarios.ts';
+import type { GridSetup, ScenarioText } from './scenarios.ts';
 import type { Services } from './services.ts';
 
 const execute = ({ jobs, queue, l0, check }: GridSetup, host: Host): Execute =>
   queue === undefined ? onThreads({ l0, check }, jobs) : onQueue({ l0, check }, queue, host);
+
+const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
+  typeof chosen === 'string' ? [scenarioByName(chosen)] : parseScenarios(chosen.text, chosen.source);
 
 /** Where the command line meets the machine, L0 and the grid. */
 export const services: Services = {
   createMachine,
   runGrid: (setup, host) => runMatrix(execute(setup, host)),
   showScenario: (name) => scenarioText(scenarioByName(name)),
+  exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),
   replay: (files, setup, host) => replay(files, execute(setup, host)),
   work,
   fetchKernels,

@@ -34,6 +34,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
     runGrid: () => cells([]),
     showScenario: (name) => `scenario ${name}\n`,
     replay: () => reports([]),
+    exportImage: () => image([1, 2, 3]),
     fetchKernels: async () => {},
     work: async () => 0,
     ...services,
@@ -47,6 +48,11 @@ async function* cells(result: GridCell[]): AsyncGenerator<Progress, GridCell[]> 
   return result;
 }
 
+async function* image(bytes: number[]): AsyncGenerator<Progress, Uint8Array> {
+  yield { done: 1, total: 1 };
+  return Uint8Array.from(bytes);
+}
+
 async function* reports(failures: ScenarioFailure[]): AsyncGenerator<Progress, ScenarioReport> {
   yield { done: 1, total: 1 };
   return { scenarios: 1, probes: 7, failures };
@@ -57,7 +63,7 @@ describe('umbra', () => {
     expect(await call(['--version'])).toMatchObject({ status: 0, out: '1.2.3\n', error: '' });
   });
 
-  it.each([[[]], [['run']], [['grid']], [['worker']], [['kernels']]])(
+  it.each([[[]], [['run']], [['grid']], [['worker']], [['export']], [['kernels']]])(
     'helps: %j',
     async (command: string[]) => {
       const { status, out, error } = await call([...command, '--help']);
