@@ -269,6 +269,13 @@ export class Cpu {
     state.i32[CODE_CONTEXT >> 2] = flat ? (this.paging.codeContext << 3) | user | mode : -1;
   }
 
+  /** Devices came or went in so many frames from the first one: RAM that they hide is out of reach. */
+  devicesMoved(firstFrame: number, frames: number): void {
+    if (!this.physical.coverChanged(firstFrame, frames)) return;
+    this.paging.dropAllCopies();
+    this.updateContext();
+  }
+
   /** DR7 changed: data breakpoints need every access to be looked at (SDM vol. 3B 17.2.5). */
   watchDataBreakpoints(): void {
     const dr7 = this.state.system(SYSTEM.DR7);

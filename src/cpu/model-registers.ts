@@ -27,6 +27,7 @@ export class ModelRegisters {
   /** Value after RESET; TSC starts at zero. */
   reset(): void {
     this.#file.reset();
+    this.#cpu.paging.ignoresA20 = false;
     this.#setTimestamp(this.#cpu.now, 0, 0);
   }
 
@@ -78,11 +79,19 @@ export class ModelRegisters {
     }
     if (!this.#file.write(index, lo, hi)) this.#cpu.raiseGeneralProtection();
     if (index === MSR.MISC_ENABLE) this.#dropReservedEfer();
+    else if (index === MSR.VM_CR) this.#followVmCr();
   }
 
   /** The APIC, if the model has a register for its base. */
   get #apic(): ApicRegisters | undefined {
     return hasApicBase(this.#cpu.model) ? this.#cpu.environment.apic : undefined;
+  }
+
+  /** DIS_A20M (APM vol. 2 15.30.1). */
+  #followVmCr(): void {
+    const { paging } = this.#cpu;
+    paging.ignoresA20 = ((this.#file.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.DIS_A20M) !== 0;
+    this.#cpu.updateContext();
   }
 
   /** The manual is silent about NX turned off while it is in use: it ends. */

@@ -33,12 +33,13 @@ class PhysicalEntries implements EntryMemory {
   }
 
   updateEntry(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
+    const place = maskAddress(address, this.#addressMask());
     this.readEntry(address, size);
     if (this.lo !== lo || this.hi !== hi) {
       // What does not hold a value (a hole, a ROM) never shows the bits; the processor goes on without.
-      return this.#physical.isRam(Math.floor(address / 4096)) ? UPDATE.CHANGED : UPDATE.READ_ONLY;
+      return this.#physical.isRam(Math.floor(place / 4096)) ? UPDATE.CHANGED : UPDATE.READ_ONLY;
     }
-    this.#physical.write32(maskAddress(address, this.#addressMask()), newLo);
+    this.#physical.write32(place, newLo);
     return UPDATE.DONE;
   }
 }
@@ -78,6 +79,8 @@ export class PagedMemory implements LinearMemory {
   #format: PagingFormat | undefined;
   #control = 0;
   #a20Mask = 0;
+  #a20Open = true;
+  #ignoresA20 = false;
   #watched = false;
   /** Called when `codeContext` changed by itself, in the middle of an access. */
   onCodeLost: () => void = () => {};
@@ -185,7 +188,24 @@ export class PagedMemory implements LinearMemory {
 
   /** A20 gate: closed, physical address bit 20 reads as zero. */
   set a20(open: boolean) {
-    this.#a20Mask = open ? 0 : A20_BIT;
+    this.#a20Open = open;
+    this.#followA20();
+  }
+
+  /** VM_CR.DIS_A20M: the gate has no effect (APM vol. 2 15.30.1). */
+  set ignoresA20(ignores: boolean) {
+    if (ignores === this.#ignoresA20) return;
+    this.#ignoresA20 = ignores;
+    this.#followA20();
+  }
+
+  /** Where a physical address leads behind the A20 gate. */
+  behindA20(address: number): number {
+    return maskAddress(address, this.#a20Mask);
+  }
+
+  #followA20(): void {
+    this.#a20Mask = this.#a20Open || this.#ignoresA20 ? 0 : A20_BIT;
     this.tlb.flushEverything();
     this.dropAllCopies();
   }

@@ -3,7 +3,7 @@ import type { CpuMemory } from './cpu-memory.ts';
 
 /** What lies behind physical addresses that are not RAM. Naturally aligned accesses of 1, 2 or 4 bytes. */
 export interface MmioBus {
-  /** True if a device claims the 4 KiB page with this frame number. */
+  /** True if a device claims the 4 KiB page with this frame number: it hides RAM. Who moves a device tells (`coverChanged`). */
   claims(frame: number): boolean;
   read(address: Hpa, size: 1 | 2 | 4): number;
   write(address: Hpa, size: 1 | 2 | 4, value: number): void;
@@ -53,8 +53,24 @@ export class PhysicalMemory {
     this.#touched = memory.touched;
     this.#mmio = mmio;
     this.#covered = new Uint8Array(size / 4096);
-    for (let frame = 0; frame < this.#covered.length; frame++)
-      if (mmio.claims(frame)) this.#covered[frame] = 1;
+    this.coverChanged(0, this.#covered.length);
+  }
+
+  /**
+   * Devices came or went in so many frames from the first one: looks again which of them hide RAM. True if any does so
+   * now that did not before, or the other way round. Instructions decoded from there are forgotten.
+   */
+  coverChanged(firstFrame: number, frames: number): boolean {
+    const end = Math.min(firstFrame + frames, this.#covered.length);
+    let changed = false;
+    for (let frame = firstFrame; frame < end; frame++) {
+      const covers = this.#mmio.claims(frame) ? 1 : 0;
+      if (this.#covered[frame] === covers) continue;
+      changed = true;
+      this.#covered[frame] = covers;
+      if (this.codePages[frame] !== 0) this.onCodeWrite(frame, 0, 4096);
+    }
+    return changed;
   }
 
   /** True if the 4 KiB frame is plain RAM. */

@@ -94,14 +94,17 @@ export class MemorySlot {
 /** The slots of a VM. Frames in no slot are devices or nothing at all. */
 export class MemorySlots {
   readonly #slots: MemorySlot[] = [];
+  /** Frames that a device hides, whatever slot they are in. */
+  readonly #hidden = new Set<number>();
   #last: MemorySlot | undefined;
 
   [Symbol.iterator](): IterableIterator<MemorySlot> {
     return this.#slots.values();
   }
 
-  /** Slot of a guest frame. The last one found is tried first: accesses cluster. */
+  /** Slot of a guest frame, if no device hides it. The last one found is tried first: accesses cluster. */
   find(frame: number): MemorySlot | undefined {
+    if (this.#hidden.size !== 0 && this.#hidden.has(frame)) return undefined;
     const last = this.#last;
     if (last?.contains(frame)) return last;
     for (const slot of this.#slots) {
@@ -144,8 +147,13 @@ export class MemorySlots {
       }
     }
     const slot = new MemorySlot(first, host, readOnly);
-    this.#slots.push(slot);
+    this.#insert(slot);
     return slot;
+  }
+
+  #insert(slot: MemorySlot): void {
+    for (const frame of this.#hidden) if (slot.contains(frame)) slot.disallowLarge[slot.block(frame)] += 1;
+    this.#slots.push(slot);
   }
 
   /** Takes one frame out of a slot: one slot or two remain of it, or none. Nothing may refer to the slot any more. */
@@ -153,8 +161,22 @@ export class MemorySlots {
     this.remove(slot);
     const before = frame - slot.baseGfn;
     const after = slot.pages - before - 1;
-    if (before > 0) this.#slots.push(slot.part(slot.baseGfn, before));
-    if (after > 0) this.#slots.push(slot.part(frame + 1, after));
+    if (before > 0) this.#insert(slot.part(slot.baseGfn, before));
+    if (after > 0) this.#insert(slot.part(frame + 1, after));
+  }
+
+  /** Whether a device hides the frame. */
+  isHidden(frame: number): boolean {
+    return this.#hidden.has(frame);
+  }
+
+  /** A device comes before the frame or goes; no leaf may map it then. A large page would map what is hidden. */
+  hide(frame: number, hidden: boolean): void {
+    if (hidden === this.#hidden.has(frame)) return;
+    if (hidden) this.#hidden.add(frame);
+    else this.#hidden.delete(frame);
+    for (const slot of this.#slots)
+      if (slot.contains(frame)) slot.disallowLarge[slot.block(frame)] += hidden ? 1 : -1;
   }
 
   remove(slot: MemorySlot): void {

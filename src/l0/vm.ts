@@ -142,6 +142,19 @@ export class Vm {
     return slot;
   }
 
+  /** Devices came or went in so many guest frames from the first one (`mmio.claims`): they hide memory there. */
+  devicesMoved(firstFrame: number, frames: number): void {
+    for (let frame = firstFrame; frame < firstFrame + frames; frame += 1) {
+      const hidden = this.mmio.claims(frame);
+      if (hidden === this.slots.isHidden(frame)) continue;
+      this.#leaveGuests();
+      // While the slot can still be found, since the reverse maps are in it.
+      if (this.slots.find(frame) !== undefined) this.tables.zapAll();
+      this.slots.hide(frame, hidden);
+      this.tables.slotsGrew();
+    }
+  }
+
   /** What changes under a guest is in force at its next entry, so that none may go on without one. */
   #leaveGuests(): void {
     for (const vcpu of this.vcpus) vcpu.leaveGuest();

@@ -74,6 +74,7 @@ export class Machine {
         if (cpu !== undefined) cpu.paging.a20 = open;
         cpu?.updateContext();
       },
+      onMmioMoved: (first, frames) => cpu?.devicesMoved(first, frames),
     });
     this.cpu = new Cpu({
       model,

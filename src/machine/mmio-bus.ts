@@ -12,6 +12,9 @@ export interface MmioRegion {
   readonly device: MmioDevice;
 }
 
+/** Told that what `claims` says may be another in so many frames from the first one. */
+export type MmioMoved = (firstFrame: number, frames: number) => void;
+
 /**
  * Finds the device behind a physical page. Accesses are naturally aligned and at most 4 bytes wide: whoever calls
  * splits others. Pages that nobody claimed read as all ones and swallow writes.
@@ -19,10 +22,10 @@ export interface MmioRegion {
 export class MmioBus {
   readonly #pages = new Map<number, MmioRegion>();
   readonly #core = new Map<number, MmioRegion>();
-  readonly #moved: () => void;
+  readonly #moved: MmioMoved;
 
-  /** @param moved called after a region came or went, so that cached translations to it can be dropped */
-  constructor(moved: () => void = () => {}) {
+  /** @param moved called after a region came or went */
+  constructor(moved: MmioMoved = () => {}) {
     this.#moved = moved;
   }
 
@@ -37,7 +40,7 @@ export class MmioBus {
         );
     }
     for (const page of pages) this.#pages.set(page, region);
-    this.#moved();
+    this.#notify(region);
   }
 
   /**
@@ -47,7 +50,7 @@ export class MmioBus {
    */
   mapInCore(region: MmioRegion): void {
     for (const page of pagesOf(region)) this.#core.set(page, region);
-    this.#moved();
+    this.#notify(region);
   }
 
   /** Takes a region away again. */
@@ -55,7 +58,11 @@ export class MmioBus {
     for (const pages of [this.#core, this.#pages]) {
       for (const page of pagesOf(region)) if (pages.get(page) === region) pages.delete(page);
     }
-    this.#moved();
+    this.#notify(region);
+  }
+
+  #notify({ base, size }: MmioRegion): void {
+    this.#moved(base / PAGE_SIZE, size / PAGE_SIZE);
   }
 
   /** The region that answers at a physical address, if any. */

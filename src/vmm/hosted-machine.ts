@@ -93,6 +93,8 @@ export class HostedMachine {
     this.#hardware = new CpuHardware(cpu, this.clock, new Emulator(cpu));
     this.hypervisor = new Hypervisor(this.#hardware, { base: hpa(L0_START), size: GUEST_BASE - L0_START });
     const guestModel = this.hypervisor.guestModel(options.guestModel ?? model);
+    // The devices come first, but tell the VM where they move.
+    let vm: Vm | undefined;
     this.devices = createPcDevices({
       clock: this.clock,
       memoryBytes,
@@ -106,6 +108,7 @@ export class HostedMachine {
       // What raises a line between two runs must not wait for the guest to leave the processor by itself.
       onInterrupt: () => this.#hardware.interruptHost(),
       onA20: () => {},
+      onMmioMoved: (first, frames) => vm?.devicesMoved(first, frames),
     });
     this.vm = this.hypervisor.createVm({
       model: guestModel,
@@ -120,6 +123,7 @@ export class HostedMachine {
       ...(options.shadowPageLimit !== undefined && { shadowPageLimit: options.shadowPageLimit }),
       ...(options.rules && { rules: options.rules }),
     });
+    vm = this.vm;
     this.vm.addMemory(gpa(0), { base: hpa(GUEST_BASE), size: memoryBytes });
     new HostMemoryPort(this.vm).attach(this.devices.io);
     this.vcpu = this.vm.createVcpu();

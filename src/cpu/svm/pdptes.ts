@@ -23,8 +23,8 @@ export class PdpteLoader {
   /** Reads the table that a PAE guest or host will use; true if it is legal, and under any other paging mode. */
   fetch(cr0: number, cr3: number, cr4: number): boolean {
     if ((cr0 & CR0.PG) === 0 || (cr4 & CR4.PAE) === 0) return true;
-    const { physical } = this.#cpu;
-    const base = (cr3 & CR3.PAE_BASE) >>> 0;
+    const { physical, paging } = this.#cpu;
+    const base = paging.behindA20((cr3 & CR3.PAE_BASE) >>> 0);
     let legal = true;
     for (let word = 0; word < PDPTE_COUNT * 2; word += 2) {
       const lo = physical.read32(base + word * 4);

@@ -10,7 +10,7 @@ const PAGING_BITS_CR4 = CR4.PSE | CR4.PAE | CR4.PGE | CR4.SMEP | CR4.SMAP;
 
 /** Loads the four PDPTEs from memory (SDM vol. 3A 4.4.1); raises #GP(0) if one is present with reserved bits. */
 export function loadPdptes(cpu: Cpu, cr3: number): void {
-  const base = (cr3 & CR3.PAE_BASE) >>> 0;
+  const base = cpu.paging.behindA20((cr3 & CR3.PAE_BASE) >>> 0);
   const format = paeFormat(pagingFeaturesOf(cpu.model, (cpu.state.efer & EFER.NXE) !== 0));
   const loaded: number[] = [];
   for (let n = 0; n < 4; n++) {

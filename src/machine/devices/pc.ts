@@ -2,7 +2,7 @@
 import { APIC_BASE_RESET } from '../../arch/msrs.ts';
 import type { Clock } from '../clock.ts';
 import { IoBus } from '../io-bus.ts';
-import { MmioBus } from '../mmio-bus.ts';
+import { MmioBus, type MmioMoved } from '../mmio-bus.ts';
 import type { InterruptLine, InterruptSource } from '../ports.ts';
 import { A20Gate } from './a20-gate.ts';
 import { AcpiPm, SCI_IRQ } from './acpi-pm.ts';
@@ -51,6 +51,8 @@ export interface PcOptions {
   readonly onNmi?: (() => void) | undefined;
   /** The local APIC received INIT; its own state is reset already. */
   readonly onInit?: (() => void) | undefined;
+  /** Device registers came or went: `mmio.claims` may say something else of so many frames from the first one. */
+  readonly onMmioMoved?: MmioMoved | undefined;
   /** `interrupts.pending` became true. */
   readonly onInterrupt?: (() => void) | undefined;
 }
@@ -85,7 +87,7 @@ export interface PcDevices {
 export function createPcDevices(options: PcOptions): PcDevices {
   const { clock, memoryBytes, onReset } = options;
   const io = new IoBus();
-  const mmio = new MmioBus();
+  const mmio = new MmioBus(options.onMmioMoved);
   const controllers = createControllers(options);
   const { apic, ioApic, pic, irq } = controllers;
   const a20 = new A20Gate(options.onA20);
