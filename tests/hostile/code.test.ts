@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { gpa } from '../../src/arch/address.ts';
 import { bareWith, fingerprint } from './bare.ts';
-import { anyGuest, MEMORY } from './guest.ts';
+import { anyGuest, MACHINE_MEMORY } from './guest.ts';
 import { hostedFingerprint, hostedWith, hostMemory, runHosted, trespass } from './hosted.ts';
-import { anyNestingGuest, exitLog, L1_START, NESTED_MEMORY } from './nesting-guest.ts';
+import { anyNestingGuest, exitLog, L1_START } from './nesting-guest.ts';
 import { Random } from './random.ts';
 
 /** A generous time for all runs of a test, on a machine that does other things as well. */
@@ -51,7 +51,6 @@ describe('random code as L1', () => {
           const shadowPageLimit = random.pick([64, 1000]);
           const machine = hostedWith(memory, {
             model,
-            memoryBytes: MEMORY,
             check: seed % 3 === 0,
             shadowPageLimit,
           });
@@ -59,7 +58,7 @@ describe('random code as L1', () => {
           const end = runHosted(machine, 6000);
           ends.add(end);
           expect([seed, trespass(machine, host)]).toEqual([seed, -1]);
-          return `${end} ${hostedFingerprint(machine, MEMORY)}`;
+          return `${end} ${hostedFingerprint(machine)}`;
         };
         const first = once();
         if (seed % 4 === 0) expect([seed, once()]).toEqual([seed, first]);
@@ -102,13 +101,13 @@ describe('random code as L2', () => {
       for (let seed = 101; seed <= 112; seed++) {
         const once = (): string => {
           const memory = anyNestingGuest(new Random(seed));
-          const options = { memoryBytes: NESTED_MEMORY, start: L1_START, check: seed % 3 === 0 };
+          const options = { start: L1_START, check: seed % 3 === 0 };
           const machine = hostedWith(memory, options);
           const host = hostMemory(machine);
           const end = runHosted(machine, 6000);
-          exits += exitLog(machine.read(gpa(0), NESTED_MEMORY)).count;
+          exits += exitLog(machine.read(gpa(0), MACHINE_MEMORY)).count;
           expect([seed, trespass(machine, host)]).toEqual([seed, -1]);
-          return `${end} ${hostedFingerprint(machine, NESTED_MEMORY)}`;
+          return `${end} ${hostedFingerprint(machine)}`;
         };
         const first = once();
         if (seed % 4 === 0) expect([seed, once()]).toEqual([seed, first]);

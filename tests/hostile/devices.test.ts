@@ -74,7 +74,7 @@ describe('random device accesses', () => {
       const random = new Random(seed);
       const memory = new Uint8Array(MEMORY);
       memory.set(accesses(random, 150), CODE);
-      const options = { memoryBytes: MEMORY, start: CODE, check: seed % 4 === 0 };
+      const options = { start: CODE, check: seed % 4 === 0 };
       const machine = hostedWith(memory, options);
       const host = hostMemory(machine);
       for (let run = 0; run < 20; run++) expect(ENDS).toContain(runHosted(machine, 300));

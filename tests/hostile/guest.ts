@@ -25,6 +25,8 @@ import {
 import type { Random } from './random.ts';
 
 export const MEMORY = 0x8_0000;
+/** The least that a PC can have. What the guest does not fill is zero. */
+export const MACHINE_MEMORY = 0x10_0000;
 const PAGES = MEMORY / 4096;
 /** Flat protected mode, CPL 0, paging off: EIP and ESP at the start. */
 export const START = 0x1000;

@@ -5,15 +5,14 @@ import { VMCB_SAVE } from '../../src/arch/vmcb.ts';
 import { HOST_BOOT } from '../../src/guest/host-boot.ts';
 import { setInitialState } from '../../src/l0/vcpu-registers.ts';
 import { protectedState } from '../../src/machine/loaders/initial-state.ts';
-import { GuestFailure, HostedMachine } from '../../src/vmm/hosted-machine.ts';
+import { GuestFailure, HostedMachine, hostMemory as newHostMemory } from '../../src/vmm/hosted-machine.ts';
 import { hashWords } from './bare.ts';
-import { STACK, START } from './guest.ts';
+import { MACHINE_MEMORY, STACK, START } from './guest.ts';
 
 export interface HostedOptions {
   readonly model?: string;
   readonly check?: boolean;
   readonly start?: number;
-  readonly memoryBytes: number;
   readonly shadowPageLimit?: number;
 }
 
@@ -21,12 +20,17 @@ const CANARY = 0x5a;
 /** Host memory that is nobody's: above the boot code's tables, below L0's pages. */
 const NOBODYS = { from: HOST_BOOT.END, to: 0x10_0000 };
 
-export function hostedWith(memory: Uint8Array, options: HostedOptions): HostedMachine {
+/** One for all: fresh memory for each machine costs more than its run. */
+const MEMORY = newHostMemory(MACHINE_MEMORY);
+
+/** A machine with `memory` from address 0. The one made before it must not be used any more. */
+export function hostedWith(memory: Uint8Array, options: HostedOptions = {}): HostedMachine {
   const model = parseCpuModel('current-amd');
   const machine = new HostedMachine({
     model,
     ...(options.model !== undefined && { guestModel: parseCpuModel(options.model) }),
-    memoryBytes: options.memoryBytes,
+    memoryBytes: MACHINE_MEMORY,
+    memory: MEMORY,
     check: options.check === true,
     ...(options.shadowPageLimit !== undefined && { shadowPageLimit: options.shadowPageLimit }),
   });
@@ -66,10 +70,10 @@ export function trespass(machine: HostedMachine, hostBefore: Uint8Array): number
 export const hostMemory = (machine: HostedMachine): Uint8Array =>
   machine.cpu.physical.u8.slice(0, NOBODYS.from);
 
-export function hostedFingerprint(machine: HostedMachine, memoryBytes: number): string {
+export function hostedFingerprint(machine: HostedMachine): string {
   const { vcpu, cpu } = machine;
   const { state } = vcpu;
-  const memory = machine.read(gpa(0), memoryBytes);
+  const memory = machine.read(gpa(0), MACHINE_MEMORY);
   const { words } = state.vmcb;
   return [
     cpu.retired,

@@ -11,11 +11,9 @@ import {
   VMCB_SEGMENT,
 } from '../../src/arch/vmcb.ts';
 import { Assembler, eax, ecx, edi, edx, esi, esp, mem32 } from '../../src/guest/assembler.ts';
-import { hostileGuest, MEMORY, MODES, PAGING, STACK, START } from './guest.ts';
+import { hostileGuest, MACHINE_MEMORY, MEMORY, MODES, PAGING, STACK, START } from './guest.ts';
 import type { Random } from './random.ts';
 
-/** The hostile guest's memory comes first, L1's behind it. */
-export const NESTED_MEMORY = 0x10_0000;
 /** A guest that runs off its end meets HLT, not L1. */
 const FENCE = 0x200;
 export const L1_START = MEMORY + FENCE;
@@ -47,9 +45,9 @@ export interface NestingOptions {
   readonly exitsEach: number;
 }
 
-/** The memory of L1, with the L2 `guest` (see guest.ts) in it. It starts at `L1_START`, flat, CPL 0. */
+/** The memory of L1, a machine's: the L2 `guest` (see guest.ts) comes first, L1 behind it. It starts at `L1_START`, flat, CPL 0. */
 export function nestingGuest(random: Random, guest: Uint8Array, options: NestingOptions): Uint8Array {
-  const bytes = new Uint8Array(NESTED_MEMORY);
+  const bytes = new Uint8Array(MACHINE_MEMORY);
   const view = new DataView(bytes.buffer);
   bytes.set(guest);
   bytes.fill(0xf4, MEMORY, L1_START);

@@ -72,7 +72,7 @@ describe('a single-step trap', () => {
 
   it('is not lost when an interrupt of the host ends the guest behind the instruction', () => {
     const memory = stepping(60);
-    const machine = hostedWith(memory, { memoryBytes: memory.length, start: 0x1000 });
+    const machine = hostedWith(memory, { start: 0x1000 });
     const { clock } = machine;
     const timer = clock.timer(() => clock.arm(timer, clock.now + 3));
     clock.arm(timer, clock.now + 3);

@@ -7,9 +7,9 @@ import { protectedState } from '../../src/machine/loaders/initial-state.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { HostedMachine } from '../../src/vmm/hosted-machine.ts';
 import { fingerprint } from './bare.ts';
-import { anyGuest, MEMORY, STACK, START } from './guest.ts';
+import { anyGuest, MACHINE_MEMORY, STACK, START } from './guest.ts';
 import { hostedFingerprint, hostedWith, runHosted } from './hosted.ts';
-import { anyNestingGuest, exitLog, L1_START, NESTED_MEMORY } from './nesting-guest.ts';
+import { anyNestingGuest, exitLog, L1_START } from './nesting-guest.ts';
 import { Random } from './random.ts';
 
 const PATIENCE = 120_000;
@@ -64,7 +64,7 @@ function bareSubject(seed: number): { readonly name: string; readonly make: () =
   const { model, name, memory } = anyGuest(random);
   const period = random.oneIn(2) ? 2 + random.below(6) : 0;
   const make = (): Subject => {
-    const machine = new Machine({ model: parseCpuModel(model), memoryBytes: memory.length });
+    const machine = new Machine({ model: parseCpuModel(model), memoryBytes: MACHINE_MEMORY });
     machine.cpu.physical.load(hpa(0), memory);
     applyInitialState(machine.cpu, protectedState(START, { ESP: STACK }, 8, 16, hpa(0)));
     if (period > 0) startTimer(machine.devices.io, period);
@@ -79,14 +79,14 @@ function bareSubject(seed: number): { readonly name: string; readonly make: () =
   return { name, make };
 }
 
-function hostedSubject(machine: HostedMachine, memoryBytes: number, period: number): Subject {
+function hostedSubject(machine: HostedMachine, period: number): Subject {
   if (period > 0) startTimer(machine.devices.io, period);
   return {
     get now() {
       return machine.clock.now;
     },
     run: (ticks) => runHosted(machine, ticks),
-    fingerprint: () => hostedFingerprint(machine, memoryBytes),
+    fingerprint: () => hostedFingerprint(machine),
   };
 }
 
@@ -109,9 +109,7 @@ describe('a run in pieces is the run in one', () => {
         const random = new Random(seed);
         const { model, name, memory } = anyGuest(random);
         const period = random.oneIn(2) ? 2 + random.below(6) : 0;
-        expectSame(seed, name, 3000, () =>
-          hostedSubject(hostedWith(memory, { model, memoryBytes: MEMORY }), MEMORY, period),
-        );
+        expectSame(seed, name, 3000, () => hostedSubject(hostedWith(memory, { model }), period));
       }
     },
     PATIENCE,
@@ -126,16 +124,15 @@ describe('a run in pieces is the run in one', () => {
         const memory = anyNestingGuest(random);
         const period = random.oneIn(2) ? 2 + random.below(6) : 0;
         expectSame(seed, 'nested', 3000, () => {
-          const options = { memoryBytes: NESTED_MEMORY, start: L1_START };
-          const machine = hostedWith(memory, options);
-          const subject = hostedSubject(machine, NESTED_MEMORY, period);
+          const machine = hostedWith(memory, { start: L1_START });
+          const subject = hostedSubject(machine, period);
           return {
             get now() {
               return subject.now;
             },
             run: subject.run,
             fingerprint: () => {
-              exits += exitLog(machine.read(gpa(0), NESTED_MEMORY)).count;
+              exits += exitLog(machine.read(gpa(0), MACHINE_MEMORY)).count;
               return subject.fingerprint();
             },
           };

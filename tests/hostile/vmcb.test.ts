@@ -3,8 +3,9 @@ import { expect, it } from 'vitest';
 import { gpa } from '../../src/arch/address.ts';
 import { VMEXIT } from '../../src/arch/svm-exits.ts';
 import { bareWith } from './bare.ts';
+import { MACHINE_MEMORY } from './guest.ts';
 import { hostedWith, hostMemory, runHosted, trespass } from './hosted.ts';
-import { anyNestingGuest, exitLog, L1_START, NESTED_MEMORY, spoil } from './nesting-guest.ts';
+import { anyNestingGuest, exitLog, L1_START, spoil } from './nesting-guest.ts';
 import { Random } from './random.ts';
 
 const PATIENCE = 120_000;
@@ -49,13 +50,13 @@ it(
   () => {
     const logs = [];
     for (let seed = 201; seed <= 215; seed++) {
-      const options = { memoryBytes: NESTED_MEMORY, start: L1_START, check: seed % 3 === 0 };
+      const options = { start: L1_START, check: seed % 3 === 0 };
       const machine = hostedWith(garbage(new Random(seed)), options);
       const host = hostMemory(machine);
       // Ticks, of which each exit costs one.
       runHosted(machine, 9000);
       expect([seed, trespass(machine, host)]).toEqual([seed, -1]);
-      logs.push(exitLog(machine.read(gpa(0), NESTED_MEMORY)));
+      logs.push(exitLog(machine.read(gpa(0), MACHINE_MEMORY)));
     }
     judge(logs);
   },
