@@ -9,9 +9,18 @@ import type { Host } from './host.ts';
 import { parseQueue } from './jobs/redis.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import { type RunOptions, runImage } from './run/run.ts';
-import { replayFiles } from './scenarios.ts';
+import { randomScenarios, replayFiles } from './scenarios.ts';
 import type { Services } from './services.ts';
-import { parseCount, parseJobs, parseMemory, parsePattern, parseRaw, parseSeconds } from './values.ts';
+import {
+  parseCount,
+  parseJobs,
+  parseMemory,
+  parsePattern,
+  parseRaw,
+  parseScenarioCount,
+  parseSeconds,
+  parseSeed,
+} from './values.ts';
 
 const FAILURE_STATUS = 1;
 const USAGE_STATUS = 2;
@@ -144,6 +153,14 @@ function addGrid(program: Command, host: Host, services: Services, end: (status:
       collect,
     )
     .addOption(
+      option(
+        '--random <n>',
+        'run so many random scenarios instead; what fails is printed as a file',
+        parseScenarioCount,
+      ),
+    )
+    .addOption(option('--seed <number>', 'which random scenarios', parseSeed, '1'))
+    .addOption(
       new Option('--l0 <kind>', 'run on the bare processor, or on L0 with shadow paging')
         .choices(['none', 'shadow'])
         .default('shadow'),
@@ -159,20 +176,25 @@ Exit status: 0 if everything is as the oracle says, 1 if anything is not, 2 for 
 interface GridCommandOptions extends GridOptions {
   readonly show?: string;
   readonly replay?: readonly string[];
+  readonly random?: number;
+  readonly seed: number;
 }
 
 async function gridCommand(options: GridCommandOptions, host: Host, services: Services): Promise<number> {
-  const { show, replay, json, ...setup } = options;
+  const { show, replay, random, seed, json, ...setup } = options;
   const { l0, check } = setup;
   if (check && l0 === 'none') throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
-  const instead = [show && '--show', replay && '--replay', json && '--json'].filter((name) => name);
+  const instead = Object.entries({ show, replay, random, json }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`],
+  );
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   if (show !== undefined) {
     host.stdout.write(services.showScenario(show));
     return 0;
   }
   if (replay !== undefined) return replayFiles(replay, setup, host, services.replay);
-  return grid(options, host, services.runGrid);
+  if (random !== undefined) return randomScenarios({ count: random, seed }, setup, host, services.random);
+  return grid({ ...setup, ...(json === undefined ? {} : { json }) }, host, services.runGrid);
 }
 
 function addWorker(program: Command, host: Host, services: Services, end: (status: number) => void): void {

@@ -44,6 +44,34 @@ export async function replayFiles(
   return report.failures.length === 0 ? 0 : 1;
 }
 
+/** Runs the first random scenarios of a seed. */
+export type Random = (
+  run: { readonly count: number; readonly seed: number },
+  setup: GridSetup,
+  host: Host,
+) => AsyncGenerator<Progress, ScenarioReport>;
+
+/**
+ * Runs random scenarios and prints those that fail as a scenario file to replay, with the mismatches as comments.
+ * @returns the exit status: 1 where anything differs from the oracle
+ */
+export async function randomScenarios(
+  run: { readonly count: number; readonly seed: number },
+  setup: GridSetup,
+  host: Host,
+  random: Random,
+): Promise<number> {
+  const started = host.now();
+  const report = await withProgress(host, random(run, setup, host));
+  const seconds = (host.now() - started) / 1000;
+  const comment = (text: string): string => text.replace(/^/gm, '# ');
+  for (const { mismatches, text } of report.failures)
+    host.stdout.write(`${comment(mismatches.join('\n'))}\n${text}\n`);
+  const line = `${summary(report)}, seed ${run.seed}, ${seconds.toFixed(1)} s`;
+  host.stdout.write(`${report.failures.length === 0 ? line : comment(line)}\n`);
+  return report.failures.length === 0 ? 0 : 1;
+}
+
 /** `3 scenarios, 120 probes judged by the oracle, no mismatch`. */
 export function summary({ scenarios, probes, failures }: ScenarioReport): string {
   const failed =

@@ -3,7 +3,7 @@ import type { RunGrid } from './grid.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import type { CreateMachine } from './run/session.ts';
-import type { Replay } from './scenarios.ts';
+import type { Random, Replay } from './scenarios.ts';
 
 /** What the commands drive, given to the command line from outside so that each can be tested by itself. */
 export interface Services {
@@ -13,6 +13,7 @@ export interface Services {
   readonly showScenario: (name: string) => string;
   readonly replay: Replay;
   readonly exportImage: ExportImage;
+  readonly random: Random;
   /** Works for a queue; answers the exit status. */
   readonly work: (options: WorkerOptions, host: Host) => Promise<number>;
   readonly fetchKernels: (folder: string, say: (line: string) => void) => Promise<void>;

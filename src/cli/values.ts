@@ -75,3 +75,22 @@ export function parseModule(
     );
   return { path, commandLine: text };
 }
+
+/** How many random scenarios: a whole number with K or M behind it where wanted. */
+export function parseScenarioCount(text: string): number {
+  const match = /^(\d+)([km]?)$/i.exec(text.trim());
+  const count = match ? Number(match[1]) * (DECIMAL_UNITS[(match[2] as string).toLowerCase()] as number) : 0;
+  if (count >= 1 && count <= MOST_SCENARIOS) return count;
+  throw new InputError(
+    `"${text}" is no number of scenarios; write a whole number from 1 to 10M, like 500 or 20K.`,
+  );
+}
+
+const MOST_SCENARIOS = 1e7;
+
+/** A seed: 32 bits. */
+export function parseSeed(text: string): number {
+  const seed = /^(0x[0-9a-f]+|[0-9]+)$/i.test(text.trim()) ? Number(text) : -1;
+  if (seed >= 0 && seed <= 0xffff_ffff) return seed;
+  throw new InputError(`"${text}" is no seed; write a whole number from 0 to 4294967295.`);
+}

@@ -1,10 +1,12 @@
 import { scenarioText } from '../grid/describe.ts';
 import type { Execute } from '../grid/execute.ts';
 import { exportScenarios } from '../grid/export/export.ts';
+import { runRandom } from '../grid/random/run-random.ts';
 import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
 import { runMatrix } from '../grid/run-matrix.ts';
 import type { Scenario } from '../grid/scenario.ts';
 import { parseScenarios } from '../grid/text/parse.ts';
+import { umbraHost } from '../grid/umbra-host.ts';
 import type { Host } from './host.ts';
 import { onThreads } from './jobs/pool.ts';
 import { onQueue } from './jobs/queue.ts';
@@ -27,6 +29,7 @@ export const services: Services = {
   showScenario: (name) => scenarioText(scenarioByName(name)),
   exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),
   replay: (files, setup, host) => replay(files, execute(setup, host)),
+  random: (run, setup, host) => runRandom(run, execute(setup, host), umbraHost(setup)),
   work,
   fetchKernels,
 };

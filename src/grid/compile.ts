@@ -25,6 +25,8 @@ export interface CompiledScenario {
   /** Those of them that are not the agents', which are the same for every scenario. */
   readonly own: readonly Segment[];
   readonly placement: Placement;
+  /** Addresses of the 4-byte words in the scenario's pages that the agents need as they are. */
+  readonly claimed: ReadonlySet<number>;
 }
 
 /** How to compile. `dump`: the agents print their log on COM1 at the end. */
@@ -53,7 +55,14 @@ export function compileScenario(scenario: Scenario, options: CompileOptions = {}
     { address: AGENT_LAYOUT.TABLES, bytes: agentTables() },
     ...own,
   ];
-  return { scenario, image: elfImage(entry, segments), segments, own, placement };
+  return {
+    scenario,
+    image: elfImage(entry, segments),
+    segments,
+    own,
+    placement,
+    claimed: memory.claimed,
+  };
 }
 
 let agentTableBytes: Uint8Array | undefined;

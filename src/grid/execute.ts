@@ -1,6 +1,31 @@
+import { InputError } from '../arch/input-error.ts';
 import type { ScenarioVerdict } from './judge.ts';
+import { randomScenario } from './random/generate.ts';
 import { runScenario, type ScenarioHost } from './run.ts';
 import type { Scenario } from './scenario.ts';
+
+/** A scenario to run: itself, or the seed and the number of a random one. Plain data, as it travels between threads. */
+export type Work = Scenario | { readonly seed: number; readonly index: number };
+
+/** What messages call the work. */
+export const workName = (work: Work): string =>
+  'seed' in work ? `random scenario ${work.index} of seed ${work.seed}` : work.name;
+
+/**
+ * Runs a scenario on a host and judges it. Throws an InputError for a scenario that cannot be; a random one that cannot
+ * be is a mismatch, for making it was our part.
+ */
+export function judgeWork(work: Work, host: ScenarioHost): ScenarioVerdict {
+  if (!('seed' in work)) return runScenario(work, host);
+  const scenario = randomScenario(work.seed, work.index);
+  try {
+    return runScenario(scenario, host);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const text = `Scenario ${scenario.name} should never have been made: ${error.message}`;
+    return { probes: 0, mismatches: [{ scenario: scenario.name, index: -1, text }] };
+  }
+}
 
 /** One scenario's verdict, with the scenario's place in the list that was asked for. */
 export interface Judged {
@@ -13,11 +38,10 @@ export interface Judged {
  * order; a verdict depends on its scenario alone, so that the way changes nothing but the time. Throws an InputError
  * where the host cannot run a scenario.
  */
-export type Execute = (scenarios: readonly Scenario[]) => AsyncIterable<Judged>;
+export type Execute = (work: readonly Work[]) => AsyncIterable<Judged>;
 
 /** Runs scenarios one after another on a host in this thread. */
 export const onHost = (host: ScenarioHost): Execute =>
-  async function* (scenarios) {
-    for (const [index, scenario] of scenarios.entries())
-      yield { index, verdict: runScenario(scenario, host) };
+  async function* (work) {
+    for (const [index, one] of work.entries()) yield { index, verdict: judgeWork(one, host) };
   };

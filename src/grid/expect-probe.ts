@@ -13,6 +13,7 @@ import {
   probeOutcomes,
   settleProbe,
 } from '../oracle/probe.ts';
+import type { VmrunVerdict } from '../oracle/svm/vmrun-checks.ts';
 import type { Alternative } from './expect.ts';
 import { FETCH_CODE, MARKER_DESCRIPTOR } from './marker.ts';
 import type { ExpectedRecord } from './records.ts';
@@ -25,12 +26,17 @@ export interface ProbeCircumstances {
   readonly intercepted: boolean;
   /** L1 injects what it has intercepted. */
   readonly reflect: boolean;
+  /** Whether L2 can be entered again after it has exited. */
+  readonly reentry: VmrunVerdict['verdict'];
 }
+
+/** What became of L2: it never exited, it exited and was entered again, or it exited and cannot be entered. */
+export type AfterProbe = 'stayed' | 'came back' | 'left';
 
 export interface ProbeExpectation {
   readonly alternatives: readonly Alternative[];
-  /** Goes on with what was seen; answers whether L2 has exited to L1 and come back. */
-  readonly settle: (taken: readonly Alternative[]) => boolean;
+  /** Goes on with what was seen. Answers each thing that may have become of L2; no answer is that it stayed. */
+  readonly settle: (taken: readonly Alternative[]) => ReadonlySet<AfterProbe>;
 }
 
 /** One access that a form of probe makes, with the outcomes that the oracle permits. */
@@ -52,9 +58,9 @@ export function expectProbe(
   circumstances: ProbeCircumstances,
 ): ProbeExpectation {
   const form = PROBE_FORMS[probeFormNumber(step.form)];
-  model.adjust({ cpl: step.cpl, eflagsAc: step.ac ?? false });
-  const parts = form.result === 'selector' ? descriptorParts(model, step) : [plainPart(model, step, form)];
-  model.adjust({ cpl: 0, eflagsAc: false });
+  const parts = atPrivilege(model, step, () =>
+    form.result === 'selector' ? descriptorParts(model, step) : [plainPart(model, step, form)],
+  );
 
   const byAlternative = new Map<Alternative, ProbeOutcome>();
   const last = parts.at(-1)!;
@@ -62,23 +68,31 @@ export function expectProbe(
     for (const outcome of part.outcomes) {
       // The parts before the last matter only where they fault.
       if (part !== last && outcome.outcome === 'ok') continue;
-      const alternative: Alternative =
+      const courses =
         outcome.outcome === 'ok'
-          ? { records: [valueRecord(step, form, outcome, circumstances.level)], source: outcome.source }
-          : { records: faultRecords(step, form, outcome, circumstances), source: outcome.source };
-      byAlternative.set(alternative, outcome);
+          ? [[valueRecord(step, form, outcome, circumstances.level)]]
+          : faultCourses(step, form, outcome, circumstances);
+      for (const records of courses) byAlternative.set({ records, source: outcome.source }, outcome);
     }
   });
   return {
     alternatives: [...byAlternative.keys()],
     settle: (taken) => {
       const outcomes = taken.map((alternative) => byAlternative.get(alternative)!);
-      model.adjust({ cpl: step.cpl, eflagsAc: step.ac ?? false });
-      settleParts(model, parts, outcomes);
-      model.adjust({ cpl: 0, eflagsAc: false });
-      return taken.length > 0 && taken.every(({ records }) => records[0].kind === 'exit');
+      atPrivilege(model, step, () => settleParts(model, parts, outcomes));
+      return new Set(taken.map(({ records }) => afterProbe(records)));
     },
   };
+}
+
+/** Does something as the probe's stub runs, and goes back to the agent's privilege. */
+function atPrivilege<Result>(model: AddressSpaceModel, { cpl, ac }: ProbeStep, act: () => Result): Result {
+  model.adjust({ cpl, eflagsAc: ac ?? false });
+  try {
+    return act();
+  } finally {
+    model.adjust({ cpl: 0, eflagsAc: false });
+  }
 }
 
 /** Settles each access with what came of it: those before the one that was seen to end the probe have succeeded. */
@@ -169,20 +183,28 @@ function fetchedWord(step: ProbeStep, { value, unknown }: ProbeAccess): [word: n
   return [Number((value >> shift) & 0xffff_ffffn), Number((unknown >> shift) & 0xffff_ffffn)];
 }
 
-function faultRecords(
+function afterProbe([first, second]: readonly ExpectedRecord[]): AfterProbe {
+  if (first.kind !== 'exit') return 'stayed';
+  return second?.kind === 'exit' ? 'left' : 'came back';
+}
+
+/** What may be recorded for a fault: the ways that it may take, each a list of records. */
+function faultCourses(
   step: ProbeStep,
   form: ProbeForm,
   { vector, errorCode, cr2 }: ExpectedFault,
-  { level, intercepted, reflect }: ProbeCircumstances,
-): ExpectedRecord[] {
+  { level, intercepted, reflect, reentry }: ProbeCircumstances,
+): ExpectedRecord[][] {
   const addresses = cr2 === null ? [] : [Number(cr2)];
   const eip = faultingEip(step, form);
   const cs = step.cpl === 3 ? AGENT_SELECTOR.USER_CODE : AGENT_SELECTOR.KERNEL_CODE;
   const fault: ExpectedRecord = { kind: 'fault', level, vector, errorCode, cr2: addresses, eip, cs };
-  if (!intercepted || vector !== VECTOR.PF) return [fault];
+  if (!intercepted || vector !== VECTOR.PF) return [[fault]];
   const code = VMEXIT.EXCP + vector;
   const exit: ExpectedRecord = { kind: 'exit', level: 1, code, info1: errorCode, info2: addresses, eip };
-  return reflect ? [exit, fault] : [exit];
+  const back = reflect ? [exit, fault] : [exit];
+  const refused: ExpectedRecord[] = [exit, { kind: 'exit', level: 1, code: VMEXIT.INVALID }];
+  return reentry === 'valid' ? [back] : reentry === 'invalid' ? [refused] : [back, refused];
 }
 
 /** EIP of the instruction that faults: the stub's, or the probed code's own first or second instruction. */

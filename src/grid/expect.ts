@@ -8,10 +8,10 @@ import type { RegisterWrite } from '../oracle/control-registers.ts';
 import { type OracleCpu, type OracleFeatures, oracleCpu, oracleFeatures } from '../oracle/cpu.ts';
 import type { Source } from '../oracle/expected.ts';
 import type { PhysicalMemory } from '../oracle/memory.ts';
-import { checkVmrun, type VmcbFields } from '../oracle/svm/vmrun-checks.ts';
+import { checkVmrun, type VmcbFields, type VmrunVerdict } from '../oracle/svm/vmrun-checks.ts';
 import { type CompiledScenario, probeValue } from './compile.ts';
 import { entryValue } from './entry.ts';
-import { expectProbe } from './expect-probe.ts';
+import { type AfterProbe, expectProbe } from './expect-probe.ts';
 import { PageMemory } from './page-memory.ts';
 import { resolve, SCENARIO_MEMORY } from './placement.ts';
 import type { ExpectedRecord } from './records.ts';
@@ -55,6 +55,8 @@ export interface StepExpectation {
 /** An L2 as its VMCB describes it. */
 interface GuestState {
   cpu: OracleCpu;
+  /** As it was when the script entered it last. */
+  entered: OracleCpu;
   asid: number;
   interceptPageFaults: boolean;
 }
@@ -64,6 +66,10 @@ const exit = (code: number): Alternative => ({
   records: [{ kind: 'exit', level: 1, code }],
   source: 'tables',
 });
+
+/** The memory of a compiled scenario, in which it must not write over what the agents need. */
+const scenarioMemory = ({ segments, claimed }: CompiledScenario): PageMemory =>
+  new PageMemory(SCENARIO_MEMORY, segments, { below: AGENT_LAYOUT.PAGES, words: claimed });
 
 /** Goes through a scenario with the oracle, step by step. */
 export class Expectations {
@@ -83,7 +89,7 @@ export class Expectations {
   constructor(
     compiled: CompiledScenario,
     processor: ProcessorFacts,
-    memory: PhysicalMemory = new PageMemory(SCENARIO_MEMORY, compiled.segments),
+    memory: PhysicalMemory = scenarioMemory(compiled),
   ) {
     this.#compiled = compiled;
     const { scenario, placement } = compiled;
@@ -96,8 +102,10 @@ export class Expectations {
     });
     this.model = new AddressSpaceModel(memory, withRegisters(base, BOOT_REGISTERS));
     for (const [name, state] of Object.entries(scenario.l2)) {
+      const cpu = withRegisters(base, this.#tracker.spaceOf(name).registers);
       this.#guests.set(name, {
-        cpu: withRegisters(base, this.#tracker.spaceOf(name).registers),
+        cpu,
+        entered: cpu,
         asid: state.asid,
         interceptPageFaults: state.interceptPageFaults ?? false,
       });
@@ -127,6 +135,10 @@ export class Expectations {
         level: level === L1 ? 1 : 2,
         intercepted: guest?.interceptPageFaults ?? false,
         reflect: this.#enter?.reflect ?? false,
+        reentry:
+          guest?.interceptPageFaults === true
+            ? this.#vmrunVerdict({ ...guest, cpu: this.model.cpu }, {})
+            : 'valid',
       });
       alternatives = expectation.alternatives;
       settle = (taken) => this.#settleProbe(expectation.settle(taken));
@@ -140,13 +152,28 @@ export class Expectations {
     return { index, step, level, registers, alternatives, settle };
   }
 
-  #settleProbe(exited: boolean): void {
-    if (!exited) return;
-    // L1 looked at the page fault and entered L2 again.
+  #settleProbe(after: ReadonlySet<AfterProbe>): void {
+    if (after.size === 0 || (after.size === 1 && after.has('stayed'))) return;
     const guest = this.#guests.get(this.#level)!;
     guest.cpu = { ...this.model.cpu, cpl: 0, eflagsAc: false };
-    this.model.vmexit(this.#host!);
-    this.#run(guest, {});
+    if (after.size > 1) {
+      this.#checkSameEitherWay(after, guest);
+      return;
+    }
+    // L1 looked at the page fault and entered L2 again, or tried to.
+    this.#exit();
+    if (this.#run(guest, {}) === 'entered') return;
+    this.#exit();
+    // What VMRUN leaves of a guest that it refuses is not defined: the agent puts back what it entered.
+    guest.cpu = guest.entered;
+    this.#skipping = true;
+  }
+
+  /** Where nobody has seen whether L2 exited, it must not matter: the way there and back loads PDPTEs. */
+  #checkSameEitherWay(after: ReadonlySet<AfterProbe>, { cpu }: GuestState): void {
+    const pdptes = this.model.pdptesAfterEntry(cpu);
+    if (!after.has('left') && pdptes?.every((pdpte, index) => pdpte === cpu.pdptes[index])) return;
+    throw new InputError('It is open whether L2 exits to L1 here, and with that which PDPTEs are loaded.');
   }
 
   #expectStep(step: Exclude<Step, { do: 'probe' | 'enter' }>): Alternative {
@@ -256,23 +283,32 @@ export class Expectations {
     this.#enter = step;
     this.#level = step.l2;
     this.#host = this.model.cpu;
-    const { cr0, cr4, efer, features, maxPhyAddr } = this.#host;
-    const memory = this.#pdptesInMemory ? {} : { memory: this.model.memory };
-    const { verdict } = checkVmrun(
-      { cr0, cr4, efer, features, maxPhyAddr, ...memory },
-      vmcbFields(guest, changes),
-    );
+    guest.entered = guest.cpu;
+    const verdict = this.#vmrunVerdict(guest, changes);
     const entered: Alternative = { records: injected(changes), source: 'tables' };
     const refused = exit(VMEXIT.INVALID);
     return verdict === 'valid' ? [entered] : verdict === 'invalid' ? [refused] : [entered, refused];
+  }
+
+  #vmrunVerdict(guest: GuestState, changes: VmcbChanges): VmrunVerdict['verdict'] {
+    const { cr0, cr4, efer, features, maxPhyAddr } = this.#host!;
+    const memory = this.#pdptesInMemory ? {} : { memory: this.model.memory };
+    return checkVmrun({ cr0, cr4, efer, features, maxPhyAddr, ...memory }, vmcbFields(guest, changes))
+      .verdict;
   }
 
   #settleEnter(step: EnterStep, taken: readonly Alternative[]): void {
     const guest = this.#guests.get(step.l2)!;
     const refused = taken.every(({ records }) => records[0]?.kind === 'exit');
     this.#skipping = refused || this.#run(guest, step.vmcb ?? {}) === 'invalid';
-    // L1 is back in its own state, with its PDPTEs loaded anew (APM vol. 2 15.6).
-    if (this.#skipping) this.model.vmexit(this.#host!);
+    if (this.#skipping) this.#exit();
+  }
+
+  /** L1 runs on in its own state, with its PDPTEs loaded anew (APM vol. 2 15.6). */
+  #exit(): void {
+    if (this.model.vmexit(this.#host!) === 'shutdown') {
+      throw new InputError('L1 shuts down here: its PDPTEs are illegal when L2 exits (APM vol. 2 15.6).');
+    }
   }
 
   #run(guest: GuestState, changes: VmcbChanges): 'entered' | 'invalid' {
@@ -289,9 +325,7 @@ export class Expectations {
     this.#skipping = false;
     if (skipped) return NOTHING;
     guest.cpu = this.model.cpu;
-    if (this.model.vmexit(this.#host!) === 'shutdown') {
-      throw new InputError('L1 shuts down here: its PDPTEs are illegal when L2 leaves (APM vol. 2 15.6).');
-    }
+    this.#exit();
     return exit(VMEXIT.VMMCALL);
   }
 

@@ -20,6 +20,7 @@ const ADDRESS_MASK = 0xffff_f000;
 export class MemoryImage {
   readonly #pages = new Map<number, DataView>();
   readonly #placement: Placement;
+  readonly #claimed = new Set<number>();
 
   /** Fills the pages with markers, entries and words. */
   constructor(scenario: Scenario, placement: Placement) {
@@ -62,29 +63,51 @@ export class MemoryImage {
     if (width === 8) view.setUint32(index * width + 4, hi, true);
   }
 
+  /** Addresses of the 4-byte words that the agents need as they are. */
+  get claimed(): ReadonlySet<number> {
+    return this.#claimed;
+  }
+
   /** Adds the agents' own mapping to a root. Does nothing where it is there already. */
   addAgents({ cr3, format }: RootUse): void {
     if (format === '2-level') {
-      const directory = this.#pageAt(cr3, 'a page directory');
-      AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
-        this.#claim(directory, index * 4, entry);
-      });
+      this.#addTwoLevel(cr3);
       return;
     }
+    // A PDPT behind the start of a page leaves room for a page directory there: CR3 is good for both formats then, and a
+    // level may change CR4.PAE without changing CR3.
+    if ((cr3 & 0xfe0) >= AGENT_TWO_LEVEL_ENTRIES.length * 4 && this.#hasRoom(cr3)) this.#addTwoLevel(cr3);
     const table = this.#pageAt(cr3, 'a page-directory-pointer table');
     const offset = cr3 & 0xfe0;
     const first = table.getUint32(offset, true);
+    this.#claimed.add(cr3 & ~0x1f).add((cr3 & ~0x1f) + 4);
     if (first === 0 || first === AGENT_PDPTE) {
       table.setUint32(offset, AGENT_PDPTE, true);
       return;
     }
     const directory = this.#pageAt(first & ADDRESS_MASK, 'a page directory');
     AGENT_PAE_ENTRIES.forEach((entry, index) => {
-      this.#claim(directory, index * 8, entry);
+      this.#claim(directory, first & ADDRESS_MASK, index * 8, entry);
+      this.#claimed.add((first & ADDRESS_MASK) + index * 8 + 4);
     });
   }
 
-  #claim(table: DataView, offset: number, entry: number): void {
+  #addTwoLevel(cr3: number): void {
+    const directory = this.#pageAt(cr3, 'a page directory');
+    AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
+      this.#claim(directory, cr3 & ADDRESS_MASK, index * 4, entry);
+    });
+  }
+
+  /** Whether the agents' entries of a page directory have room in a page. */
+  #hasRoom(cr3: number): boolean {
+    const page = this.#pageAt(cr3, 'a page-directory-pointer table');
+    return AGENT_TWO_LEVEL_ENTRIES.every((entry, index) =>
+      [0, entry].includes(page.getUint32(index * 4, true)),
+    );
+  }
+
+  #claim(table: DataView, base: number, offset: number, entry: number): void {
     const there = table.getUint32(offset, true);
     if (there !== 0 && there !== entry) {
       throw new InputError(
@@ -92,6 +115,7 @@ export class MemoryImage {
       );
     }
     table.setUint32(offset, entry, true);
+    this.#claimed.add(base + offset);
   }
 
   #pageAt(address: number, what: string): DataView {

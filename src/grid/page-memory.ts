@@ -1,6 +1,17 @@
 import { PAGE_SIZE } from '../arch/address.ts';
+import { InputError } from '../arch/input-error.ts';
 import type { Segment } from '../guest/elf.ts';
 import type { PhysicalMemory, Width } from '../oracle/memory.ts';
+
+/** Memory that a scenario must leave alone, or the agents could not go on. */
+export interface Reserved {
+  /** First address behind the agents' own memory, which begins at 0. */
+  readonly below: number;
+  /** Addresses of further 4-byte words. */
+  readonly words: ReadonlySet<number>;
+}
+
+const NOTHING_RESERVED: Reserved = { below: 0, words: new Set() };
 
 /** Physical memory for the oracle, filled from an image's segments a page at a time. RAM is 0 to `size`. */
 export class PageMemory implements PhysicalMemory {
@@ -9,9 +20,12 @@ export class PageMemory implements PhysicalMemory {
   /** Frames that are no memory for the time being. */
   readonly #absent = new Set<number>();
 
+  readonly #reserved: Reserved;
+
   /** @param size bytes of RAM */
-  constructor(size: number, segments: readonly Segment[]) {
+  constructor(size: number, segments: readonly Segment[], reserved = NOTHING_RESERVED) {
     this.#size = BigInt(size);
+    this.#reserved = reserved;
     for (const { address, bytes } of segments) {
       for (let offset = 0; offset < bytes.length; ) {
         const place = (address + offset) % PAGE_SIZE;
@@ -50,7 +64,17 @@ export class PageMemory implements PhysicalMemory {
     return value;
   }
 
+  /** Throws an InputError for a store over reserved memory. */
   write(address: bigint, width: Width, value: bigint): void {
+    const first = Number(address);
+    const { below, words } = this.#reserved;
+    if (
+      first < below ||
+      words.has(first - (first % 4)) ||
+      words.has(Math.floor((first + width - 1) / 4) * 4)
+    ) {
+      throw new InputError(`A store to 0x${first.toString(16)} may overwrite what the agents need there.`);
+    }
     for (let i = 0; i < width; i++) {
       const at = address + BigInt(i);
       if (!this.isRam(at)) continue;

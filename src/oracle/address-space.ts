@@ -8,7 +8,7 @@ import {
   writeCr4,
   writeEfer,
 } from './control-registers.ts';
-import { currentPcid, type OracleCpu, pagingMode } from './cpu.ts';
+import { currentPcid, type OracleCpu, type Pdptes, pagingMode } from './cpu.ts';
 import type { EntryExpectation, Expected } from './expected.ts';
 import type { Invalidation } from './invalidation.ts';
 import type { PhysicalMemory, Width } from './memory.ts';
@@ -167,6 +167,11 @@ export class AddressSpaceModel {
     if (guest === undefined) return 'invalid';
     this.#timeline.become(guest, asid, tlbControlFlushes(tlbControl, asid));
     return 'entered';
+  }
+
+  /** The PDPTEs that VMRUN or #VMEXIT would load for a state; undefined if it finds illegal ones. */
+  pdptesAfterEntry(cpu: OracleCpu): Pdptes | undefined {
+    return this.#withPdptes(cpu)?.pdptes;
   }
 
   /** #VMEXIT back to a host state; its PDPTEs are loaded again, and illegal ones shut down (APM vol. 2 15.6). */

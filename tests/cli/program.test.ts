@@ -10,6 +10,7 @@ import type { Progress } from '../../src/cli/progress.ts';
 import type { MachineConfig } from '../../src/cli/run/session.ts';
 import type { Services } from '../../src/cli/services.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
+import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
 
 let folder: string;
@@ -35,6 +36,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
     showScenario: (name) => `scenario ${name}\n`,
     replay: () => reports([]),
     exportImage: () => image([1, 2, 3]),
+    random: () => reports([]),
     fetchKernels: async () => {},
     work: async () => 0,
     ...services,
@@ -81,7 +83,7 @@ describe('umbra', () => {
     [['run', 'a', '--nonsense'], /unknown option '--nonsense'/],
     [['run', 'a', '--memory'], /argument missing/],
     [['run', 'a', '--memory', 'lots'], /"lots" is no memory size; write it like 256M/],
-    [['run', 'a', '--memory', '4G'], /multiple of 4096 bytes, from 1 MiB to 2 GiB/],
+    [['run', 'a', '--memory', '4G'], /it must be 1M to 2G, a multiple of 4K/],
     [['run', 'a', '--l0', 'ept'], /Allowed choices are none, shadow/],
     [['run', 'a', '--cpu', '386'], /no CPU model "386"/],
     [['run', 'a', '--cpu', 'pentium,pae'], /neither \+feature nor -feature/],
@@ -311,7 +313,35 @@ describe('umbra grid with scenarios', () => {
     );
   });
 
+  it('runs random scenarios of a seed', async () => {
+    const asked: unknown[] = [];
+    const { status, out } = await call(['grid', '--random', '2K', '--seed', '0xff', '--l0', 'none'], {
+      random: (run, { l0 }) => {
+        asked.push(run, l0);
+        return reports([]);
+      },
+    });
+    expect(asked).toEqual([{ count: 2000, seed: 255 }, 'none']);
+    expect(status).toBe(0);
+    expect(out).toMatch(/^1 scenario, 7 probes judged by the oracle, no mismatch, seed 255, .* s\n$/);
+  });
+
+  it('prints what fails as a scenario file', async () => {
+    const failure = {
+      name: 'x',
+      mismatches: ['step 1\n  is wrong'],
+      text: 'scenario x\n  About x.\n  L1: off\n',
+    };
+    const { status, out } = await call(['grid', '--random', '1'], { random: () => reports([failure]) });
+    expect(status).toBe(1);
+    expect(out).toMatch(/^# step 1\n# {3}is wrong\nscenario x\n/);
+    expect(parseScenarios(out, 'standard output').map(({ name }) => name)).toEqual(['x']);
+  });
+
   it.each([
+    [['--random', '0'], '"0" is no number of scenarios'],
+    [['--random', '5', '--seed', '-1'], '"-1" is no seed'],
+    [['--random', '5', '--show', 'a'], '--show and --random do not go together'],
     [['--replay', '/nowhere/x'], 'Cannot read the scenario file /nowhere/x: there is no such file'],
     [['--show', 'a', '--json', 'b'], '--show and --json do not go together'],
     [['--check', '--l0', 'none'], '--check examines'],

@@ -1,8 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import workerpool from 'workerpool';
 import { InputError } from '../../arch/input-error.ts';
-import { type Execute, type Judged, onHost } from '../../grid/execute.ts';
-import type { Scenario } from '../../grid/scenario.ts';
+import { type Execute, type Judged, onHost, type Work } from '../../grid/execute.ts';
 import { type UmbraHostOptions, umbraHost } from '../../grid/umbra-host.ts';
 import { asCompleted } from './as-completed.ts';
 import type { WorkerAnswer } from './scenario-worker.ts';
@@ -19,7 +18,7 @@ export const onThreads = (host: UmbraHostOptions, jobs: number): Execute =>
   jobs === 1 || !CAN_POOL ? onHost(umbraHost(host)) : (scenarios) => runOnPool(scenarios, host, jobs);
 
 async function* runOnPool(
-  scenarios: readonly Scenario[],
+  scenarios: readonly Work[],
   host: UmbraHostOptions,
   jobs: number,
 ): AsyncGenerator<Judged> {

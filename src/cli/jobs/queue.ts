@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Queue, QueueEvents } from 'bullmq';
 import { InputError } from '../../arch/input-error.ts';
-import type { Execute, Judged } from '../../grid/execute.ts';
-import type { Scenario } from '../../grid/scenario.ts';
+import { type Execute, type Judged, type Work, workName } from '../../grid/execute.ts';
 import type { UmbraHostOptions } from '../../grid/umbra-host.ts';
 import { Failure } from '../failure.ts';
 import type { Host } from '../host.ts';
@@ -11,7 +10,7 @@ import type { WorkerAnswer } from './scenario-worker.ts';
 
 /** What a worker is asked to do. */
 export interface QueuedScenario {
-  readonly scenario: Scenario;
+  readonly scenario: Work;
   readonly host: UmbraHostOptions;
 }
 
@@ -75,7 +74,7 @@ class QueueRun {
       removeOnComplete: true,
       removeOnFail: true,
     };
-    return { name: data.scenario.name, data, opts };
+    return { name: workName(data.scenario), data, opts };
   }
 
   unfinished(): string[] {

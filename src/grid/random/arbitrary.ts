@@ -1,0 +1,83 @@
+import fc from 'fast-check';
+import { featuresOf } from '../matrix/cell.ts';
+import type { CpuFeature, Entry, Page, Scenario, Step } from '../scenario.ts';
+import { FRAMES, otherHalf, type Shape, shape } from './shape.ts';
+import { entryFor, type Slot, slotsOf, widthOf } from './slots.ts';
+import { stepOn } from './steps.ts';
+
+const LEAST_STEPS = 20;
+const MOST_STEPS = 60;
+
+/** Features that a processor may lack and have the modes all the same. */
+const DISPENSABLE: readonly CpuFeature[] = ['nx', 'smep', 'smap', 'pge'];
+const absent: fc.Arbitrary<CpuFeature[]> = fc.oneof(
+  { weight: 15, arbitrary: fc.constant<CpuFeature[]>([]) },
+  { weight: 1, arbitrary: fc.constantFrom(...DISPENSABLE).map((feature) => [feature]) },
+);
+
+/** Scenarios of every kind of step, before anybody has looked whether each step can stand where it is. */
+export const rawScenario = (name: string): fc.Arbitrary<Scenario> =>
+  shape.chain((ground) => {
+    const slots = slotsOf(ground);
+    const entries = fc.tuple(
+      ...slots.map((slot) => fc.option(entryFor(slot, ground), { freq: 6, nil: undefined })),
+    );
+    const steps = fc.array(stepOn(ground), { minLength: LEAST_STEPS, maxLength: MOST_STEPS, size: 'max' });
+    return fc
+      .record({ entries, steps, absent })
+      .map((parts) => build(name, ground, slots, parts.entries, parts.steps, parts.absent));
+  });
+
+function build(
+  name: string,
+  ground: Shape,
+  slots: readonly Slot[],
+  entries: readonly (Entry | undefined)[],
+  steps: readonly Step[],
+  missing: readonly CpuFeature[],
+): Scenario {
+  const scenario = {
+    name,
+    about: 'Random steps on a few pages.',
+    pages: pagesOf(ground, slots, entries),
+    l1: ground.l1,
+    l2: ground.l2,
+    steps,
+  };
+  return withFeatures(scenario, missing);
+}
+
+/** A scenario with the features that it needs and those that its processor lacks. */
+export function withFeatures(scenario: Omit<Scenario, 'features'>, missing: readonly CpuFeature[]): Scenario {
+  const { name, about, ...rest } = scenario;
+  const features = featuresOf(scenario).filter((feature) => !missing.includes(feature));
+  return { name, about, features, ...(missing.length === 0 ? {} : { absent: missing }), ...rest };
+}
+
+function pagesOf(
+  { roots, tables, data, frames, linear }: Shape,
+  slots: readonly Slot[],
+  entries: readonly (Entry | undefined)[],
+): Record<string, Page> {
+  const pages: Record<
+    string,
+    { at?: number; entries4?: Record<number, Entry>; entries8?: Record<number, Entry> }
+  > = {};
+  for (const page of [...roots, ...tables, ...data]) pages[page] = {};
+  for (const frame of frames) {
+    const at = FRAMES[frame];
+    pages[frame] = { at };
+    // Where the linear pages are in a large page of either half: only there do probes find markers.
+    const probed = new Set(linear.flatMap(({ page }) => [page, otherHalf(page)]));
+    for (const page of [...probed].sort((a, b) => a - b))
+      pages[`${frame}.${page.toString(16)}`] = { at: at + page * 0x1000 };
+  }
+  slots.forEach((slot, index) => {
+    const entry = entries[index];
+    if (entry === undefined) return;
+    const page = pages[slot.page];
+    if (widthOf(slot) === 4) (page.entries4 ??= {})[slot.index] = entry;
+    else (page.entries8 ??= {})[slot.index] = entry;
+  });
+  return pages;
+}

@@ -1,0 +1,50 @@
+import { InputError } from '../../arch/input-error.ts';
+import { type Execute, judgeWork, type Work } from '../execute.ts';
+import { failureOf, type ScenarioFailure, type ScenarioReport } from '../replay.ts';
+import type { ScenarioHost } from '../run.ts';
+import type { GridProgress } from '../run-matrix.ts';
+import { randomScenario } from './generate.ts';
+import { reduceScenario } from './reduce.ts';
+
+/** How many failing scenarios are made small: each takes some hundred runs. */
+const REDUCED = 3;
+
+export interface RandomRun {
+  readonly count: number;
+  readonly seed: number;
+}
+
+/**
+ * Runs the first `count` random scenarios of a seed. The report has the first failing ones as small as they get, the
+ * others as they were; scenarios that the host cannot run are not counted.
+ * @param host where failing scenarios are run again and again
+ */
+export async function* runRandom(
+  { count, seed }: RandomRun,
+  execute: Execute,
+  host: ScenarioHost,
+): AsyncGenerator<GridProgress, ScenarioReport> {
+  if (!Number.isInteger(count) || count < 1) throw new InputError(`${count} is no number of scenarios.`);
+  const work = Array.from({ length: count }, (_, index): Work => ({ seed, index }));
+  const failed: number[] = [];
+  let scenarios = 0;
+  let probes = 0;
+  let done = 0;
+  for await (const { index, verdict } of execute(work)) {
+    if (verdict.skipped === undefined) scenarios++;
+    probes += verdict.probes;
+    if (verdict.mismatches.length > 0) failed.push(index);
+    yield { done: ++done, total: count };
+  }
+  failed.sort((a, b) => a - b);
+  const failures = failed.map((index, place) => failureAt(seed, index, host, place < REDUCED));
+  return { scenarios, probes, failures };
+}
+
+function failureAt(seed: number, index: number, host: ScenarioHost, reduced: boolean): ScenarioFailure {
+  const scenario = randomScenario(seed, index);
+  const smallest = reduced
+    ? reduceScenario(scenario, (candidate) => judgeWork(candidate, host).mismatches.length > 0)
+    : scenario;
+  return failureOf(smallest, judgeWork(smallest, host)) ?? failureOf(scenario, judgeWork(scenario, host))!;
+}
