@@ -114,6 +114,8 @@ export class Cpu {
   shadowFromStack = false;
   /** Retired-instruction count up to which EFLAGS.RF stays set: the next instruction clears it (SDM vol. 3B 17.3.1.1). */
   resumeFlagUntil = -1;
+  /** INIT was signalled and not taken yet. */
+  initPending = false;
   nmiPending = false;
   /** An NMI handler runs: further NMIs wait for IRET. */
   nmiBlocked = false;

@@ -19,12 +19,16 @@ export interface ApicRegisters {
   baseHi: number;
   /** CR8: bits 7:4 of TPR. */
   taskPriority: number;
+  /** The processor takes INIT, and its APIC with it (SDM vol. 3A 10.4.7.3). */
+  init?(): void;
 }
 
 export interface Environment {
   readonly interrupts: InterruptPin;
   readonly ports: PortSpace;
   readonly apic?: ApicRegisters;
+  /** The processor took INIT and is about to begin at the reset vector. */
+  initialized?(): void;
 }
 
 /** A processor on its own: nothing ever interrupts it, ports float. */

@@ -6,6 +6,7 @@ import { noteDebugConditions } from './events/breakpoints.ts';
 import { deliverInterrupt, raiseException } from './events/exceptions.ts';
 import type { InterpreterExports } from './interpreter/core.ts';
 import { BUDGET, SYSTEM } from './layout.ts';
+import { initialize } from './reset.ts';
 
 /** Why `run` returned: its time is up, nothing to do until an interrupt, triple fault, or asked to stop. */
 export type StopReason = 'limit' | 'halted' | 'shutdown' | 'stopped';
@@ -67,6 +68,8 @@ const BREAKPOINT_HITS = 0xf;
 
 /** What happens between two instructions, in the order of SDM vol. 3A table 6-2. */
 function takeEvents(cpu: Cpu): void {
+  // Nothing but GIF holds up INIT (APM vol. 2 table 15-10).
+  if (cpu.initPending && cpu.svm.gif) takeInit(cpu);
   const shadow = inShadow(cpu);
   // Without GIF breakpoints do not count, while TF does (APM vol. 2 table 15-10).
   if (!cpu.svm.gif) cpu.pendingDebug &= ~BREAKPOINT_HITS;
@@ -76,6 +79,21 @@ function takeEvents(cpu: Cpu): void {
   else takeInterrupt(cpu, shadow);
   if (!(shadow && cpu.shadowFromStack)) takeInstructionBreakpoint(cpu);
   refuseVirtualInterrupt(cpu);
+}
+
+/** Error code of #SX for an INIT that VM_CR.R_INIT redirects (APM vol. 2 8.2.22, 15.28). */
+const REDIRECTED_INIT = 1;
+
+/** INIT (SDM vol. 3A 9.1), which the host of a guest may have for itself; what it intercepts stays pending. */
+function takeInit(cpu: Cpu): void {
+  if (cpu.svm.interceptInit()) return;
+  cpu.initPending = false;
+  cpu.halted = false;
+  if (cpu.svm.redirectsInit) raiseException(cpu, VECTOR.SX, REDIRECTED_INIT, cpu.state.eip);
+  else {
+    initialize(cpu);
+    cpu.environment.initialized?.();
+  }
 }
 
 function takeDebugTrap(cpu: Cpu): void {

@@ -70,6 +70,10 @@ export class Machine {
         if (cpu !== undefined) cpu.nmiPending = true;
         attention();
       },
+      onInit: () => {
+        if (cpu !== undefined) cpu.initPending = true;
+        attention();
+      },
       onA20: (open) => {
         if (cpu !== undefined) cpu.paging.a20 = open;
         cpu?.updateContext();
@@ -85,6 +89,8 @@ export class Machine {
         interrupts: this.devices.interrupts,
         ports: this.devices.io,
         ...(this.devices.apic && { apic: this.devices.apic }),
+        // The reset vector is the firmware's, and there is none: the owner decides.
+        initialized: () => this.#end({ kind: 'reset' }),
       },
     });
     cpu = this.cpu;

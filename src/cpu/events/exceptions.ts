@@ -12,6 +12,7 @@ const isFault = (vector: number): boolean =>
   vector !== VECTOR.BP &&
   vector !== VECTOR.OF &&
   vector !== VECTOR.DF &&
+  vector !== VECTOR.SX &&
   vector !== VECTOR.NMI;
 
 const exceptionEvent = (vector: number, errorCode: number, eip: number): Event => ({

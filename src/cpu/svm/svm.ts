@@ -1,4 +1,5 @@
 import { VECTOR } from '../../arch/exceptions.ts';
+import { MSR, VM_CR } from '../../arch/msrs.ts';
 import { CR0, EFLAGS } from '../../arch/registers.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import { CR_ACCESS, EVENT_TYPE, INTERCEPT1, INTERCEPT2 } from '../../arch/vmcb.ts';
@@ -98,8 +99,9 @@ export class Svm {
   }
 
   get #eventsWait(): boolean {
-    const { nmiPending, environment, state, breakpointsEnabled } = this.#cpu;
+    const { initPending, nmiPending, environment, state, breakpointsEnabled } = this.#cpu;
     return (
+      initPending ||
       nmiPending ||
       breakpointsEnabled ||
       environment.interrupts.pending ||
@@ -178,6 +180,11 @@ export class Svm {
   }
   interceptInit(): boolean {
     return this.#has(INTERCEPT1.INIT) && this.#leaveBetween(VMEXIT.INIT);
+  }
+
+  /** VM_CR.R_INIT makes an INIT that nobody intercepts a #SX (APM vol. 2 15.30.1). */
+  get redirectsInit(): boolean {
+    return ((this.#cpu.msrs.get(MSR.VM_CR)?.lo ?? 0) & VM_CR.R_INIT) !== 0;
   }
 
   /** #VMEXIT between two instructions. */

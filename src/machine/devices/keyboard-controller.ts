@@ -52,8 +52,8 @@ export interface KeyboardControllerOptions {
   /** IRQ 12. */
   readonly auxiliaryIrq: InterruptLine;
   readonly a20: A20Gate;
-  /** The processor's reset line is pulsed. */
-  readonly onReset: () => void;
+  /** The processor's reset line is pulsed: INIT on every PC since the 286. */
+  readonly onInit: () => void;
 }
 
 /** Answers at once: software never sees the input buffer full. There is a keyboard, and nothing on the second port. */
@@ -62,7 +62,7 @@ export class KeyboardController implements PortDevice {
   readonly #keyboardIrq: InterruptLine;
   readonly #auxiliaryIrq: InterruptLine;
   readonly #a20: A20Gate;
-  readonly #onReset: () => void;
+  readonly #onInit: () => void;
   readonly #memory = new Uint8Array(MEMORY_SIZE);
   readonly #translator = new ScanCodeTranslator();
   #output: Output | undefined;
@@ -74,11 +74,11 @@ export class KeyboardController implements PortDevice {
   /** Command that waits for its byte at the data port. */
   #command: number | undefined;
 
-  constructor({ keyboardIrq, auxiliaryIrq, a20, onReset }: KeyboardControllerOptions) {
+  constructor({ keyboardIrq, auxiliaryIrq, a20, onInit }: KeyboardControllerOptions) {
     this.#keyboardIrq = keyboardIrq;
     this.#auxiliaryIrq = auxiliaryIrq;
     this.#a20 = a20;
-    this.#onReset = onReset;
+    this.#onInit = onInit;
     this.keyboard = new Keyboard(() => this.#pump());
     this.#mode = MODE.KEYBOARD_OFF | MODE.AUXILIARY_OFF;
   }
@@ -197,7 +197,7 @@ export class KeyboardController implements PortDevice {
         break;
       case COMMAND.WRITE_OUTPUT_PORT:
         this.#a20.keyboard = (value & OUTPUT_PORT.A20) !== 0;
-        if ((value & OUTPUT_PORT.NOT_RESET) === 0) this.#onReset();
+        if ((value & OUTPUT_PORT.NOT_RESET) === 0) this.#onInit();
         break;
       case COMMAND.WRITE_KEYBOARD_BUFFER:
         this.#reply(value);
@@ -216,7 +216,7 @@ export class KeyboardController implements PortDevice {
 
   /** Pulses the output port lines whose bits are 0; of the four only the reset line leads anywhere. */
   #pulse(command: number): void {
-    if ((command & OUTPUT_PORT.NOT_RESET) === 0) this.#onReset();
+    if ((command & OUTPUT_PORT.NOT_RESET) === 0) this.#onInit();
   }
 
   get #outputPort(): number {

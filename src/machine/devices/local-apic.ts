@@ -31,6 +31,7 @@ export interface LocalApicOptions {
   /** A level-triggered interrupt ended; goes to the I/O APIC. */
   readonly onEoi: (vector: number) => void;
   readonly onNmi: () => void;
+  /** INIT is the processor's to take or to refuse; when it takes it, it calls `init`. */
   readonly onInit?: (() => void) | undefined;
   readonly onSmi?: (() => void) | undefined;
   /** `pending` became true. */
@@ -339,7 +340,6 @@ export class LocalApic implements MmioDevice, InterruptSource {
         this.#options.onNmi();
         break;
       case DELIVERY_MODE.INIT:
-        this.init();
         this.#options.onInit?.();
         break;
       case DELIVERY_MODE.EXTINT:

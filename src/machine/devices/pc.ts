@@ -37,7 +37,7 @@ export interface PcOptions {
   readonly serialOut: (byte: number) => void;
   /** Takes each byte written to port E9h. */
   readonly debugConsoleOut: (byte: number) => void;
-  /** The guest resets the machine: keyboard controller, port 92h or port CF9h. `reset` is for the owner to call. */
+  /** The guest resets the machine by port CF9h. `reset` is for the owner to call. */
   readonly onReset: () => void;
   /** The guest powers the machine off by ACPI. */
   readonly onPowerOff: () => void;
@@ -49,7 +49,10 @@ export interface PcOptions {
   readonly onPostCode?: ((code: number) => void) | undefined;
   /** An NMI for the processor. */
   readonly onNmi?: (() => void) | undefined;
-  /** The local APIC received INIT; its own state is reset already. */
+  /**
+   * INIT for the processor: keyboard controller, port 92h, port CF9h, or a message to the local APIC. Who takes it calls
+   * `apic.init`. Without this it is as a reset of the machine.
+   */
   readonly onInit?: (() => void) | undefined;
   /** Device registers came or went: `mmio.claims` may say something else of so many frames from the first one. */
   readonly onMmioMoved?: MmioMoved | undefined;
@@ -85,7 +88,7 @@ export interface PcDevices {
 
 /** Builds the devices, reset and set up as firmware leaves them. */
 export function createPcDevices(options: PcOptions): PcDevices {
-  const { clock, memoryBytes, onReset } = options;
+  const { clock, memoryBytes, onReset, onInit = onReset } = options;
   const io = new IoBus();
   const mmio = new MmioBus(options.onMmioMoved);
   const controllers = createControllers(options);
@@ -103,9 +106,9 @@ export function createPcDevices(options: PcOptions): PcDevices {
     keyboardIrq: irq(1),
     auxiliaryIrq: irq(12),
     a20,
-    onReset,
+    onInit,
   });
-  const systemControl = new SystemControl({ pit, a20, onReset });
+  const systemControl = new SystemControl({ pit, a20, onInit });
   const coprocessor = new CoprocessorErrors(irq(13));
   const acpi = new AcpiPm({ clock, sci: irq(SCI_IRQ), onPowerOff: options.onPowerOff });
   const debugPorts = new DebugPorts({
@@ -114,7 +117,7 @@ export function createPcDevices(options: PcOptions): PcDevices {
     onPostCode: options.onPostCode,
   });
   const bridges = [hostBridge(), isaBridge()];
-  const pci = new Pci(onReset);
+  const pci = new Pci(onReset, onInit);
   bridges.forEach((bridge, device) => {
     pci.add(device, 0, bridge);
   });
@@ -199,7 +202,7 @@ function createControllers(options: PcOptions): Controllers {
     id: options.apicId,
     onEoi: (vector) => ioApic.endOfInterrupt(vector),
     onNmi,
-    onInit: options.onInit,
+    onInit: options.onInit ?? options.onReset,
     onPending: onInterrupt,
   });
   const ioApic = new IoApic((message) => apic.receive(message));

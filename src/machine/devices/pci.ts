@@ -10,7 +10,7 @@ const PORTS = 8;
 // biome-ignore format: table
 const ADDRESS = { ENABLE: 0x8000_0000, WRITABLE: 0x80ff_fffc, REGISTER: 0xfc } as const;
 
-/** Reset control (Intel 82371SB data sheet, RC): the rising edge of bit 2 resets. */
+/** Reset control (Intel 82371SB data sheet, RC): the rising edge of bit 2 resets, the processor alone without bit 1. */
 const RESET = { SYSTEM: 0x02, START: 0x04 } as const;
 
 /** Configuration space of one function. Accesses are aligned; `register` counts bytes. */
@@ -23,12 +23,17 @@ export interface PciFunction {
 export class Pci implements PortDevice {
   readonly #functions = new Map<number, PciFunction>();
   readonly #onReset: () => void;
+  readonly #onInit: () => void;
   #address = 0;
   #resetControl = 0;
 
-  /** @param onReset the reset control register is told to reset the machine */
-  constructor(onReset: () => void) {
+  /**
+   * @param onReset the reset control register is told to reset the machine
+   * @param onInit  it pulses the processor's INIT pin
+   */
+  constructor(onReset: () => void, onInit: () => void) {
     this.#onReset = onReset;
+    this.#onInit = onInit;
   }
 
   attach(io: IoBus): void {
@@ -69,7 +74,9 @@ export class Pci implements PortDevice {
   #writeReset(value: number): void {
     const starts = (value & RESET.START) !== 0 && (this.#resetControl & RESET.START) === 0;
     this.#resetControl = value & (RESET.SYSTEM | RESET.START);
-    if (starts) this.#onReset();
+    if (!starts) return;
+    if ((value & RESET.SYSTEM) !== 0) this.#onReset();
+    else this.#onInit();
   }
 
   get #selected(): PciFunction | undefined {

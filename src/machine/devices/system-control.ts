@@ -17,21 +17,22 @@ const B = {
 export interface SystemControlOptions {
   readonly pit: Pit;
   readonly a20: A20Gate;
-  readonly onReset: () => void;
+  /** Fast reset: the processor's INIT pin is pulsed. */
+  readonly onInit: () => void;
 }
 
 export class SystemControl implements PortDevice {
   readonly #pit: Pit;
   readonly #a20: A20Gate;
-  readonly #onReset: () => void;
+  readonly #onInit: () => void;
   /** Low bits of port B: they read back. No device here reports parity or channel errors, so their NMI never comes. */
   #portB = 0;
   #fastReset = false;
 
-  constructor({ pit, a20, onReset }: SystemControlOptions) {
+  constructor({ pit, a20, onInit }: SystemControlOptions) {
     this.#pit = pit;
     this.#a20 = a20;
-    this.#onReset = onReset;
+    this.#onInit = onInit;
   }
 
   attach(io: IoBus): void {
@@ -67,6 +68,6 @@ export class SystemControl implements PortDevice {
     const reset = (value & A.FAST_RESET) !== 0;
     const rises = reset && !this.#fastReset;
     this.#fastReset = reset;
-    if (rises) this.#onReset();
+    if (rises) this.#onInit();
   }
 }

@@ -18,7 +18,7 @@ function machine() {
     },
     auxiliaryIrq: { set: (level) => (irq12.level = level) },
     a20: new A20Gate((enabled) => events.push(`a20 ${enabled ? 'on' : 'off'}`)),
-    onReset: () => events.push('reset'),
+    onInit: () => events.push('init'),
   });
   controller.attach(io);
   const status = () => io.read(0x64, 1);
@@ -77,10 +77,10 @@ describe('8042', () => {
     const { events, command } = machine();
     command(0xff);
     command(0xfe);
-    expect(events).toEqual(['reset']);
+    expect(events).toEqual(['init']);
     command(0xf0);
     command(0xd1, 0x02);
-    expect(events).toEqual(['reset', 'reset', 'reset']);
+    expect(events).toEqual(['init', 'init', 'init']);
   });
 
   it('gates A20', () => {

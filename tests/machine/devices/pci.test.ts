@@ -6,7 +6,11 @@ import { IoBus } from '../../../src/machine/io-bus.ts';
 function machine() {
   const io = new IoBus();
   let resets = 0;
-  const pci = new Pci(() => resets++);
+  let inits = 0;
+  const pci = new Pci(
+    () => resets++,
+    () => inits++,
+  );
   pci.attach(io);
   pci.add(0, 0, hostBridge());
   pci.add(1, 0, isaBridge());
@@ -16,7 +20,7 @@ function machine() {
     select(device, register, bus, fn);
     return io.read(0xcfc, 4);
   };
-  return { io, pci, select, read, resets: () => resets };
+  return { io, pci, select, read, resets: () => resets, inits: () => inits };
 }
 
 describe('PCI', () => {
@@ -79,6 +83,13 @@ describe('PCI', () => {
     io.write(0xcf9, 1, 0x06);
     io.write(0xcf9, 1, 0x06);
     expect(resets()).toBe(1);
+  });
+
+  it('pulses INIT instead where bit 1 of CF9h is clear', () => {
+    const { io, resets, inits } = machine();
+    io.write(0xcf9, 1, 0x04);
+    io.write(0xcf9, 1, 0x04);
+    expect([resets(), inits()]).toEqual([0, 1]);
   });
 
   it('refuses two functions in one place', () => {

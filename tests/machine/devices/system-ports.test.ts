@@ -15,7 +15,7 @@ describe('system control ports', () => {
     const a20 = new A20Gate((enabled) => events.push(`a20 ${enabled ? 'on' : 'off'}`));
     const pit = new Pit(time.clock, { set: () => {} });
     pit.attach(io);
-    const control = new SystemControl({ pit, a20, onReset: () => events.push('reset') });
+    const control = new SystemControl({ pit, a20, onInit: () => events.push('init') });
     control.attach(io);
     return { time, io, events, a20, control };
   }
@@ -36,11 +36,11 @@ describe('system control ports', () => {
     const { io, events } = machine();
     io.write(0x92, 1, 0x01);
     io.write(0x92, 1, 0x01);
-    expect(events).toEqual(['reset']);
+    expect(events).toEqual(['init']);
     expect(io.read(0x92, 1)).toBe(0x01);
     io.write(0x92, 1, 0x00);
     io.write(0x92, 1, 0x01);
-    expect(events).toEqual(['reset', 'reset']);
+    expect(events).toEqual(['init', 'init']);
   });
 
   it('starts counter 2 by port 61h and shows its end in bit 5', () => {
