@@ -243,3 +243,11 @@ export const DEBUGCTL = {
   /** P6: also TR; Pentium 4: TR, BTS, BTINT and the two BTS_OFF bits in their place. */
   INTEL: 0x0000_007f,
 } as const;
+
+// biome-ignore format: table
+/** The Pentium 4's last-branch registers: models 0 to 2 have ENTRY0 to 3, later ones FROM0 and TO0 to 15 (SDM vol. 4 2.18). */
+export const LASTBRANCH = {
+  LER_FROM: 0x1d7, LER_TO: 0x1d8, TOS: 0x1da,
+  ENTRIES: 4, ENTRY0: 0x1db,
+  SPLIT_ENTRIES: 16, FROM0: 0x680, TO0: 0x6c0,
+} as const;

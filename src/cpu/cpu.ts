@@ -7,6 +7,7 @@ import { CodeCache } from './code-cache.ts';
 import { CpuMemory } from './cpu-memory.ts';
 import { DECODE_MODE, Decoder } from './decode/decoder.ts';
 import { type Environment, NO_ENVIRONMENT } from './environment.ts';
+import { BranchTrace } from './events/branch-trace.ts';
 import { meetDataBreakpoints } from './events/breakpoints.ts';
 import { X87Binding } from './fpu/x87-binding.ts';
 import { GuestException } from './guest-exception.ts';
@@ -81,6 +82,7 @@ export class Cpu {
   readonly code: CodeCache;
   readonly msrs: ModelRegisters;
   readonly svm: Svm;
+  readonly branches: BranchTrace;
   readonly monitor = new Monitor();
   readonly x87: X87Binding;
   /** The exception that is being raised; there is only ever one. */
@@ -143,6 +145,7 @@ export class Cpu {
     );
     this.physical.onCodeWrite = (frame, offset, bytes) => this.code.written(frame, offset, bytes);
     this.instruction = new Instruction(this.state);
+    this.branches = new BranchTrace(this);
     this.msrs = new ModelRegisters(this);
     this.svm = options.parts?.svm(this) ?? new Svm(this);
     const slowPaths = new SlowPaths(this, options.parts?.block);

@@ -28,6 +28,7 @@ export class ModelRegisters {
   reset(): void {
     this.#file.reset();
     this.#cpu.paging.ignoresA20 = false;
+    this.#cpu.branches.follow();
     this.#setTimestamp(this.#cpu.now, 0, 0);
   }
 
@@ -80,6 +81,10 @@ export class ModelRegisters {
     if (!this.#file.write(index, lo, hi)) this.#cpu.raiseGeneralProtection();
     if (index === MSR.MISC_ENABLE) this.#dropReservedEfer();
     else if (index === MSR.VM_CR) this.#followVmCr();
+    else if (index === MSR.DEBUGCTL) {
+      this.#cpu.branches.follow();
+      this.#cpu.endSlice();
+    }
   }
 
   /** The APIC, if the model has a register for its base. */

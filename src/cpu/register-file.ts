@@ -3,6 +3,7 @@ import type { CpuidState } from '../arch/cpuid.ts';
 import {
   APIC_BASE,
   DEBUGCTL,
+  LASTBRANCH,
   MISC_ENABLE,
   MISC_ENABLE_HI_XD_DISABLE,
   MSR,
@@ -52,6 +53,7 @@ const P4 = { COUNTERS: 18, COUNTER0: 0x300, COUNTER_HI: 0xff, CCCR0: 0x360 } as 
 const BANKS = 4;
 const VARIABLE_RANGES = 8;
 const FIXED_MTRRS = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
+const LAST_BRANCH_PAIRS = [MSR.LASTBRANCH_FROM, MSR.LASTBRANCH_TO, MSR.LASTINT_FROM, MSR.LASTINT_TO];
 const MCG_STATUS_BITS = 0x7;
 // biome-ignore format: table
 const AMD_PLAIN = [
@@ -208,6 +210,7 @@ export class RegisterFile {
     this.#constant(MSR.PATCH_LOADER, 0);
     for (let n = 0; n < BANKS; n++) this.#plain(MSR.MC0_CTL_MASK + n);
     this.#register(MSR.DEBUGCTL, 0, 0, { lo: DEBUGCTL.LBR | DEBUGCTL.BTF | DEBUGCTL.PINS, hi: 0 });
+    for (const index of LAST_BRANCH_PAIRS) this.#register(index, 0, 0, READ_ONLY);
   }
 
   #intelRegisters(): void {
@@ -218,8 +221,13 @@ export class RegisterFile {
     this.#plain(MSR.EBL_CR_POWERON);
     this.#register(MSR.DEBUGCTL, 0, 0, { lo: DEBUGCTL.INTEL, hi: 0 });
     this.#constant(MSR.UCODE_WRITE, 0);
-    if (family === 6) this.#p6Counters();
-    else this.#pentium4Registers();
+    if (family === 6) {
+      this.#p6Counters();
+      for (const index of LAST_BRANCH_PAIRS) this.#plain(index);
+    } else {
+      this.#pentium4Registers();
+      this.#lastBranchStack();
+    }
   }
 
   /** Machine check and events of the Pentium (SDM vol. 4 2.22); the counters count nothing. */
@@ -244,5 +252,16 @@ export class RegisterFile {
     }
     for (const [first, last] of P4_ESCRS)
       for (let index = first; index <= last; index++) this.#register(index, 0, 0, { lo: ALL, hi: 0 });
+  }
+
+  #lastBranchStack(): void {
+    const split = this.#model.model >= 3;
+    this.#register(LASTBRANCH.TOS, 0, 0, READ_ONLY);
+    this.#plain(LASTBRANCH.LER_FROM);
+    this.#plain(LASTBRANCH.LER_TO);
+    for (let n = 0; n < (split ? LASTBRANCH.SPLIT_ENTRIES : LASTBRANCH.ENTRIES); n++) {
+      this.#plain((split ? LASTBRANCH.FROM0 : LASTBRANCH.ENTRY0) + n);
+      if (split) this.#plain(LASTBRANCH.TO0 + n);
+    }
   }
 }

@@ -25,6 +25,9 @@ export function runSlices(cpu: Cpu, until: number, interpreter: InterpreterExpor
     if (cpu.halted) return 'halted';
     const stepping = needsStepping(cpu);
     const trap = (state.systemFlags & EFLAGS.TF) !== 0;
+    const { recording, stepsBranches } = cpu.branches;
+    const traced = recording || (trap && stepsBranches);
+    if (traced) cpu.branches.begin();
     const length = stepping ? 1 : Math.min(Math.ceil(until - cpu.now), LONGEST_SLICE);
     cpu.delivered = false;
     cpu.sliceEndRequested = false;
@@ -35,17 +38,19 @@ export function runSlices(cpu: Cpu, until: number, interpreter: InterpreterExpor
     cpu.sliceEnd = cpu.retired;
     state.i32[BUDGET >> 2] = 0;
     if (cpu.resumeFlagUntil < cpu.retired) state.systemFlags &= ~EFLAGS.RF;
-    if (trap && !cpu.delivered) cpu.pendingDebug |= DR6.BS;
+    const branched = traced && cpu.branches.end();
+    if (trap && !cpu.delivered && (branched || !stepsBranches)) cpu.pendingDebug |= DR6.BS;
     if (cpu.stopRequested) return 'stopped';
   }
   return cpu.shutdown ? 'shutdown' : 'limit';
 }
 
-/** One instruction at a time: single-stepping, breakpoints, an event that only a shadow can hold back. */
+/** One instruction at a time: single-stepping, breakpoints, recorded branches, an event that only a shadow can hold back. */
 function needsStepping(cpu: Cpu): boolean {
   return (
     (cpu.state.systemFlags & EFLAGS.TF) !== 0 ||
     cpu.breakpointsEnabled ||
+    cpu.branches.recording ||
     (cpu.svm.gif && interruptIsDue(cpu))
   );
 }

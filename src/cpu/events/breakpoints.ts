@@ -30,6 +30,7 @@ const HITS = 0xf;
 /** #DB is about to be raised for these bits of DR6. GD is cleared so that its handler may use the registers (17.2.4). */
 export function noteDebugConditions(cpu: Cpu, conditions: number): void {
   const { state } = cpu;
+  cpu.branches.debugException();
   state.setSystem(SYSTEM.DR6, (state.system(SYSTEM.DR6) & ~HITS) | conditions);
   state.setSystem(SYSTEM.DR7, state.system(SYSTEM.DR7) & ~DR7.GD);
 }

@@ -3,7 +3,7 @@ import { EFLAGS } from '../../arch/registers.ts';
 import { EVENT_TYPE } from '../../arch/vmcb.ts';
 import type { Cpu } from '../cpu.ts';
 import { VmExit } from '../guest-exception.ts';
-import { SYSTEM } from '../layout.ts';
+import { CS, SYSTEM } from '../layout.ts';
 import { deliverEvent, type Event } from './deliver.ts';
 
 /** A handler's frame has RF set for faults, so that an instruction breakpoint does not fire again (SDM vol. 3B 17.3.1.1). */
@@ -66,6 +66,7 @@ function deliver(cpu: Cpu, first: Event): void {
 
 function attempt(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
   cpu.svm.beginDelivery(event, faultEip);
+  const base = cpu.state.segmentBase(CS);
   try {
     deliverEvent(cpu, event);
   } catch (error) {
@@ -73,6 +74,7 @@ function attempt(cpu: Cpu, event: Event, faultEip: number): Event | undefined {
     return nextEvent(cpu, event, cpu.exception.takeEip(faultEip));
   }
   cpu.svm.endDelivery();
+  if (cpu.branches.recording) cpu.branches.event(base, faultEip);
   return undefined;
 }
 

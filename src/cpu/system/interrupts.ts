@@ -70,6 +70,7 @@ export const INTERRUPT_OPERATIONS: Readonly<Record<string, Operation>> = {
   /** INT1 makes a #DB that touches no DR6 and has an intercept of its own (APM vol. 2 15.12.2). */
   iceBreakpoint: (cpu) => {
     cpu.svm.intercept('ICEBP');
+    cpu.branches.debugException();
     cpu.state.systemFlags &= ~EFLAGS.RF;
     deliverInterrupt(cpu, {
       type: EVENT_TYPE.EXCEPTION,
