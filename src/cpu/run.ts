@@ -21,6 +21,7 @@ export function runSlices(cpu: Cpu, until: number, interpreter: InterpreterExpor
   while (cpu.now < until) {
     if (cpu.shutdown) return 'shutdown';
     takeEvents(cpu);
+    if (cpu.shutdown) return 'shutdown';
     if (cpu.stopRequested) return 'stopped';
     if (cpu.halted) return 'halted';
     const stepping = needsStepping(cpu);

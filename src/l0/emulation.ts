@@ -1,16 +1,18 @@
 /**
- * Running one instruction of the guest in software: it touches a device, or a page table that L0 protects. The instruction is
- * the processor's own (InstructionEmulator); memory and ports are the guest's, seen through its own page tables.
+ * Running one instruction of the guest, or delivering one event, in software: it touches a device, or a page table that L0
+ * protects. Instruction and delivery are the processor's own (InstructionEmulator); memory and ports are the guest's, seen through its own page tables.
  */
 import type { Gva, Hpa } from '../arch/address.ts';
 import { VECTOR } from '../arch/exceptions.ts';
 import { ACCESS } from '../arch/paging/permissions.ts';
-import { EFLAGS } from '../arch/registers.ts';
-import { CLEAN, VMCB_SAVE } from '../arch/vmcb.ts';
+import { CR0, DR6, EFLAGS } from '../arch/registers.ts';
+import { CLEAN, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import { writeCr3 } from './control-registers.ts';
+import { handleExit } from './exits/dispatch.ts';
 import {
   Emulated,
   EmulatedAccess,
+  type EmulatedEvent,
   type EmulatedException,
   type EmulatedState,
   type EmulatorBus,
@@ -44,8 +46,19 @@ class StateView implements EmulatedState {
   get cr0(): number {
     return this.#vcpu.state.cr0;
   }
+  /** TS and MP: whatever else changes is intercepted. */
+  set cr0(value: number) {
+    const { state } = this.#vcpu;
+    if (value === state.cr0) return;
+    state.cr0 = value;
+    const kept = state.vmcb.read(VMCB_SAVE.CR0) & ~(CR0.TS | CR0.MP);
+    state.vmcb.write(VMCB_SAVE.CR0, kept | (value & (CR0.TS | CR0.MP)));
+  }
   get cr2(): number {
     return this.#vcpu.cr2;
+  }
+  set cr2(value: number) {
+    this.#vcpu.state.vmcb.write(VMCB_SAVE.CR2, value);
   }
   get cr3(): number {
     return this.#vcpu.state.cr3;
@@ -63,9 +76,9 @@ export class Emulation implements EmulatorBus {
   readonly fault = new Fault();
   readonly #vcpu: Vcpu;
   readonly #state: StateView;
-  /** The last page that code was fetched from: linear page, and host address of it. */
+  /** The last page that code was fetched from: linear and guest-physical address of it. */
   #codePage = -1;
-  #codeHost = -1;
+  #codeAddress = -1;
 
   constructor(vcpu: Vcpu) {
     this.#vcpu = vcpu;
@@ -73,54 +86,101 @@ export class Emulation implements EmulatorBus {
   }
 
   /**
-   * Runs the instruction at CS:RIP; what it raises is queued. A string instruction is repeated while nothing else wants the
-   * vCPU. False if the emulator does not run this instruction: nothing happened then.
+   * Runs the instruction at CS:RIP; what it raises is queued, and an intercept that it meets is handled. A string
+   * instruction is repeated while nothing else wants the vCPU.
+   *
+   * @param handled the exit code whose handler calls, and whose intercept is not met again; none after a #PF
    */
-  run(): boolean {
+  run(handled?: number): void {
     const { state, hardware, events } = this.#vcpu;
-    // FS, GS, LDTR, TR and the SYSENTER MSRs are in the processor.
-    hardware.vmsave(state.vmcb.address);
     const start = state.rip;
     const { trace } = this.#vcpu.vm;
     if (trace !== null) trace.emulate(state.vmcb.base(VMCB_SAVE.CS), start);
-    let done = this.#step();
     let again = 0;
-    while (done && state.rip === start && events.empty && again < MOST_ITERATIONS) {
-      done = this.#step();
-      again += 1;
-    }
+    const outcome = this.#emulate(() => {
+      let last = this.#step(handled);
+      for (
+        ;
+        last === Emulated.done && state.rip === start && events.empty && again < MOST_ITERATIONS;
+        again += 1
+      ) {
+        last = this.#step(handled);
+      }
+      return last;
+    });
     hardware.elapse(again);
-    hardware.vmload(state.vmcb.address);
-    state.vmcb.dirty(EMULATION_DIRTIES);
-    return done;
+    if (outcome === Emulated.exit) this.#handleExit();
   }
 
-  #step(): boolean {
+  #step(handled: number | undefined): Emulated {
     const { hardware, state, statistics } = this.#vcpu;
-    this.#codePage = -1;
+    const { emulator } = hardware;
     const trap = (state.rflags & EFLAGS.TF) !== 0;
-    const outcome = hardware.emulator.step(this.#state, this);
-    if (outcome === Emulated.unsupported) return false;
-    if (outcome === Emulated.exception) this.#raise(hardware.emulator.exception);
-    else {
+    this.#codePage = -1;
+    const outcome = emulator.step(this.#state, this, handled);
+    if (outcome === Emulated.exception) {
+      const { event, eventError } = emulator.exit;
+      state.vmcb.write64(VMCB.EXITINTINFO, event, eventError);
+      this.#raise(emulator.exception);
+    } else if (outcome === Emulated.done) {
       statistics.emulatedInstructions += 1;
-      state.interruptShadow = hardware.emulator.interruptShadow;
-      if (trap) this.#vcpu.raiseSingleStep();
+      this.#complete(trap && !emulator.delivered ? DR6.BS : 0);
     }
-    return true;
+    return outcome;
   }
 
-  /** Performs an intercepted task switch. False if the emulator cannot. */
-  taskSwitch(request: TaskSwitchRequest): boolean {
+  /** Makes an attempt to deliver an event; a fault on the way is combined with it. */
+  deliver(event: EmulatedEvent): void {
+    const { hardware, state } = this.#vcpu;
+    const outcome = this.#emulate(() => hardware.emulator.deliver(this.#state, this, event, state.rip));
+    this.#arrive(outcome);
+    // A task gate.
+    if (outcome === Emulated.exit) this.#handleExit();
+  }
+
+  /** Performs an intercepted task switch, and so delivers the event that caused it, if one did. */
+  taskSwitch(request: TaskSwitchRequest): void {
+    const { hardware } = this.#vcpu;
+    this.#arrive(this.#emulate(() => hardware.emulator.taskSwitch(this.#state, this, request)));
+  }
+
+  #arrive(outcome: Emulated): void {
+    const { emulator } = this.#vcpu.hardware;
+    if (outcome === Emulated.exception) this.#raise(emulator.exception);
+    if (outcome !== Emulated.done) return;
+    this.#vcpu.events.arrived();
+    this.#complete(0);
+  }
+
+  #complete(trap: number): void {
+    const { hardware, state } = this.#vcpu;
+    state.interruptShadow = hardware.emulator.interruptShadow;
+    const conditions = hardware.emulator.debugConditions | trap;
+    if (conditions !== 0) this.#vcpu.raiseDebugTrap(conditions);
+  }
+
+  /** FS, GS, LDTR, TR and the SYSENTER MSRs are in the processor, and come to the VMCB for as long as `work` takes. */
+  #emulate(work: () => Emulated): Emulated {
     const { state, hardware } = this.#vcpu;
     hardware.vmsave(state.vmcb.address);
-    this.#codePage = -1;
-    const outcome = hardware.emulator.taskSwitch(this.#state, this, request);
+    const outcome = work();
     hardware.vmload(state.vmcb.address);
     state.vmcb.dirty(EMULATION_DIRTIES);
-    if (outcome === Emulated.unsupported) return false;
-    if (outcome === Emulated.exception) this.#raise(hardware.emulator.exception);
-    return true;
+    return outcome;
+  }
+
+  /** The emulator stopped at an intercept: the VMCB gets to say what the processor would have put there. */
+  #handleExit(): void {
+    const { state, hardware } = this.#vcpu;
+    const { vmcb } = state;
+    const { exit } = hardware.emulator;
+    vmcb.write64(VMCB.EXITCODE, exit.code, 0);
+    vmcb.write64(VMCB.EXITINFO1, exit.info1, exit.info1Hi);
+    vmcb.write64(VMCB.EXITINFO2, exit.info2, exit.info2Hi);
+    vmcb.write64(VMCB.EXITINTINFO, exit.event, exit.eventError);
+    vmcb.write64(VMCB.NRIP, exit.nextRip, 0);
+    vmcb.bytes[VMCB.INSTRUCTION_COUNT] = 0;
+    handleExit(this.#vcpu);
   }
 
   #raise({ vector, errorCode, address }: EmulatedException): void {
@@ -137,11 +197,9 @@ export class Emulation implements EmulatorBus {
       const address = this.#translate(linear, ACCESS.FETCH | user);
       if (address < 0) return -1;
       this.#codePage = page;
-      this.#codeHost = this.#vcpu.vm.slots.hostAddress(address - (address % PAGE));
+      this.#codeAddress = address - (address % PAGE);
     }
-    // Behind no memory the bus floats.
-    if (this.#codeHost < 0) return 0xff;
-    return this.#vcpu.hardware.memory.u8[this.#codeHost + (linear & (PAGE - 1))];
+    return this.#readPhysical(this.#codeAddress + (linear & (PAGE - 1)), 1);
   }
 
   check(linear: Gva, size: number, access: EmulatedAccess, supervisor: boolean, implicit: boolean): boolean {

@@ -16,11 +16,13 @@ import { EVENT, EVENT_TYPE, eventInjection } from '../arch/vmcb.ts';
 export const NO_EVENT = 0;
 
 export class EventQueue {
-  /** Exception to inject, -1 for none, with its error code (0 if it has none) and CR2 for #PF. */
+  /** Exception to inject, -1 for none, with its error code (0 if it has none). */
   vector = -1;
   errorCode = 0;
-  /** Linear address of a #PF; CR2 changes only when the fault is delivered. */
-  address = 0;
+  /** Linear address of a #PF that CR2 does not have yet, -1 for none: it changes only when the fault is delivered. */
+  pageFaultAddress = -1;
+  /** Of the exceptions raised, one is a fault that RF does not show yet. */
+  faulted = false;
   /** The exception as EVENTINJ has it, where it is delivered again; its CR2 and DR6 are in place already. Else 0. */
   redelivered: number = NO_EVENT;
   /** INTR, NMI or INT n to deliver again, as in EVENTINJ; NO_EVENT if there is none. */
@@ -43,10 +45,18 @@ export class EventQueue {
 
   /** Forgets what was to be injected; NMI state stays. */
   clear(): void {
+    this.pageFaultAddress = -1;
+    this.faulted = false;
     this.vector = -1;
     this.nestedVector = -1;
     this.event = NO_EVENT;
     this.redelivered = NO_EVENT;
+  }
+
+  /** The event in delivery has reached its handler, without the processor. */
+  arrived(): void {
+    if ((this.event & EVENT.TYPE) === EVENT_TYPE.NMI && this.event !== NO_EVENT) this.nmiBlocked = true;
+    this.clear();
   }
 
   /**
@@ -56,6 +66,10 @@ export class EventQueue {
   raise(vector: number, errorCode = 0, address = 0): void {
     // An intercept is looked for before the exception is combined with one in delivery (APM vol. 2 15.12).
     if (this.#endsL2(vector, errorCode, address)) return;
+    if (vector === VECTOR.PF) this.pageFaultAddress = address;
+    if (exceptionOf(vector)?.kind === EXCEPTION_KIND.FAULT) this.faulted = true;
+    // An interrupt whose delivery faults is lost: it was acknowledged.
+    this.event = NO_EVENT;
     if (this.vector >= 0) {
       const combination = combineExceptions(this.vector, vector);
       if (combination === COMBINATION.SHUTDOWN) {
@@ -63,12 +77,12 @@ export class EventQueue {
         return;
       }
       if (combination === COMBINATION.DOUBLE_FAULT) {
-        if (!this.#endsL2(VECTOR.DF, 0, 0)) this.#set(VECTOR.DF, 0, 0, NO_EVENT);
+        if (!this.#endsL2(VECTOR.DF, 0, 0)) this.#set(VECTOR.DF, 0, NO_EVENT);
         return;
       }
       // Otherwise the second one is delivered; the instruction that raised the first will raise it again.
     }
-    this.#set(vector, pushesErrorCode(vector) ? errorCode >>> 0 : 0, address, NO_EVENT);
+    this.#set(vector, pushesErrorCode(vector) ? errorCode >>> 0 : 0, NO_EVENT);
   }
 
   #endsL2(vector: number, errorCode: number, address: number): boolean {
@@ -84,22 +98,21 @@ export class EventQueue {
     const type = info & EVENT.TYPE;
     const vector = info & EVENT.VECTOR;
     if (type === EVENT_TYPE.EXCEPTION) {
-      // INT3 and INTO are executed once more: RIP still points to them.
-      if (!injectedByL0 && (vector === VECTOR.BP || vector === VECTOR.OF)) return;
-      this.#set(vector, errorCode, 0, info);
+      // INT3, INTO and INT1 are executed once more: RIP still points to them. Any other #DB would have exited.
+      if (!injectedByL0 && (vector === VECTOR.BP || vector === VECTOR.OF || vector === VECTOR.DB)) return;
+      this.#set(vector, errorCode, info);
     } else if (type !== EVENT_TYPE.SOFTWARE || injectedByL0) this.event = info;
   }
 
   /** An event given as in EVENTINJ (L1's for L2) is to be injected as it stands. */
   inject(info: number, errorCode: number): void {
-    if ((info & EVENT.TYPE) === EVENT_TYPE.EXCEPTION) this.#set(info & EVENT.VECTOR, errorCode, 0, info);
+    if ((info & EVENT.TYPE) === EVENT_TYPE.EXCEPTION) this.#set(info & EVENT.VECTOR, errorCode, info);
     else this.event = info;
   }
 
-  #set(vector: number, errorCode: number, address: number, redelivered: number): void {
+  #set(vector: number, errorCode: number, redelivered: number): void {
     this.vector = vector;
     this.errorCode = errorCode;
-    this.address = address;
     this.redelivered = redelivered;
   }
 
@@ -112,10 +125,5 @@ export class EventQueue {
     if (this.redelivered !== NO_EVENT) return this.redelivered;
     const hasErrorCode = protectedMode && pushesErrorCode(this.vector);
     return eventInjection(EVENT_TYPE.EXCEPTION, this.vector, hasErrorCode);
-  }
-
-  /** Whether the pending exception is of the fault class, which sets RF in the flags it pushes (SDM vol. 3B 17.3.1.1). */
-  get isFault(): boolean {
-    return exceptionOf(this.vector)?.kind === EXCEPTION_KIND.FAULT;
   }
 }

@@ -6,6 +6,7 @@
  * with a plain software walk in place of the processor.
  */
 import type { Gva, Hpa } from '../arch/address.ts';
+import type { EventType } from '../arch/vmcb.ts';
 
 /**
  * Host physical memory, RAM from address 0 upwards. The three views show the same little-endian bytes; `u8[hpa]`,
@@ -195,8 +196,9 @@ export interface EmulatedState {
   readonly vmcb: Hpa;
   /** 16 pairs as in Hardware.gpr, RAX and RSP included. Updated in place when the instruction completes. */
   readonly gpr: Uint32Array;
-  readonly cr0: number;
-  readonly cr2: number;
+  /** As CR2, updated in place: TS and MP may change without an intercept. */
+  cr0: number;
+  cr2: number;
   readonly cr3: number;
   readonly cr4: number;
   /** Low half of EFER. */
@@ -207,15 +209,40 @@ export interface EmulatedState {
 export const Emulated = {
   /** Completed: `gpr` and the VMCB's save area (RIP, RFLAGS, segments...) hold the new state. */
   done: 0,
-  /** It raised a fault, in `exception`; no state changed. */
+  /** It raised a fault, in `exception`; no state changed. The event in whose delivery that was, if any, is in `exit`. */
   exception: 1,
   /**
-   * The emulator does not run this one: it changes control registers, MSRs, privilege through a gate or task, or is an SVM
-   * instruction. No state changed.
+   * It met an intercept: the VMCB's, or that of what L0 alone can do (time, MSRs, task switches). What #VMEXIT would
+   * report is in `exit`. No state changed.
    */
-  unsupported: 2,
+  exit: 2,
 } as const;
 export type Emulated = (typeof Emulated)[keyof typeof Emulated];
+
+/** The exit fields of a VMCB (APM vol. 2 15.7.1), in unsigned halves. */
+export interface EmulatedExit {
+  readonly code: number;
+  readonly info1: number;
+  readonly info1Hi: number;
+  readonly info2: number;
+  readonly info2Hi: number;
+  readonly nextRip: number;
+  /** EXITINTINFO, 0 for none. */
+  readonly event: number;
+  readonly eventError: number;
+}
+
+/** An event to deliver: what EVENTINJ says (APM vol. 2 15.20). */
+export interface EmulatedEvent {
+  readonly type: EventType;
+  readonly vector: number;
+  /** -1 for none. */
+  readonly errorCode: number;
+  /** INT n, INT3, INTO: the gate's DPL counts, and EXT is clear in error codes (SDM vol. 3A 6.12.1.2, 6.13). */
+  readonly software: boolean;
+  /** RIP for the handler's frame. */
+  readonly returnEip: number;
+}
 
 /** What a task-switch intercept reported (EXITINFO1, EXITINFO2). */
 export interface TaskSwitchRequest {
@@ -231,18 +258,27 @@ export interface TaskSwitchRequest {
   readonly external: boolean;
 }
 
-/** Runs one instruction of a guest on the same semantics as the processor, with memory and ports supplied by L0. */
+/** Runs instructions and delivers events of a guest as the processor does, with memory and ports supplied by L0. */
 export interface InstructionEmulator {
   /**
    * Runs exactly one instruction, or one iteration of a repeated string instruction (RIP then stays until the count is
-   * used up, as after an interrupted one). Breakpoints, intercepts, TF and pending events are not looked at. x87, MMX and SSE state are
+   * used up, as after an interrupted one). Breakpoints, TF and pending events are not looked at. x87, MMX and SSE state are
    * the processor's own. The interrupt shadow that the instruction leaves (STI, MOV SS, POP SS) is in
    * `interruptShadow`.
+   *
+   * @param disregarded the exit code of an intercept that does not count, because it is what L0 is handling
    */
-  step(state: EmulatedState, bus: EmulatorBus): Emulated;
+  step(state: EmulatedState, bus: EmulatorBus, disregarded?: number): Emulated;
+  /**
+   * Makes one attempt to deliver an event, through whatever gate. On `exception` it is L0 that combines the two; on `exit`
+   * the gate is a task gate.
+   *
+   * @param faultEip RIP for what a fault on the way pushes
+   */
+  deliver(state: EmulatedState, bus: EmulatorBus, event: EmulatedEvent, faultEip: number): Emulated;
   /**
    * Performs the task switch that was intercepted (APM vol. 2 15.14.1), because its CR3 load is L0's business. On
-   * `done` the new task's state is in `gpr` and the VMCB's save area, CR0.TS is set by the caller. On `exception` the fault is
+   * `done` the new task's state is in `gpr` and the VMCB's save area. On `exception` the fault is
    * to be delivered in the context that the VMCB and `gpr` then hold: the old task before the commit point, the new one behind
    * it (SDM vol. 3A 8.3).
    */
@@ -251,4 +287,10 @@ export interface InstructionEmulator {
   readonly exception: EmulatedException;
   /** Valid after `Emulated.done`: the next instruction is under an interrupt shadow. */
   readonly interruptShadow: boolean;
+  /** Valid after `Emulated.done`: the instruction went to an event handler, as INT n does; TF does not trap behind it. */
+  readonly delivered: boolean;
+  /** Valid after `Emulated.done`: bits of DR6 for a #DB that follows, as for T in a TSS (SDM vol. 3B 17.3.1.5). */
+  readonly debugConditions: number;
+  /** Valid after `Emulated.exception` and `Emulated.exit`. */
+  readonly exit: EmulatedExit;
 }

@@ -13,6 +13,7 @@ import {
   VMCB,
   VMCB_SAVE,
 } from '../arch/vmcb.ts';
+import { injectedReturn } from './delivery.ts';
 import { NO_EVENT } from './events.ts';
 import type { Vcpu } from './vcpu.ts';
 
@@ -21,6 +22,7 @@ const WINDOW = V_INTR.IRQ | V_INTR.IGNORE_TPR | (0xf << V_INTR_PRIORITY_SHIFT);
 
 export function prepareEvents(vcpu: Vcpu): void {
   const { events, state } = vcpu;
+  applySideEffects(vcpu);
   // L1 may want to see the event instead; then L1 runs from here on.
   if (state.guestMode) vcpu.nested.interceptEvents();
   if (events.tripleFault) {
@@ -38,8 +40,7 @@ export function prepareEvents(vcpu: Vcpu): void {
 function inject(vcpu: Vcpu, event: number, errorCode: number, again = false): void {
   const { vmcb, guestMode } = vcpu.state;
   vmcb.write64(VMCB.EVENTINJ, event, errorCode);
-  // INT n, INT3 and INTO push it (APM vol. 2 15.20). Only L1 injects those; what L2 began itself runs once more.
-  if (guestMode) vmcb.write64(VMCB.NRIP, vcpu.nested.read12(VMCB.NRIP), vcpu.nested.readHigh12(VMCB.NRIP));
+  if (guestMode) vmcb.write64(VMCB.NRIP, injectedReturn(vcpu), 0);
   vcpu.injected = event;
   vcpu.halted = false;
   const { trace } = vcpu.vm;
@@ -49,22 +50,26 @@ function inject(vcpu: Vcpu, event: number, errorCode: number, again = false): vo
 function injectException(vcpu: Vcpu): void {
   const { events, state } = vcpu;
   const again = events.redelivered !== NO_EVENT;
-  if (!again) applySideEffects(vcpu);
   inject(vcpu, events.injection((state.cr0 & CR0.PE) !== 0), events.errorCode, again);
   vcpu.statistics.injectedExceptions += 1;
   events.vector = -1;
   events.redelivered = NO_EVENT;
 }
 
-/** What the processor does when it raises an exception by itself and not when one is injected: CR2, and RF in the flags. */
-export function applySideEffects(vcpu: Vcpu): void {
+/**
+ * What the processor does when it raises an exception by itself and not when one is injected: CR2, and RF in the flags. It
+ * does so even where the exception then makes a double fault.
+ */
+function applySideEffects(vcpu: Vcpu): void {
   const { events, state } = vcpu;
-  if (events.vector === VECTOR.PF) {
-    state.vmcb.write64(VMCB_SAVE.CR2, events.address, 0);
+  if (events.pageFaultAddress >= 0) {
+    state.vmcb.write64(VMCB_SAVE.CR2, events.pageFaultAddress, 0);
     state.vmcb.dirty(CLEAN.CR2);
+    events.pageFaultAddress = -1;
   }
   // The flags that a fault pushes have RF = 1 (SDM vol. 3B 17.3.1.1).
-  if (events.isFault) state.rflags |= EFLAGS.RF;
+  if (events.faulted) state.rflags |= EFLAGS.RF;
+  events.faulted = false;
 }
 
 function injectAgain(vcpu: Vcpu): void {

@@ -5,7 +5,7 @@
 import type { Gva } from '../arch/address.ts';
 import { VECTOR } from '../arch/exceptions.ts';
 import { MSR } from '../arch/msrs.ts';
-import { DR6, EFLAGS } from '../arch/registers.ts';
+import { DR6, DR7, EFLAGS } from '../arch/registers.ts';
 import { CLEAN, EVENT, EVENT_TYPE, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import { RegisterFile } from '../cpu/register-file.ts';
 import { collectCr0 } from './control-registers.ts';
@@ -55,6 +55,8 @@ export class Vcpu {
   #kicked = false;
   /** VMRUN was not over when the machine was stopped. */
   #inGuest = false;
+  /** RIP at the last entry: an event that L0 injected was in delivery there, one of the guest's own elsewhere. */
+  #entryRip = 0;
 
   /** Use `Vm.createVcpu`. */
   constructor(vm: Vm, index: number) {
@@ -159,6 +161,7 @@ export class Vcpu {
   #enter(): void {
     const { state, hardware, vm } = this;
     const { vmcb } = state;
+    this.#entryRip = state.rip;
     const root = this.mmu.load();
     if (vmcb.read(VMCB_SAVE.CR3) !== root.address) {
       vmcb.write64(VMCB_SAVE.CR3, root.address, 0);
@@ -180,7 +183,11 @@ export class Vcpu {
     const { injected } = this;
     const info = vmcb.read(VMCB.EXITINTINFO);
     if ((info & EVENT.VALID) !== 0) {
-      this.events.redeliver(info, vmcb.readHigh(VMCB.EXITINTINFO), info === injected);
+      this.events.redeliver(
+        info,
+        vmcb.readHigh(VMCB.EXITINTINFO),
+        info === injected && state.rip === this.#entryRip,
+      );
     } else if (injected !== NO_EVENT && (injected & EVENT.TYPE) === EVENT_TYPE.NMI) {
       this.events.nmiBlocked = true;
     }
@@ -237,8 +244,17 @@ export class Vcpu {
 
   /** The #DB of TF behind an instruction that L0 carried out (SDM vol. 3B 17.3.1.4). */
   raiseSingleStep(): void {
+    this.raiseDebugTrap(DR6.BS);
+  }
+
+  /**
+   * #DB for these bits of DR6: the breakpoints reported are those of one exception, and GD is cleared so that the handler may
+   * use the registers (SDM vol. 3B 17.2.3, 17.2.4).
+   */
+  raiseDebugTrap(conditions: number): void {
     const { vmcb } = this.state;
-    vmcb.write(VMCB_SAVE.DR6, vmcb.read(VMCB_SAVE.DR6) | DR6.BS);
+    vmcb.write(VMCB_SAVE.DR6, (vmcb.read(VMCB_SAVE.DR6) & ~DR6_HITS) | conditions);
+    vmcb.write(VMCB_SAVE.DR7, vmcb.read(VMCB_SAVE.DR7) & ~DR7.GD);
     vmcb.dirty(CLEAN.DRX);
     this.events.raise(VECTOR.DB);
   }
@@ -318,4 +334,6 @@ export class Vcpu {
   }
 }
 
+/** B0 to B3. */
+const DR6_HITS = 0xf;
 const DEBUG_ADDRESSES = [0, 1, 2, 3] as const;

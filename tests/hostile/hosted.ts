@@ -5,7 +5,7 @@ import { VMCB_SAVE } from '../../src/arch/vmcb.ts';
 import { HOST_BOOT } from '../../src/guest/host-boot.ts';
 import { setInitialState } from '../../src/l0/vcpu-registers.ts';
 import { protectedState } from '../../src/machine/loaders/initial-state.ts';
-import { GuestFailure, HostedMachine, hostMemory as newHostMemory } from '../../src/vmm/hosted-machine.ts';
+import { HostedMachine, hostMemory as newHostMemory } from '../../src/vmm/hosted-machine.ts';
 import { hashWords } from './bare.ts';
 import { MACHINE_MEMORY, STACK, START } from './guest.ts';
 
@@ -40,23 +40,8 @@ export function hostedWith(memory: Uint8Array, options: HostedOptions = {}): Hos
   return machine;
 }
 
-/** What L0 may say when it gives up on a guest: each is something that only a hostile guest does. */
-const GUESTS_OWN_FAULT = [
-  /^L0 cannot go on: the delivery of an event at RIP [0-9a-f]+h accesses [0-9a-f]+h, which is no memory\.$/,
-  // A stack in the page table that maps the stack, or the IDT.
-  /^L0 cannot go on: the guest made \d+ exits at RIP [0-9a-f]+h without retiring one\.$/,
-];
-
-/** Runs a guest that may do what it likes, and says how it ended; whatever is not the guest's fault is thrown. */
-export function runHosted(machine: HostedMachine, ticks: number): string {
-  try {
-    return machine.run(ticks).kind;
-  } catch (error) {
-    if (error instanceof GuestFailure && GUESTS_OWN_FAULT.some((known) => known.test(error.message)))
-      return error.message;
-    throw error;
-  }
-}
+/** Runs a guest that may do what it likes, and says how it ended; L0 never gives up on one. */
+export const runHosted = (machine: HostedMachine, ticks: number): string => machine.run(ticks).kind;
 
 /** First byte outside the VM that changed: of memory that is nobody's, or of the host's boot code; -1 for none. */
 export function trespass(machine: HostedMachine, hostBefore: Uint8Array): number {

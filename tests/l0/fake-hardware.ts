@@ -40,7 +40,6 @@ import type {
   Hardware,
   HostMemory,
   InstructionEmulator,
-  TaskSwitchRequest,
 } from '../../src/l0/hardware.ts';
 import { Emulated, EmulatedAccess } from '../../src/l0/hardware.ts';
 
@@ -473,6 +472,18 @@ const tlbKey = (asid: number, linear: number): number => asid * 0x10_0000 + (lin
 class FakeEmulator implements InstructionEmulator {
   exception: EmulatedException = { vector: 0, errorCode: -1, address: 0 };
   readonly interruptShadow = false;
+  readonly delivered = false;
+  readonly debugConditions = 0;
+  readonly exit = {
+    code: 0,
+    info1: 0,
+    info1Hi: 0,
+    info2: 0,
+    info2Hi: 0,
+    nextRip: 0,
+    event: 0,
+    eventError: 0,
+  };
   readonly #hardware: FakeHardware;
 
   constructor(hardware: FakeHardware) {
@@ -481,7 +492,7 @@ class FakeEmulator implements InstructionEmulator {
 
   step(state: EmulatedState, bus: EmulatorBus): Emulated {
     const operation = this.#hardware.current;
-    if (operation?.kind !== 'access') return Emulated.unsupported;
+    if (operation?.kind !== 'access') throw new Error('the fake processor emulates plain accesses only');
     const supervisor = this.#hardware.memory.u8[state.vmcb + VMCB_SAVE.CPL] !== 3;
     const linear = operation.linear as Gva;
     if (operation.access === 'fetch') {
@@ -517,7 +528,11 @@ class FakeEmulator implements InstructionEmulator {
     return Emulated.exception;
   }
 
-  taskSwitch(_state: EmulatedState, _bus: EmulatorBus, _request: TaskSwitchRequest): Emulated {
-    return Emulated.unsupported;
+  deliver(): Emulated {
+    throw new Error('the fake processor emulates no delivery');
+  }
+
+  taskSwitch(): Emulated {
+    throw new Error('the fake processor emulates no task switch');
   }
 }

@@ -1,48 +1,55 @@
 import type { Gva } from '../../arch/address.ts';
+import { MSR } from '../../arch/msrs.ts';
+import { VMEXIT } from '../../arch/svm-exits.ts';
 import { VMCB_SAVE, VMCB_SEGMENT, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
 import { Cpu } from '../cpu.ts';
 import { CpuMemory } from '../cpu-memory.ts';
+import { deliverEvent, type Event } from '../events/deliver.ts';
 import { VmExit } from '../guest-exception.ts';
 import { CODE_CONTEXT, CS, FPU, LDTR, MXCSR, SYSTEM, TR } from '../layout.ts';
-import { taskSwitch } from '../segmentation/task-switch.ts';
+import { type TaskSwitch, taskSwitch } from '../segmentation/task-switch.ts';
+import { ExitInformation } from '../svm/exit-information.ts';
 import { BusMemory, type SuppliedBus } from './bus-memory.ts';
-import { EmulationGuard } from './guard.ts';
+import { EmulationGuard, NO_EXIT } from './guard.ts';
 
 /** The guest's registers outside the VMCB; see `EmulatedState` in src/l0/hardware.ts. */
 export interface EmulationState {
   readonly vmcb: number;
   readonly gpr: Uint32Array;
-  readonly cr0: number;
-  readonly cr2: number;
+  cr0: number;
+  cr2: number;
   readonly cr3: number;
   readonly cr4: number;
   readonly efer: number;
 }
 
 /** What an intercepted task switch asked for. */
-export interface EmulatedTaskSwitch {
+export interface EmulatedTaskSwitch extends TaskSwitch {
   readonly selector: number;
-  readonly source: 'jump' | 'iret' | 'call';
-  readonly errorCode: number;
   readonly savedRip: number;
-  /** An exception or interrupt caused it: EXT in error codes, and RF is kept. */
-  readonly external: boolean;
 }
 
 const DONE = 0;
 const EXCEPTION = 1;
-const UNSUPPORTED = 2;
-type Outcome = typeof DONE | typeof EXCEPTION | typeof UNSUPPORTED;
+const EXIT = 2;
+type Outcome = typeof DONE | typeof EXCEPTION | typeof EXIT;
 
 /** The least memory a processor has; the emulated instruction never sees it. */
 const NO_RAM = 65536;
 /** It keeps no decoded code, only the TLB and jump cache that every interpreter has. */
 const NO_CODE = 0x10_0000;
 const LONGEST = 15;
+const NOTHING = new ExitInformation();
+const SYSENTER_MSRS = [
+  [MSR.SYSENTER_CS, VMCB_SAVE.SYSENTER_CS],
+  [MSR.SYSENTER_ESP, VMCB_SAVE.SYSENTER_ESP],
+  [MSR.SYSENTER_EIP, VMCB_SAVE.SYSENTER_EIP],
+] as const;
+const DEBUG_ADDRESSES = [SYSTEM.DR0, SYSTEM.DR0 + 8, SYSTEM.DR0 + 16, SYSTEM.DR0 + 24] as const;
 
 /**
- * Runs one instruction of a guest on the interpreter, with everything outside its registers supplied by the caller. It is
- * a second processor that owns no memory: each access misses its TLB and goes to the bus.
+ * Runs one instruction of a guest on the interpreter, or delivers one event, with everything outside its registers
+ * supplied by the caller. It is a second processor that owns no memory: each access misses its TLB and goes to the bus.
  */
 export class Emulator {
   readonly #host: Cpu;
@@ -55,6 +62,10 @@ export class Emulator {
   readonly exception = { vector: 0, errorCode: -1, address: 0 };
   /** Valid after completion: the instruction left an interrupt shadow. */
   interruptShadow = false;
+  /** Valid after completion: the instruction was INT n or its like, and this is its handler; nothing traps behind it. */
+  delivered = false;
+  /** Valid after completion: bits of DR6 whose #DB follows. */
+  debugConditions = 0;
 
   /** @param host the processor whose VMCBs and FPU state are meant */
   constructor(host: Cpu) {
@@ -71,7 +82,7 @@ export class Emulator {
         },
       },
       parts: {
-        svm: (cpu) => new EmulationGuard(cpu),
+        svm: (cpu) => new EmulationGuard(cpu, host.physical),
         memory: (cpu) => new BusMemory(cpu.exception),
         block: () => this.#record,
       },
@@ -84,48 +95,75 @@ export class Emulator {
     return this.#memory.bus as SuppliedBus;
   }
 
+  /** After an exception or an intercept: what the processor would report of it in a VMCB. */
+  get exit(): ExitInformation {
+    return this.#guard.exit ?? NOTHING;
+  }
+
   /** Runs exactly one instruction, or one iteration of a repeated one. */
-  step(state: EmulationState, bus: SuppliedBus): Outcome {
-    this.#begin(state, bus);
+  step(state: EmulationState, bus: SuppliedBus, disregarded: number = NO_EXIT): Outcome {
+    this.#begin(state, bus, disregarded);
     if (!this.#fetch()) return this.#fail();
     this.#cpu.step();
-    if (this.#guard.faulted) return this.#fail();
-    if (this.#guard.refused) return UNSUPPORTED;
-    this.interruptShadow = this.#cpu.shadowAt === this.#cpu.retired;
-    this.#store(state);
-    return DONE;
+    return this.#ended(state);
+  }
+
+  /**
+   * Delivers an event. An exception on the way is the outcome; what becomes of the two is for the caller to say.
+   *
+   * @param faultEip where a fault leaves EIP
+   */
+  deliver(state: EmulationState, bus: SuppliedBus, event: Event, faultEip: number): Outcome {
+    this.#begin(state, bus, NO_EXIT);
+    const cpu = this.#cpu;
+    this.#guard.beginDelivery(event, faultEip);
+    try {
+      deliverEvent(cpu, event);
+    } catch (error) {
+      if (error === cpu.exception) return this.#fail();
+      if (!(error instanceof VmExit)) throw error;
+    }
+    cpu.delivered = true;
+    return this.#ended(state);
   }
 
   /** Performs a task switch that was intercepted. */
   taskSwitch(state: EmulationState, bus: SuppliedBus, request: EmulatedTaskSwitch): Outcome {
-    this.#begin(state, bus);
+    this.#begin(state, bus, VMEXIT.TASK_SWITCH);
     const cpu = this.#cpu;
+    const oldEip = cpu.state.eip;
     cpu.state.eip = request.savedRip;
-    this.#guard.allowsTaskSwitch = true;
     try {
-      taskSwitch(cpu, request.selector, {
-        source: request.source,
-        errorCode: request.errorCode,
-        external: request.external,
-      });
+      taskSwitch(cpu, request.selector, request);
     } catch (error) {
-      if (error !== cpu.exception && !(error instanceof VmExit)) throw error;
+      if (error !== cpu.exception) throw error;
       // Before the commit point this is the old task as it was, behind it the new one.
+      cpu.state.eip = cpu.exception.takeEip(oldEip);
       this.#store(state);
       return this.#fail();
-    } finally {
-      this.#guard.allowsTaskSwitch = false;
     }
-    this.interruptShadow = false;
-    this.#store(state);
-    return DONE;
+    return this.#ended(state);
   }
 
-  #begin(state: EmulationState, bus: SuppliedBus): void {
+  #begin(state: EmulationState, bus: SuppliedBus, disregarded: number): void {
+    const cpu = this.#cpu;
     this.#memory.bus = bus;
-    this.#guard.begin();
+    this.#guard.begin(state.vmcb, disregarded);
     this.#load(state);
-    this.#cpu.shadowAt = -1;
+    cpu.shadowAt = -1;
+    cpu.delivered = false;
+    cpu.pendingDebug = 0;
+  }
+
+  #ended(state: EmulationState): Outcome {
+    const cpu = this.#cpu;
+    if (this.#guard.faulted) return this.#fail();
+    if (this.#guard.exit !== undefined) return EXIT;
+    this.interruptShadow = cpu.shadowAt === cpu.retired;
+    this.delivered = cpu.delivered;
+    this.debugConditions = cpu.pendingDebug;
+    this.#store(state);
+    return DONE;
   }
 
   #fail(): Outcome {
@@ -198,6 +236,9 @@ export class Emulator {
     state.setSystem(SYSTEM.EFER, from.efer);
     state.setSystem(SYSTEM.DR6, word(VMCB_SAVE.DR6));
     state.setSystem(SYSTEM.DR7, word(VMCB_SAVE.DR7));
+    for (const place of DEBUG_ADDRESSES) state.setSystem(place, this.#host.state.system(place));
+    if (cpu.hasFeature('sep'))
+      for (const [msr, offset] of SYSENTER_MSRS) cpu.msrs.write(msr, word(offset), 0);
     state.eflags = word(VMCB_SAVE.RFLAGS);
     state.eip = word(VMCB_SAVE.RIP);
     cpu.cpl = u8[vmcb + VMCB_SAVE.CPL] as number;
@@ -229,6 +270,9 @@ export class Emulator {
     set(VMCB_SAVE.GDTR + VMCB_SEGMENT.LIMIT, state.system(SYSTEM.GDT_LIMIT));
     set(VMCB_SAVE.IDTR + VMCB_SEGMENT.BASE, state.system(SYSTEM.IDT_BASE));
     set(VMCB_SAVE.IDTR + VMCB_SEGMENT.LIMIT, state.system(SYSTEM.IDT_LIMIT));
+    to.cr0 = state.cr0;
+    to.cr2 = state.system(SYSTEM.CR2);
+    for (const place of DEBUG_ADDRESSES) this.#host.state.setSystem(place, state.system(place));
     set(VMCB_SAVE.DR6, state.system(SYSTEM.DR6));
     set(VMCB_SAVE.DR7, state.system(SYSTEM.DR7));
     set(VMCB_SAVE.RFLAGS, state.eflags);

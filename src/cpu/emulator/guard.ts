@@ -1,70 +1,96 @@
+import { VMEXIT } from '../../arch/svm-exits.ts';
 import type { Cpu } from '../cpu.ts';
-import { VmExit } from '../guest-exception.ts';
+import type { PhysicalMemory } from '../physical-memory.ts';
+import type { ExitInformation } from '../svm/exit-information.ts';
+import { EXIT, GuestExit } from '../svm/guest-exit.ts';
 import { type SimpleIntercept, Svm } from '../svm/svm.ts';
+import { VmcbPage } from '../svm/vmcb-page.ts';
+import { WorldSwitch } from '../svm/world-switch.ts';
 
-const EXIT = new VmExit();
+/** No exit code: every intercept counts. */
+export const NO_EXIT = -1;
 
-/**
- * Stands where the processor asks whether something is intercepted: everything that is not plain work on registers and
- * memory ends the emulation.
- */
-export class EmulationGuard extends Svm {
-  /** An exception ended the instruction; it is in the processor's `exception`. */
-  faulted = false;
-  /** The instruction is not for the emulator. */
-  refused = false;
-  readonly #owner: Cpu;
+/** A #VMEXIT that is only noted: there is no host to go back to. */
+class NotedExit extends GuestExit {
+  readonly #cpu: Cpu;
+  /** What the processor would report. */
+  noted: ExitInformation | undefined;
 
   constructor(cpu: Cpu) {
-    super(cpu);
+    super(cpu, new WorldSwitch(cpu));
+    this.#cpu = cpu;
+  }
+
+  override leave(exit: ExitInformation): void {
+    if (this.delivering !== undefined) exit.setEvent(this.#cpu, this.delivering);
+    this.delivering = undefined;
+    this.noted = exit;
+  }
+}
+
+/**
+ * Stands where the processor asks whether something is intercepted. An intercept of the guest's VMCB ends the emulation
+ * with what its #VMEXIT would report, and so does every exception, and what an emulator cannot do: tell the time, and
+ * reach MSRs.
+ */
+export class EmulationGuard extends Svm {
+  /** It was an exception that ended the emulation; it is in the processor's `exception`. */
+  faulted = false;
+  readonly #owner: Cpu;
+  readonly #exits: NotedExit;
+  readonly #vmcb: VmcbPage;
+
+  /** @param memory where VMCBs and permission maps lie */
+  constructor(cpu: Cpu, memory: PhysicalMemory) {
+    const exits = new NotedExit(cpu);
+    super(cpu, { exits, maps: memory });
     this.#owner = cpu;
+    this.#exits = exits;
+    this.#vmcb = new VmcbPage(memory);
   }
 
-  begin(): void {
+  /**
+   * @param vmcb        physical address of the guest's VMCB
+   * @param disregarded exit code of the intercept that is being carried out; NO_EXIT for none
+   */
+  begin(vmcb: number, disregarded: number): void {
     this.faulted = false;
-    this.refused = false;
+    this.#exits.noted = undefined;
+    this.#exits.delivering = undefined;
+    this.#vmcb.attach(vmcb);
+    this.useControls(this.#vmcb, disregarded);
   }
 
-  #refuse(): never {
-    this.refused = true;
-    throw EXIT;
+  /** How the emulation ended, if by an exception or an intercept. */
+  get exit(): ExitInformation | undefined {
+    return this.#exits.noted;
   }
 
   override exitForException(vector: number, errorCode: number, linear: number): boolean {
+    const { exception } = this.#owner;
     this.faulted = true;
-    this.#owner.exception.vector = vector;
-    this.#owner.exception.errorCode = errorCode;
-    this.#owner.exception.linear = linear;
+    exception.vector = vector;
+    exception.errorCode = errorCode;
+    exception.linear = linear;
+    this.#exits.leave(this.#exits.begin(VMEXIT.EXCP + vector));
     return true;
   }
-  override interceptSoftwareInterrupt(): void {
-    this.#refuse();
+
+  /** INT3 and INTO: they are carried out unless their vector is intercepted. */
+  override interceptException(vector: number, errorCode: number, linear: number): void {
+    if (super.exitForException(vector, errorCode, linear, this.#owner.instructionEip)) throw EXIT;
   }
-  override interceptTaskSwitch(): void {
-    if (!this.allowsTaskSwitch) this.#refuse();
-  }
-  /** A task switch is what is being emulated. */
-  allowsTaskSwitch = false;
-  override interceptCr0Write(): void {
-    this.#refuse();
-  }
-  override interceptCr(_number: number, kind: 'read' | 'write'): void {
-    if (kind === 'write') this.#refuse();
-  }
-  override interceptDr(): void {
-    this.#refuse();
-  }
-  override interceptMsr(): void {
-    this.#refuse();
-  }
-  override interceptInvalidatePage(): void {
-    this.#refuse();
-  }
-  override interceptCacheInvalidation(): void {
-    this.#refuse();
-  }
+
   override exitForInstruction(name: SimpleIntercept): boolean {
-    if (name !== 'PUSHF' && name !== 'POPF' && name !== 'PAUSE') this.#refuse();
-    return false;
+    if (super.exitForInstruction(name)) return true;
+    if (name !== 'RDTSC' && name !== 'RDTSCP') return false;
+    this.#exits.leaveInstruction(this.#exits.begin(VMEXIT[name]));
+    return true;
+  }
+
+  override interceptMsr(_index: number, kind: 'read' | 'write'): void {
+    const exit = this.#exits.begin(VMEXIT.MSR);
+    exit.info1 = kind === 'write' ? 1 : 0;
+    this.#exits.throwInstruction(exit);
   }
 }

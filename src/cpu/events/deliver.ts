@@ -118,13 +118,14 @@ function enterGate(cpu: Cpu, event: Event, gate: Descriptor): void {
   const frame = [state.eflags, state.selector(CS), event.returnEip];
   if (event.errorCode >= 0) frame.push(event.errorCode);
   const cpl = inner ? code.dpl : cpu.cpl;
-  if (inner) enterInner(cpu, size, frame, code, offset, fromV86);
-  else pushSame(cpu, size, frame, code, offset);
+  const attributes = inner
+    ? enterInner(cpu, size, frame, code, offset, fromV86)
+    : pushSame(cpu, size, frame, code, offset);
   const interrupt =
     gate.type === SYSTEM_TYPE.INTERRUPT_GATE_16 || gate.type === SYSTEM_TYPE.INTERRUPT_GATE_32;
   state.systemFlags &= ~(EFLAGS.TF | EFLAGS.NT | EFLAGS.RF | EFLAGS.VM | (interrupt ? EFLAGS.IF : 0));
   cpu.cpl = cpl;
-  fillSegment(cpu, CS, code, (selector & ~3) | cpl);
+  state.setSegment(CS, (selector & ~3) | cpl, code.base, code.limit, attributes);
   state.eip = offset;
 }
 
@@ -135,20 +136,21 @@ function readHandlerSegment(cpu: Cpu, selector: number): Descriptor {
   return code;
 }
 
-/** Between the checks of the stack and the first push. */
-function checkTarget(cpu: Cpu, code: Descriptor, offset: number): void {
+/** Between the checks of the stack and the first push. Returns the attributes for CS. */
+function checkTarget(cpu: Cpu, code: Descriptor, offset: number): number {
   if (offset > code.limit) cpu.raiseGeneralProtection();
   // Writing the accessed bit may fault: before the first change.
-  markDescriptorAccessed(cpu, code);
+  return markDescriptorAccessed(cpu, code);
 }
 
-/** Same privilege: the frame goes on the present stack. */
-function pushSame(cpu: Cpu, size: 2 | 4, frame: readonly number[], code: Descriptor, offset: number): void {
+/** Same privilege: the frame goes on the present stack. As `checkTarget`, so does `enterInner`, it returns CS's attributes. */
+function pushSame(cpu: Cpu, size: 2 | 4, frame: readonly number[], code: Descriptor, offset: number): number {
   const stack = new StackWalk(cpu);
   stack.checkRoom(size, frame.length);
-  checkTarget(cpu, code, offset);
+  const attributes = checkTarget(cpu, code, offset);
   for (const value of frame) stack.push(size, value);
   stack.commit();
+  return attributes;
 }
 
 /** To an inner level: a new stack from the TSS, then the old one's place, and from virtual-8086 mode the data segments. */
@@ -159,7 +161,7 @@ function enterInner(
   code: Descriptor,
   offset: number,
   fromV86: boolean,
-): void {
+): number {
   const { state } = cpu;
   const { selector, pointer } = innerStack(cpu, code.dpl);
   const stack = checkStackSegment(cpu, selector, code.dpl, VECTOR.TS);
@@ -168,11 +170,12 @@ function enterInner(
     ? [state.selector(GS), state.selector(FS), state.selector(DS), state.selector(ES), ...saved]
     : saved;
   const inner = new InnerFrame(cpu, stack, pointer, size, whole.length);
-  checkTarget(cpu, code, offset);
+  const attributes = checkTarget(cpu, code, offset);
   inner.write(whole);
   fillSegment(cpu, SS, stack);
   if (fromV86) for (const segment of [GS, FS, DS, ES]) unusable(cpu, segment, 0);
   state.setGpr(RSP, inner.stackPointer);
+  return attributes;
 }
 
 /** CR4.VME: the TSS's bitmap sends this software interrupt to the 8086 program's own handler (SDM vol. 3B 20.3.3). */

@@ -203,6 +203,8 @@ function loadRegisters(cpu: Cpu, next: TaskState, flags: number): void {
   const { state } = cpu;
   state.eip = next.eip;
   state.eflags = ((flags & flagsAllowed(cpu)) | EFLAGS.ONE) >>> 0;
+  // Already a fault with LDTR is raised in virtual-8086 mode, which is always at CPL 3.
+  if ((flags & EFLAGS.VM) !== 0) cpu.cpl = 3;
   // The new task may have interrupts open.
   cpu.endSlice();
   // RF holds back a breakpoint on the new task's first instruction (SDM vol. 3B 17.3.1.1).
@@ -234,7 +236,6 @@ function loadSegments(cpu: Cpu, next: TaskState, flags: number): void {
       const value = next.selectors[n] ?? 0;
       state.setSegment(segment, value, value << 4, 0xffff, V86_ATTRIBUTES);
     }
-    cpu.cpl = 3;
     return;
   }
   cpu.cpl = cs & SELECTOR.RPL;

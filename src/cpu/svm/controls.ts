@@ -1,3 +1,4 @@
+import { VMEXIT } from '../../arch/svm-exits.ts';
 import { V_INTR, V_INTR_PRIORITY_SHIFT, VMCB } from '../../arch/vmcb.ts';
 import type { VmcbPage } from './vmcb-page.ts';
 
@@ -43,6 +44,16 @@ export class GuestControls {
     this.asid = page.read(VMCB.GUEST_ASID);
     this.virtualInterrupt = page.read(VMCB.V_INTR);
     this.virtualVector = page.readByte(VMCB.V_INTR_VECTOR);
+  }
+
+  /** What would end with this exit code is not intercepted: the codes follow the intercept bits, 32 to a word. */
+  disregard(code: number): void {
+    const kept = ~(1 << (code & 31));
+    if (code < VMEXIT.DR0_READ) this.registers &= kept;
+    else if (code < VMEXIT.EXCP) this.debugRegisters &= kept;
+    else if (code < VMEXIT.INTR) this.exceptions &= kept;
+    else if (code <= VMEXIT.SHUTDOWN) this.first &= kept;
+    else if (code < VMEXIT.INVLPGB) this.second &= kept;
   }
 
   /** No host operation is intercepted, and the host's interrupts and TSC are its own. */

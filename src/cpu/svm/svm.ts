@@ -8,6 +8,7 @@ import type { Cpu } from '../cpu.ts';
 import type { Event } from '../events/deliver.ts';
 import { deliverInterrupt } from '../events/exceptions.ts';
 import type { Instruction } from '../instruction.ts';
+import type { PhysicalMemory } from '../physical-memory.ts';
 import type { TaskSwitch } from '../segmentation/task-switch.ts';
 import type { GuestControls } from './controls.ts';
 import type { ExitInformation } from './exit-information.ts';
@@ -16,6 +17,7 @@ import { injectEvent } from './injection.ts';
 import { LoadSave } from './load-save.ts';
 import { msrIntercepted, portIntercepted } from './permission-maps.ts';
 import { SIMPLE_INTERCEPTS, type SimpleIntercept, TABLE_INTERCEPTS } from './simple-intercepts.ts';
+import type { VmcbPage } from './vmcb-page.ts';
 import { WorldSwitch } from './world-switch.ts';
 
 export type { SimpleIntercept } from './simple-intercepts.ts';
@@ -24,6 +26,13 @@ export type { SimpleIntercept } from './simple-intercepts.ts';
 const NOT_SELECTED = CR0.TS | CR0.MP;
 /** Where the write intercepts of a register word begin. */
 const WRITES = 16;
+
+/** Other parts than the usual ones, for a processor that emulates single instructions. */
+export interface SvmParts {
+  readonly exits: GuestExit;
+  /** Where the permission maps lie. */
+  readonly maps: PhysicalMemory;
+}
 
 /**
  * AMD's virtual machine extension as this processor has it: APM vol. 2 chapter 15. Instructions and events ask here
@@ -36,6 +45,7 @@ export class Svm {
   readonly #controls: GuestControls;
   readonly #exits: GuestExit;
   readonly #loadSave: LoadSave;
+  readonly #maps: PhysicalMemory;
   readonly #decodeAssists: boolean;
   /** A guest runs: VMRUN was executed, #VMEXIT not yet. */
   inGuest = false;
@@ -44,11 +54,12 @@ export class Svm {
   /** The host is no code that the processor runs: after #VMEXIT `Cpu.run` returns. */
   hostReturns = false;
 
-  constructor(cpu: Cpu) {
+  constructor(cpu: Cpu, parts?: SvmParts) {
     this.#cpu = cpu;
     this.#switch = new WorldSwitch(cpu);
     this.#controls = this.#switch.controls;
-    this.#exits = new GuestExit(cpu, this.#switch);
+    this.#exits = parts?.exits ?? new GuestExit(cpu, this.#switch);
+    this.#maps = parts?.maps ?? cpu.physical;
     this.#loadSave = new LoadSave(cpu);
     this.#decodeAssists = cpu.hasFeature('decodeassists');
   }
@@ -108,6 +119,13 @@ export class Svm {
       (state.systemFlags & EFLAGS.TF) !== 0 ||
       this.#controls.virtualInterruptPending
     );
+  }
+
+  /** The guest of `vmcb` is the one whose intercepts count, but for that of the exit code `disregarded`. */
+  protected useControls(vmcb: VmcbPage, disregarded: number): void {
+    this.inGuest = true;
+    this.#controls.load(vmcb);
+    this.#controls.disregard(disregarded);
   }
 
   // --- exceptions and interrupts -------------------------------------------------------------------------------
@@ -328,7 +346,7 @@ export class Svm {
   interceptMsr(index: number, kind: 'read' | 'write'): void {
     const write = kind === 'write';
     if (!this.#has(INTERCEPT1.MSR)) return;
-    if (!msrIntercepted(this.#cpu.physical, this.#controls.msrpm, index, write)) return;
+    if (!msrIntercepted(this.#maps, this.#controls.msrpm, index, write)) return;
     const exit = this.#exits.begin(VMEXIT.MSR);
     exit.info1 = write ? 1 : 0;
     this.#exits.throwInstruction(exit);
@@ -352,7 +370,7 @@ export class Svm {
     segment: number,
   ): void {
     if (!this.#has(INTERCEPT1.IOIO)) return;
-    if (!portIntercepted(this.#cpu.physical, this.#controls.iopm, port, size)) return;
+    if (!portIntercepted(this.#maps, this.#controls.iopm, port, size)) return;
     const exit: ExitInformation = this.#exits.begin(VMEXIT.IOIO);
     exit.setIo(port, size, isInput, isString, isRepeated, addressSize, segment);
     exit.info2 = this.#cpu.nextEip;

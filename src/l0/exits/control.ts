@@ -1,5 +1,6 @@
 /** Accesses to CR0, CR3, CR4 and CR8 (APM vol. 2 15.8, 15.9; operands by decode assists 15.33.1). */
 import { CR0 } from '../../arch/registers.ts';
+import { VMEXIT } from '../../arch/svm-exits.ts';
 import { CR_ACCESS, VMCB } from '../../arch/vmcb.ts';
 import { writeCr0, writeCr3, writeCr4 } from '../control-registers.ts';
 import type { Vcpu } from '../vcpu.ts';
@@ -58,7 +59,7 @@ export function handleCr0Write(vcpu: Vcpu): void {
 /** SMSW as well, which needs a memory operand written: the emulator has it. */
 export function handleCr0Read(vcpu: Vcpu): void {
   if (movRegister(vcpu) !== UNKNOWN) handleCrRead(vcpu, 0, vcpu.state.cr0);
-  else if (!vcpu.emulation.run()) vcpu.fail('the emulator does not run SMSW');
+  else vcpu.emulation.run(VMEXIT.CR0_READ);
 }
 
 export const handleCr3Read = (vcpu: Vcpu): void => handleCrRead(vcpu, 3, vcpu.state.cr3);

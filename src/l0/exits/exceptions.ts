@@ -1,6 +1,7 @@
 /** Intercepted exceptions (APM vol. 2 15.12). #PF is the heart of it: EXITINFO1 is the error code, EXITINFO2 the address. */
 import { EFER, EFLAGS } from '../../arch/registers.ts';
 import { EVENT, VMCB } from '../../arch/vmcb.ts';
+import { deliverInSoftware } from '../delivery.ts';
 import { FAULT } from '../mmu/fault.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { readInstruction } from './instruction.ts';
@@ -14,7 +15,7 @@ export function handlePageFault(vcpu: Vcpu): void {
       vcpu.raisePageFault(mmu.errorCode, address);
       break;
     case FAULT.EMULATE:
-      emulateFaulting(vcpu, address);
+      emulateFaulting(vcpu);
       break;
     case FAULT.SPURIOUS:
       vcpu.hardware.invlpga(address as never, vcpu.asid.asid);
@@ -23,24 +24,12 @@ export function handlePageFault(vcpu: Vcpu): void {
   }
 }
 
-/**
- * A device or a protected table is behind the address. If the access was part of delivering an event, or the emulator does
- * not run the instruction, a table gives way: its shadow pages are zapped and the guest writes to it like to any page.
- */
-function emulateFaulting(vcpu: Vcpu, address: number): void {
-  const { state, vm } = vcpu;
-  const delivering = (state.vmcb.read(VMCB.EXITINTINFO) & EVENT.VALID) !== 0;
-  if (!delivering && vcpu.emulation.run()) {
-    if (vcpu.mmu.checker !== null) vcpu.mmu.checker.check(vcpu.mmu, 'emulated instruction');
-    return;
-  }
-  const physical = vcpu.mmu.translate(address, 0, true);
-  const frame = Math.floor(physical / 4096);
-  if (physical >= 0 && vm.slots.find(frame) !== undefined && vm.tables.unshadow(frame as never)) return;
-  const what = delivering ? 'the delivery of an event' : 'an instruction that the emulator does not run';
-  vcpu.fail(
-    `${what} at RIP ${state.rip.toString(16)}h accesses ${address.toString(16)}h, which is no memory`,
-  );
+/** A device, nothing at all or a protected table is behind the address: the access is carried out in software. */
+function emulateFaulting(vcpu: Vcpu): void {
+  const delivering = (vcpu.state.vmcb.read(VMCB.EXITINTINFO) & EVENT.VALID) !== 0;
+  if (delivering) deliverInSoftware(vcpu);
+  else vcpu.emulation.run();
+  if (vcpu.mmu.checker !== null) vcpu.mmu.checker.check(vcpu.mmu, 'emulation');
 }
 
 /** Exceptions that L0 intercepts only so that the guest leaves the processor, or for its own sake: they are the guest's. */

@@ -1,11 +1,13 @@
 /** Exits of single instructions that need no room of their own. */
 import { cpuid } from '../../arch/cpuid.ts';
-import { APIC_BASE } from '../../arch/msrs.ts';
-import { CR0, GPR } from '../../arch/registers.ts';
-import { CLEAN, EVENT, EVENT_TYPE, TASK_SWITCH_HI, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
-import type { TaskSwitchRequest } from '../hardware.ts';
+import { APIC_BASE, MSR } from '../../arch/msrs.ts';
+import { GPR } from '../../arch/registers.ts';
+import { VMEXIT } from '../../arch/svm-exits.ts';
+import { TASK_SWITCH_HI, VMCB } from '../../arch/vmcb.ts';
+import { eventInDelivery } from '../delivery.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { instructionLength } from './instruction.ts';
+import { readMsr } from './msr.ts';
 
 /** CPUID answers for the VM's model. */
 export function handleCpuid(vcpu: Vcpu): void {
@@ -58,7 +60,7 @@ export const handleHostEvent = (_vcpu: Vcpu): void => {};
 export function handleIret(vcpu: Vcpu): void {
   vcpu.intercepts.iret = false;
   vcpu.applyIntercepts();
-  vcpu.emulation.run();
+  vcpu.emulation.run(VMEXIT.IRET);
   vcpu.events.nmiBlocked = false;
 }
 
@@ -69,45 +71,33 @@ export function handleInvalid(vcpu: Vcpu): void {
   vcpu.fail('the processor refused a VMCB of its making (VMEXIT_INVALID)');
 }
 
+/** RDTSC and RDTSCP: L0 has no intercept for them, but an emulator cannot tell the time. */
+export function handleRdtsc(vcpu: Vcpu): void {
+  const { state, msrs } = vcpu;
+  const time = readMsr(vcpu, MSR.TSC);
+  state.setRegister(GPR.EAX, time?.lo ?? 0);
+  state.setRegister(GPR.EDX, time?.hi ?? 0);
+  if (state.vmcb.read(VMCB.EXITCODE) === VMEXIT.RDTSCP)
+    state.setRegister(GPR.ECX, msrs.get(MSR.TSC_AUX)?.lo ?? 0);
+  vcpu.skipInstruction();
+}
+
 /**
  * Task switch (APM vol. 2 15.14.1): it loads CR3, which must not happen behind the shadow MMU's back. The processor's own
- * switch is run in the emulator.
+ * switch is run in the emulator; an event that caused it through a task gate is delivered by it.
  */
 export function handleTaskSwitch(vcpu: Vcpu): void {
   const { state } = vcpu;
   const { vmcb } = state;
-  const request = taskSwitchRequest(vcpu);
-  // The event that caused the switch through a task gate is delivered by the switch itself.
-  vcpu.events.clear();
-  if (!vcpu.emulation.taskSwitch(request)) {
-    vcpu.fail('the emulator does not perform a task switch');
-    return;
-  }
-  state.cr0 = (state.cr0 | CR0.TS) >>> 0;
-  vmcb.write(VMCB_SAVE.CR0, vmcb.read(VMCB_SAVE.CR0) | CR0.TS);
-  vmcb.dirty(CLEAN.CRX | CLEAN.SEG | CLEAN.DT | CLEAN.DRX);
-  state.interruptShadow = false;
-}
-
-function taskSwitchRequest(vcpu: Vcpu): TaskSwitchRequest {
-  const { state } = vcpu;
-  const { vmcb } = state;
   const high = vmcb.readHigh(VMCB.EXITINFO2);
-  const selector = vmcb.read(VMCB.EXITINFO1) & 0xffff;
-  const errorCode = (high & TASK_SWITCH_HI.ERROR_CODE) !== 0 ? vmcb.read(VMCB.EXITINFO2) : -1;
-  const source =
-    (high & TASK_SWITCH_HI.IRET) !== 0 ? 'iret' : (high & TASK_SWITCH_HI.FAR_JUMP) !== 0 ? 'jump' : 'call';
-  // Instructions are saved as done; exceptions and interrupts leave RIP where it is.
-  const external = isExternalEvent(vmcb.read(VMCB.EXITINTINFO));
-  const savedRip = external ? state.rip : (state.rip + instructionLength(vcpu)) >>> 0;
-  return { selector, source, errorCode, savedRip, external };
-}
-
-/** Whether EXITINTINFO has an event other than those of INT n, INT3 and INTO. */
-function isExternalEvent(info: number): boolean {
-  const type = info & EVENT.TYPE;
-  const vector = info & EVENT.VECTOR;
-  const soft =
-    type === EVENT_TYPE.SOFTWARE || (type === EVENT_TYPE.EXCEPTION && (vector === 3 || vector === 4));
-  return (info & EVENT.VALID) !== 0 && !soft;
+  const event = eventInDelivery(vcpu);
+  vcpu.emulation.taskSwitch({
+    selector: vmcb.read(VMCB.EXITINFO1) & 0xffff,
+    source:
+      (high & TASK_SWITCH_HI.IRET) !== 0 ? 'iret' : (high & TASK_SWITCH_HI.FAR_JUMP) !== 0 ? 'jump' : 'call',
+    errorCode: (high & TASK_SWITCH_HI.ERROR_CODE) !== 0 ? vmcb.read(VMCB.EXITINFO2) : -1,
+    external: event !== null && !event.software,
+    // JMP, CALL and IRET are saved as done.
+    savedRip: event !== null ? event.returnEip : (state.rip + instructionLength(vcpu)) >>> 0,
+  });
 }

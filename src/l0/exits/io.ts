@@ -1,5 +1,6 @@
 /** IN, OUT, INS, OUTS (APM vol. 2 15.10): every port of the guest is a device of the VM. */
 import { GPR } from '../../arch/registers.ts';
+import { VMEXIT } from '../../arch/svm-exits.ts';
 import { IOIO, IOIO_PORT_SHIFT, VMCB } from '../../arch/vmcb.ts';
 import type { Vcpu } from '../vcpu.ts';
 
@@ -10,7 +11,7 @@ export function handleIo(vcpu: Vcpu): void {
   const { state } = vcpu;
   const info = state.vmcb.read(VMCB.EXITINFO1);
   if ((info & IOIO.STRING) !== 0) {
-    if (!vcpu.emulation.run()) vcpu.fail('the emulator does not run a string I/O instruction');
+    vcpu.emulation.run(VMEXIT.IOIO);
     return;
   }
   const { ports } = vcpu.vm.environment;

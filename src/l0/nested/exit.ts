@@ -5,7 +5,6 @@ import { VMEXIT } from '../../arch/svm-exits.ts';
 import { CLEAN, EVENT, INTERRUPT_STATE, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { applyControlRegisters, reloadPdptes } from '../control-registers.ts';
 import { NO_EVENT } from '../events.ts';
-import { applySideEffects } from '../injection.ts';
 import { trackWrite } from '../mmu/write-track.ts';
 import type { Vcpu } from '../vcpu.ts';
 
@@ -155,7 +154,6 @@ function saveEventInDelivery(vcpu: Vcpu, vmcb12: Vmcb12Writer): void {
   let info: number = NO_EVENT;
   let errorCode = 0;
   if (events.vector >= 0) {
-    if (events.redelivered === NO_EVENT) applySideEffects(vcpu);
     info = events.injection((state.cr0 & CR0.PE) !== 0);
     errorCode = events.errorCode;
   } else if (events.event !== NO_EVENT) info = events.event;
