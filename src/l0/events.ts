@@ -33,6 +33,8 @@ export class EventQueue {
   nestedVector = -1;
   nestedErrorCode = 0;
   nestedAddress = 0;
+  /** INIT was signalled and not taken. */
+  initPending = false;
   nmiPending = false;
   /** An NMI was delivered and its IRET has not been seen. */
   nmiBlocked = false;

@@ -15,16 +15,19 @@ import {
 } from '../arch/vmcb.ts';
 import { injectedReturn } from './delivery.ts';
 import { NO_EVENT } from './events.ts';
+import { takeInit } from './init.ts';
 import type { Vcpu } from './vcpu.ts';
 
 /** A virtual interrupt of the highest priority that ignores TPR: it is "taken" as soon as IF and the shadow allow. */
 const WINDOW = V_INTR.IRQ | V_INTR.IGNORE_TPR | (0xf << V_INTR_PRIORITY_SHIFT);
 
 export function prepareEvents(vcpu: Vcpu): void {
-  const { events, state } = vcpu;
+  const { events, state, nested } = vcpu;
   applySideEffects(vcpu);
+  // Nothing but GIF holds up INIT (APM vol. 2 table 15-10).
+  if (events.initPending && vcpu.gif && !(state.guestMode && nested.interceptsInit)) takeInit(vcpu);
   // L1 may want to see the event instead; then L1 runs from here on.
-  if (state.guestMode) vcpu.nested.interceptEvents();
+  if (state.guestMode) nested.interceptEvents();
   if (events.tripleFault) {
     events.tripleFault = false;
     vcpu.shutdown();

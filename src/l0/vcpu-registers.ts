@@ -12,8 +12,8 @@ const REAL_CODE = ATTRIBUTE.P | ATTRIBUTE.S | ATTRIBUTE.CODE | ATTRIBUTE.READABL
 const LIMIT_64K = 0xffff;
 const DATA_SEGMENTS = [VMCB_SAVE.ES, VMCB_SAVE.SS, VMCB_SAVE.DS, VMCB_SAVE.FS, VMCB_SAVE.GS] as const;
 
-/** Everything as after RESET (SDM vol. 3A table 9-1, APM vol. 2 table 14-1). */
-export function resetVcpu(vcpu: Vcpu): void {
+/** All registers but MSRs and FPU as after RESET (SDM vol. 3A table 9-1, APM vol. 2 table 14-1). */
+export function resetVcpu(vcpu: Vcpu, cr0: number = CR0_RESET): void {
   vcpu.leaveGuest();
   vcpu.exit = null;
   const { state, vmcb01 } = vcpu;
@@ -21,7 +21,7 @@ export function resetVcpu(vcpu: Vcpu): void {
   state.guestMode = false;
   state.gpr.fill(0);
   state.setRegister(GPR.EDX, signatureOf(vcpu.vm.model));
-  state.cr0 = CR0_RESET;
+  state.cr0 = cr0;
   state.cr3 = 0;
   state.cr4 = 0;
   state.efer = 0;
@@ -41,6 +41,10 @@ export function resetVcpu(vcpu: Vcpu): void {
   vcpu.halted = false;
   vcpu.gif = true;
   vcpu.events.clear();
+  vcpu.events.initPending = false;
+  vcpu.events.interceptedByL1 = 0;
+  vcpu.intercepts.interruptWindow = false;
+  vcpu.debugAddresses.fill(0);
   finish(vcpu);
 }
 

@@ -100,6 +100,11 @@ export class Vcpu {
     }
   }
 
+  /** The vCPU's INIT pin, to be called from a device. */
+  signalInit(): void {
+    this.events.initPending = true;
+  }
+
   /** Makes `run` return 'kicked' before the next guest instruction; to be called from a timer or a device. */
   kick(): void {
     this.#kicked = true;
@@ -209,6 +214,7 @@ export class Vcpu {
   /** HLT ends with an interrupt that could be taken, and with an NMI (APM vol. 3 HLT). */
   #wakes(): boolean {
     if (!this.events.empty) return true;
+    if (this.gif && this.events.initPending) return true;
     if (this.gif && this.events.nmiPending && !this.events.nmiBlocked) return true;
     return this.vm.environment.interrupts.pending && this.interruptsOpen;
   }

@@ -107,6 +107,7 @@ export class HostedMachine {
       onDebugExit: (status) => this.#end({ kind: 'debug-exit', value: status >>> 1 }),
       // What raises a line between two runs must not wait for the guest to leave the processor by itself.
       onInterrupt: () => this.#hardware.interruptHost(),
+      onInit: () => this.vcpu.signalInit(),
       onA20: () => {},
       onMmioMoved: (first, frames) => vm?.devicesMoved(first, frames),
     });
@@ -116,6 +117,8 @@ export class HostedMachine {
         interrupts: this.devices.interrupts,
         ports: this.devices.io,
         ...(this.devices.apic && { apic: this.devices.apic }),
+        // The reset vector is the firmware's, and there is none: the owner decides.
+        initialized: () => this.#end({ kind: 'reset' }),
       },
       mmio: this.devices.mmio,
       check: options.check === true,

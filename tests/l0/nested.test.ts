@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../src/arch/exceptions.ts';
-import { MSR } from '../../src/arch/msrs.ts';
+import { MSR, VM_CR } from '../../src/arch/msrs.ts';
 import { CR0, CR4, EFER, EFLAGS, PFERR } from '../../src/arch/registers.ts';
 import { VMEXIT } from '../../src/arch/svm-exits.ts';
 import {
@@ -31,6 +31,7 @@ const REQUIRED: readonly [number, number] = [VMCB.INTERCEPT_MISC2, INTERCEPT2.VM
 /** Interrupt controller and ports of a VM under test. */
 class TestEnvironment implements Environment {
   pending = false;
+  initialized?: () => void;
   readonly written: [port: number, value: number][] = [];
   readonly interrupts = {
     owner: this as TestEnvironment,
@@ -268,6 +269,34 @@ describe('events and L2', () => {
     bench.do({ kind: 'exit', code: VMEXIT.STGI });
     bench.do({ kind: 'cpuid' });
     expect(bench.hardware.delivered).toEqual([eventInjection(EVENT_TYPE.INTR, 0x31, false)]);
+  });
+
+  it('take INIT to L1, which has it as #SX after STGI under VM_CR.R_INIT (APM vol. 2 15.13, 15.30.1)', () => {
+    const { bench, enter, exitCode } = l1([[VMCB.INTERCEPT_MISC1, INTERCEPT1.INIT]]);
+    bench.vcpu.msrs.write(MSR.VM_CR, VM_CR.R_INIT, 0);
+    enter();
+    bench.do({ kind: 'cpuid' });
+    bench.vcpu.signalInit();
+    bench.do({ kind: 'cpuid' });
+    expect(exitCode()).toBe(VMEXIT.INIT);
+    expect([bench.vcpu.gif, bench.vcpu.events.initPending]).toEqual([false, true]);
+    // What is injected behind an operation counts as its result.
+    const stgi = bench.do({ kind: 'exit', code: VMEXIT.STGI });
+    expect(stgi).toMatchObject({ vector: VECTOR.SX, errorCode: 1 });
+    expect(bench.vcpu.events.initPending).toBe(false);
+  });
+
+  it('end with L1 where nobody has INIT', () => {
+    const { bench, environment, enter } = l1([]);
+    let initialized = 0;
+    environment.initialized = () => initialized++;
+    enter();
+    bench.do({ kind: 'cpuid' });
+    bench.vcpu.signalInit();
+    bench.do({ kind: 'cpuid' });
+    const { state, gif } = bench.vcpu;
+    expect([initialized, state.guestMode, gif, state.cr0, state.efer]).toEqual([1, false, true, CR0.ET, 0]);
+    expect(state.vmcb).toBe(bench.vcpu.vmcb01);
   });
 
   it('deliver to L2 what L1 does not intercept, when L2 can take it', () => {

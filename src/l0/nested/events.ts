@@ -15,6 +15,8 @@ export function interceptEvents(vcpu: Vcpu): void {
     if ((nested.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.SHUTDOWN) === 0) return;
     events.tripleFault = false;
     exitToL1(vcpu, VMEXIT.SHUTDOWN);
+  } else if (events.initPending && nested.interceptsInit) {
+    exitToL1(vcpu, VMEXIT.INIT);
   } else if (events.nmiPending && !events.nmiBlocked && nested.interceptsNmi) {
     // The NMI stays pending for L1, which takes it after STGI.
     exitToL1(vcpu, VMEXIT.NMI);

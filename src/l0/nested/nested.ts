@@ -62,6 +62,10 @@ export class Nested {
     return (this.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.INTR) !== 0;
   }
 
+  get interceptsInit(): boolean {
+    return (this.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.INIT) !== 0;
+  }
+
   get interceptsNmi(): boolean {
     return (this.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.NMI) !== 0;
   }
