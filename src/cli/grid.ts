@@ -1,25 +1,23 @@
+import type { CellVerdict } from '../grid/run-matrix.ts';
 import { OutputFile } from './files.ts';
 import type { Host } from './host.ts';
 import { type Progress, withProgress } from './progress.ts';
 import type { GridSetup } from './scenarios.ts';
 
-/** One pair of paging modes, with what its probes found. */
-export interface GridCell {
-  readonly l1: string;
-  readonly l2: string;
-  readonly probes: number;
-  readonly mismatches: number;
-  /** A sentence for each of the first mismatches: which probe, what the oracle says, what was seen. */
-  readonly details: readonly string[];
-  /** Scenarios that the host cannot run, each with the reason. */
-  readonly skipped: readonly string[];
+/** Makes reports of what a run of the grid found. */
+export interface GridReports {
+  /** A page; tells the stories of some scenarios, which takes a second for each. */
+  readonly html: (cells: readonly CellVerdict[], setup: GridSetup) => AsyncGenerator<Progress, string>;
+  readonly junit: (cells: readonly CellVerdict[], seconds: number) => string;
 }
 
 /** Runs the grid: yields after each scenario, and returns the cells, row by row. */
-export type RunGrid = (setup: GridSetup, host: Host) => AsyncGenerator<Progress, readonly GridCell[]>;
+export type RunGrid = (setup: GridSetup, host: Host) => AsyncGenerator<Progress, readonly CellVerdict[]>;
 
 export interface GridOptions extends GridSetup {
-  readonly json?: string;
+  readonly json?: string | undefined;
+  readonly junit?: string | undefined;
+  readonly html?: string | undefined;
 }
 
 /** Mismatches that the terminal shows; the JSON file has all that the grid reports. */
@@ -29,22 +27,36 @@ const SHOWN_DETAILS = 20;
  * Runs the grid, with a progress bar on a terminal, and prints the table.
  * @returns the exit status: 1 where any probe differs from the oracle
  */
-export async function grid({ json, ...setup }: GridOptions, host: Host, runGrid: RunGrid): Promise<number> {
-  const file = json === undefined ? undefined : new OutputFile(json, 'JSON file');
+export async function grid(
+  { json, junit, html, ...setup }: GridOptions,
+  host: Host,
+  runGrid: RunGrid,
+  reports: GridReports,
+): Promise<number> {
+  const open = (path: string | undefined, what: string): OutputFile[] =>
+    path === undefined ? [] : [new OutputFile(path, what)];
+  const files = [open(json, 'JSON file'), open(junit, 'JUnit file'), open(html, 'HTML file')] as const;
+  const [jsonFile, junitFile, htmlFile] = files;
   try {
     const started = host.now();
     const cells = await withProgress(host, runGrid(setup, host));
     const seconds = (host.now() - started) / 1000;
     host.stdout.write(renderGrid(cells, seconds));
-    file?.write(`${JSON.stringify({ cells, seconds }, undefined, 2)}\n`);
+    for (const file of jsonFile) file.write(gridJson(cells, seconds));
+    for (const file of junitFile) file.write(reports.junit(cells, seconds));
+    for (const file of htmlFile) file.write(await withProgress(host, reports.html(cells, setup)));
     return cells.some(({ mismatches }) => mismatches > 0) ? 1 : 0;
   } finally {
-    file?.close();
+    for (const file of files.flat()) file.close();
   }
 }
 
+/** The cells and the seconds; what is in every scenario is for the other reports. */
+const gridJson = (cells: readonly CellVerdict[], seconds: number): string =>
+  `${JSON.stringify({ cells: cells.map(({ summaries, ...cell }) => cell), seconds }, undefined, 2)}\n`;
+
 /** The table: a row for each mode of L1, a column for each mode of L2, and the sum below. */
-export function renderGrid(cells: readonly GridCell[], seconds: number): string {
+export function renderGrid(cells: readonly CellVerdict[], seconds: number): string {
   const rows = [...new Set(cells.map(({ l1 }) => l1))];
   const columns = [...new Set(cells.map(({ l2 }) => l2))];
   const text = (l1: string, l2: string): string => {

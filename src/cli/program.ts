@@ -144,6 +144,8 @@ function addGrid(program: Command, host: Host, services: Services, end: (status:
     .command('grid')
     .description('Switch L1 and L2 between paging modes and let the oracle judge every probe.')
     .option('--json <file>', 'write the cells and the time as JSON')
+    .option('--junit <file>', 'write a JUnit report, a case for each scenario')
+    .option('--html <file>', 'write a page: the grid as a heat map, with the stories of scenarios')
     .addOption(jobsOption())
     .addOption(option('--queue <url>', 'have the workers of a queue run it (umbra worker)', parseQueue))
     .option('--show <name>', 'print a scenario of the grid instead: a file for --replay')
@@ -181,12 +183,13 @@ interface GridCommandOptions extends GridOptions {
 }
 
 async function gridCommand(options: GridCommandOptions, host: Host, services: Services): Promise<number> {
-  const { show, replay, random, seed, json, ...setup } = options;
+  const { show, replay, random, seed, json, junit, html, ...setup } = options;
   const { l0, check } = setup;
   if (check && l0 === 'none') throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
-  const instead = Object.entries({ show, replay, random, json }).flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${name}`],
-  );
+  const named = (options: object): string[] =>
+    Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
+  // The reports are of the grid, and any of them go together.
+  const instead = [...named({ show, replay, random }), ...named({ json, junit, html }).slice(0, 1)];
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   if (show !== undefined) {
     host.stdout.write(services.showScenario(show));
@@ -194,7 +197,7 @@ async function gridCommand(options: GridCommandOptions, host: Host, services: Se
   }
   if (replay !== undefined) return replayFiles(replay, setup, host, services.replay);
   if (random !== undefined) return randomScenarios({ count: random, seed }, setup, host, services.random);
-  return grid({ ...setup, ...(json === undefined ? {} : { json }) }, host, services.runGrid);
+  return grid({ ...setup, json, junit, html }, host, services.runGrid, services.reports);
 }
 
 function addWorker(program: Command, host: Host, services: Services, end: (status: number) => void): void {

@@ -1,5 +1,5 @@
 import type { ExportImage } from './export.ts';
-import type { RunGrid } from './grid.ts';
+import type { GridReports, RunGrid } from './grid.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import type { CreateMachine } from './run/session.ts';
@@ -9,6 +9,7 @@ import type { Random, Replay } from './scenarios.ts';
 export interface Services {
   readonly createMachine: CreateMachine;
   readonly runGrid: RunGrid;
+  readonly reports: GridReports;
   /** The text of a scenario of the grid by name. Throws an InputError if there is none. */
   readonly showScenario: (name: string) => string;
   readonly replay: Replay;

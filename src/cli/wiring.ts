@@ -12,6 +12,7 @@ import { onThreads } from './jobs/pool.ts';
 import { onQueue } from './jobs/queue.ts';
 import { work } from './jobs/worker.ts';
 import { fetchKernels } from './kernels/fetch.ts';
+import { reports } from './reports.ts';
 import { createMachine } from './run/machines.ts';
 import type { GridSetup, ScenarioText } from './scenarios.ts';
 import type { Services } from './services.ts';
@@ -26,6 +27,7 @@ const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
 export const services: Services = {
   createMachine,
   runGrid: (setup, host) => runMatrix(execute(setup, host)),
+  reports,
   showScenario: (name) => scenarioText(scenarioByName(name)),
   exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),
   replay: (files, setup, host) => replay(files, execute(setup, host)),

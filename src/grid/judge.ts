@@ -64,11 +64,22 @@ export function readLog(end: MachineEnd): LogEntry[] {
   return parseLog(end.read(AGENT_LAYOUT.LOG, bytes), bytes);
 }
 
-/** Compares what a machine recorded with what the oracle permits, step by step. */
+/** A step that was judged. */
+export interface JudgedStep {
+  readonly expectation: StepExpectation;
+  readonly seen: readonly SeenRecord[];
+  readonly right: boolean;
+}
+
+/**
+ * Compares what a machine recorded with what the oracle permits, step by step.
+ * @param observe hears of each step, before the next is looked at
+ */
 export function judgeScenario(
   compiled: CompiledScenario,
   end: MachineEnd,
   processor: ProcessorFacts,
+  observe?: (judged: JudgedStep) => void,
 ): ScenarioVerdict {
   const { scenario } = compiled;
   const mismatches: Mismatch[] = [];
@@ -100,8 +111,10 @@ export function judgeScenario(
         records.length === seen.length &&
         records.every((record, index) => recordMatches(record, seen[index])),
     );
-    if (taken.length === 0) mismatches.push(mismatchOf(scenario, expectation, seen));
-    expectation.settle(taken.length > 0 ? taken : expectation.alternatives);
+    const right = taken.length > 0;
+    if (!right) mismatches.push(mismatchOf(scenario, expectation, seen));
+    observe?.({ expectation, seen, right });
+    expectation.settle(right ? taken : expectation.alternatives);
   }
   if (!finished) {
     const what = lastStep === 0 ? 'before its first step' : `after step ${lastStep}`;

@@ -1,6 +1,7 @@
 import type { Execute } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
+import type { ScenarioSummary } from './report/report.ts';
 import type { PagingMode } from './scenario.ts';
 
 /** How far a run of the grid is, in scenarios. */
@@ -21,6 +22,8 @@ export interface CellVerdict {
   readonly mismatches: number;
   /** The story of each of the first mismatches, scenario by scenario. */
   readonly details: readonly string[];
+  /** Every scenario, also those skipped. */
+  readonly summaries: readonly ScenarioSummary[];
 }
 
 /** Stories kept of each scenario: later ones are often consequences of the first. */
@@ -65,4 +68,11 @@ const cellVerdict = (
   details: verdicts.flatMap(({ mismatches }) =>
     mismatches.slice(0, DETAILS_PER_SCENARIO).map(({ text }) => text),
   ),
+  summaries: verdicts.map(({ probes, mismatches, skipped }, index) => ({
+    name: scenarios[index].name,
+    about: scenarios[index].about,
+    probes,
+    mismatches: mismatches.map(({ text }) => text),
+    ...(skipped !== undefined && { skipped }),
+  })),
 });

@@ -1,6 +1,6 @@
 import { InputError } from '../arch/input-error.ts';
 import { AGENT_EXIT } from '../guest/agent-layout.ts';
-import { compileScenario } from './compile.ts';
+import { type CompiledScenario, compileScenario } from './compile.ts';
 import type { ProcessorFacts } from './expect.ts';
 import { judgeScenario, type MachineEnd, type ScenarioVerdict } from './judge.ts';
 import { SCENARIO_MEMORY } from './placement.ts';
@@ -45,6 +45,19 @@ export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVer
   const skipped = whySkipped(scenario, host);
   if (skipped !== undefined) return { probes: 0, mismatches: [], skipped };
   const compiled = compileScenario(scenario, { dump: host.needsDump ?? false });
+  const { end, processor } = runCompiled(compiled, host);
+  return judgeScenario(compiled, end, processor);
+}
+
+/**
+ * Runs a compiled scenario on a host: how it ended, and what the oracle has to know of the processor. Throws an InputError
+ * if the host has no SVM.
+ */
+export function runCompiled(
+  compiled: CompiledScenario,
+  host: ScenarioHost,
+): { readonly end: MachineEnd; readonly processor: ProcessorFacts } {
+  const { scenario } = compiled;
   const end = host.run({
     image: compiled.image,
     features: scenario.features,
@@ -55,7 +68,7 @@ export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVer
   if (end.exitCode === AGENT_EXIT.NO_SVM) {
     throw new InputError(`The processor of ${host.name} has no SVM, which every scenario needs.`);
   }
-  return judgeScenario(compiled, end, withoutFeatures(host.processor, scenario.absent ?? []));
+  return { end, processor: withoutFeatures(host.processor, scenario.absent ?? []) };
 }
 
 /** Why a host cannot run a scenario, as a clause; undefined if it can. */

@@ -3,6 +3,8 @@ import { parseCpuModel } from '../arch/cpu-model-text.ts';
 import type { CpuModel } from '../arch/cpu-models.ts';
 import { InputError } from '../arch/input-error.ts';
 import { CpuMemory } from '../cpu/cpu-memory.ts';
+import { AGENT_STATE } from '../guest/agent-core.ts';
+import { agents } from '../guest/agents.ts';
 import { Machine, type MachineStop } from '../machine/machine.ts';
 import { GuestFailure, HostedMachine, hostMemory } from '../vmm/hosted-machine.ts';
 import type { MachineEnd } from './judge.ts';
@@ -17,7 +19,11 @@ export interface UmbraHostOptions {
   readonly l0: 'none' | 'shadow';
   /** L0 checks its invariants after every operation. */
   readonly check?: boolean;
+  /** Called under L0 whenever the guest comes to another step: its number (`stepNumber`), and the machine as it is then. */
+  readonly watch?: Watch;
 }
+
+type Watch = (step: number, machine: HostedMachine) => void;
 
 /** Umbra as a host of scenarios. */
 export function umbraHost(options: UmbraHostOptions): ScenarioHost {
@@ -29,7 +35,7 @@ export function umbraHost(options: UmbraHostOptions): ScenarioHost {
     abilities: options.l0 === 'none' ? ['move memory'] : ['move memory', 'remove memory'],
     processor: { maxPhyAddr: maxPhysicalAddressBits, pdptes: 'registers' },
     run: (request) =>
-      options.l0 === 'none' ? runBare(request, memory) : runHosted(request, memory, options.check === true),
+      options.l0 === 'none' ? runBare(request, memory) : runHosted(request, memory, options),
   };
 }
 
@@ -86,20 +92,22 @@ function runBare(request: MachineRequest, memory: ReusedMemory): MachineEnd {
   };
 }
 
-function runHosted(request: MachineRequest, memory: ReusedMemory, check: boolean): MachineEnd {
+function runHosted(request: MachineRequest, memory: ReusedMemory, options: UmbraHostOptions): MachineEnd {
   const machine = new HostedMachine({
     // L0 needs features of its host, NX above all, that a scenario takes away from the guest.
     model: parseCpuModel(MODEL),
     guestModel: modelFor(request),
     memoryBytes: request.memory,
     memory: memory.take(request.memory),
-    check,
+    check: options.check === true,
   });
   machine.load({ image: request.image });
   const started = machine.cpu.retired;
   let end: Pick<MachineEnd, 'exitCode' | 'reason'>;
   try {
-    end = endOf(machine.run(request.maxInstructions));
+    const { watch } = options;
+    const limit = request.maxInstructions;
+    end = endOf(watch === undefined ? machine.run(limit) : runWatched(machine, limit, watch));
   } catch (error) {
     if (!(error instanceof GuestFailure)) throw error;
     end = { exitCode: undefined, reason: error.message };
@@ -109,6 +117,24 @@ function runHosted(request: MachineRequest, memory: ReusedMemory, check: boolean
     instructions: machine.cpu.retired - started,
     read: memory.readingOf((address, length) => machine.read(gpa(address), length)),
   };
+}
+
+/** Fewer instructions than from the begin of a step to where it leaves its level. */
+const WATCHED_SLICE = 4;
+
+/** Runs a machine, looking all the time how far its agents are in their script. */
+function runWatched(machine: HostedMachine, limit: number, watch: Watch): MachineStop {
+  const word = (address: number): number =>
+    new DataView(machine.read(gpa(address), 4).buffer).getUint32(0, true);
+  const pointer = agents().at(AGENT_STATE.SCRIPT);
+  let at = 0;
+  for (let left = limit; ; left -= WATCHED_SLICE) {
+    const stop = machine.run(WATCHED_SLICE);
+    if (stop.kind !== 'limit' || left <= WATCHED_SLICE) return stop;
+    const step = word(word(pointer) + 4);
+    if (step !== at) watch(step, machine);
+    at = step;
+  }
 }
 
 function endOf(stop: MachineStop): Pick<MachineEnd, 'exitCode' | 'reason'> {

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { InputError } from '../../src/arch/input-error.ts';
 import { Failure } from '../../src/cli/failure.ts';
-import type { GridCell } from '../../src/cli/grid.ts';
 import { umbra } from '../../src/cli/program.ts';
 import type { Progress } from '../../src/cli/progress.ts';
+import { reports as realReports } from '../../src/cli/reports.ts';
 import type { MachineConfig } from '../../src/cli/run/session.ts';
 import type { Services } from '../../src/cli/services.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
+import type { CellVerdict } from '../../src/grid/run-matrix.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
 
@@ -39,12 +40,13 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
     random: () => reports([]),
     fetchKernels: async () => {},
     work: async () => 0,
+    reports: realReports,
     ...services,
   });
   return { status, host, configs, out: host.out, error: host.error };
 }
 
-async function* cells(result: GridCell[]): AsyncGenerator<Progress, GridCell[]> {
+async function* cells(result: CellVerdict[]): AsyncGenerator<Progress, CellVerdict[]> {
   yield { done: 0, total: 2 };
   yield { done: 1, total: 2 };
   return result;
@@ -215,14 +217,25 @@ describe('umbra run', () => {
 });
 
 describe('umbra grid', () => {
-  const good: GridCell = { l1: '2-level', l2: 'PAE', probes: 40, mismatches: 0, details: [], skipped: [] };
-  const bad: GridCell = {
+  const good: CellVerdict = {
+    l1: '2-level',
+    l2: 'PAE',
+    scenarios: 1,
+    probes: 40,
+    mismatches: 0,
+    details: [],
+    skipped: [],
+    summaries: [],
+  };
+  const bad: CellVerdict = {
     l1: 'PAE',
     l2: 'PAE',
+    scenarios: 2,
     probes: 50,
     mismatches: 2,
     details: ['read at 0x1000: page fault'],
     skipped: [],
+    summaries: [{ name: 'pae/pae/edits', about: 'Edits.', probes: 50, mismatches: ['a < b', 'c'] }],
   };
 
   it('prints the table and ends with 0 when every probe is right', async () => {
@@ -245,8 +258,27 @@ describe('umbra grid', () => {
   it('writes JSON', async () => {
     await call(['grid', '--json', file('grid.json')], { runGrid: () => cells([good, bad]) });
     const written = JSON.parse(readFileSync(file('grid.json'), 'utf8'));
-    expect(written.cells).toEqual([good, bad]);
+    const { summaries: _, ...written1 } = good;
+    const { summaries: __, ...written2 } = bad;
+    expect(written.cells).toEqual([written1, written2]);
     expect(written.seconds).toBeGreaterThan(0);
+  });
+
+  it('writes the other reports', async () => {
+    const args = ['grid', '--junit', file('grid.xml'), '--html', file('grid.html')];
+    const { status } = await call(args, {
+      runGrid: () => cells([bad]),
+      reports: {
+        junit: (found, seconds) => `${found.length} cells, ${seconds > 0 ? 'timed' : 'untimed'}`,
+        html: async function* (found, { l0 }) {
+          yield { done: 1, total: 1 };
+          return `${found[0].l1} ${l0}`;
+        },
+      },
+    });
+    expect(status).toBe(1);
+    expect(readFileSync(file('grid.xml'), 'utf8')).toBe('1 cells, timed');
+    expect(readFileSync(file('grid.html'), 'utf8')).toBe('PAE shadow');
   });
 
   it('says at once that the JSON file cannot be written', async () => {

@@ -1,0 +1,33 @@
+import { scenarioByName } from '../grid/replay.ts';
+import { htmlReport } from '../grid/report/html.ts';
+import { junitReport } from '../grid/report/junit.ts';
+import { matrixReport } from '../grid/report/report.ts';
+import { type Story, tellStory, worthTelling } from '../grid/report/story.ts';
+import type { CellVerdict } from '../grid/run-matrix.ts';
+import type { GridReports } from './grid.ts';
+import type { Progress } from './progress.ts';
+import type { GridSetup } from './scenarios.ts';
+
+const ABOUT =
+  'Each scenario lets L1 run L2s and both change their paging mode, registers and tables; each probe is one access whose ' +
+  'value or fault, error code, CR2, accessed and dirty bits have to be what the manuals allow.';
+
+const where = ({ l0 }: GridSetup): string =>
+  l0 === 'none' ? 'L1 had the bare processor.' : 'L1 was a guest of L0, which used shadow paging.';
+
+async function* html(cells: readonly CellVerdict[], setup: GridSetup): AsyncGenerator<Progress, string> {
+  // Only L0 has an MMU to look at.
+  const scenarios = setup.l0 === 'none' ? [] : worthTelling(cells, scenarioByName);
+  const stories: Story[] = [];
+  for (const scenario of scenarios) {
+    stories.push(tellStory(scenario));
+    yield { done: stories.length, total: scenarios.length };
+  }
+  return htmlReport(matrixReport(cells, `${ABOUT} ${where(setup)}`), stories);
+}
+
+/** The reports of `umbra grid`. */
+export const reports: GridReports = {
+  html,
+  junit: (cells, seconds) => junitReport(matrixReport(cells, ABOUT), seconds),
+};

@@ -1,0 +1,51 @@
+import type { GridReport, ScenarioSummary } from './report.ts';
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&apos;',
+  '\n': '&#10;',
+};
+const attribute = (value: string | number): string =>
+  String(value).replace(/[&<>"'\n]/g, (character) => ENTITIES[character] as string);
+
+/**
+ * The report in the form that CI servers read: a suite for each cell, a case for each scenario.
+ * @param seconds that all took together
+ */
+export function junitReport({ cells }: GridReport, seconds: number): string {
+  const scenarios = cells.flatMap((cell) => cell.scenarios);
+  const suites = cells.map(({ title, scenarios: own }) =>
+    [
+      `  <testsuite name="${attribute(title)}" ${counts(own)}>`,
+      ...own.map((one) => testCase(title, one)),
+      '  </testsuite>',
+    ].join('\n'),
+  );
+  return [
+    '<?xml version="1.0" encoding="UTF-8"?>',
+    `<testsuites name="umbra grid" ${counts(scenarios)} time="${seconds.toFixed(3)}">`,
+    ...suites,
+    '</testsuites>',
+    '',
+  ].join('\n');
+}
+
+function counts(scenarios: readonly ScenarioSummary[]): string {
+  const failures = scenarios.filter(({ mismatches }) => mismatches.length > 0).length;
+  const skipped = scenarios.filter((scenario) => scenario.skipped !== undefined).length;
+  return `tests="${scenarios.length}" failures="${failures}" skipped="${skipped}" errors="0"`;
+}
+
+function testCase(title: string, { name, mismatches, skipped }: ScenarioSummary): string {
+  const head = `    <testcase classname="${attribute(title)}" name="${attribute(name)}"`;
+  if (skipped !== undefined) return `${head}><skipped message="${attribute(skipped)}"/></testcase>`;
+  if (mismatches.length === 0) return `${head}/>`;
+  const failures = mismatches.map(
+    (story) =>
+      `      <failure message="${attribute(story.split('\n')[0])}">${attribute(story).replaceAll('&#10;', '\n')}</failure>`,
+  );
+  return [`${head}>`, ...failures, '    </testcase>'].join('\n');
+}

@@ -1,0 +1,187 @@
+import { gpa } from '../../arch/address.ts';
+import { ENTRY, type PagingFormat } from '../../arch/paging/format.ts';
+import { listPages, type MappedPage } from '../../arch/paging/table-list.ts';
+import { type EntryMemory, UPDATE } from '../../arch/paging/walker.ts';
+import { gpteFrame } from '../../l0/mmu/guest-tables.ts';
+import { roleString } from '../../l0/mmu/role.ts';
+import { isMmio, SPTE, SPTE_HI_NX } from '../../l0/mmu/spte.ts';
+import type { HostedMachine } from '../../vmm/hosted-machine.ts';
+
+/** A run of linear addresses that guest and shadow tables treat alike. */
+export interface TableRow {
+  /** First and last linear address. */
+  readonly from: number;
+  readonly to: number;
+  /** What the guest's tables say, `P W U A D -> 304`; empty where they map nothing. */
+  readonly guest: string;
+  /** What L0's tables say, `rwxu -> 304`; empty where the first access will still fault. */
+  readonly shadow: string;
+}
+
+/** The guest's tables beside L0's, as both were at one moment. */
+export interface TableView {
+  readonly rows: readonly TableRow[];
+  /** Shadow pages below the current root, `gfn 303 l1 8-byte q0 ...`. */
+  readonly shadowPages: readonly string[];
+}
+
+/** Entries listed at most: more than scenarios have, and an end to tables that refer to themselves. */
+const MOST_ENTRIES = 65_536;
+const GUEST_FLAGS = [
+  ['P', ENTRY.P],
+  ['W', ENTRY.W],
+  ['U', ENTRY.U],
+  ['A', ENTRY.A],
+  ['D', ENTRY.D],
+  ['G', ENTRY.G],
+] as const;
+
+/** A page by its number: the flags of its entry, and the frame behind it, a guest frame on either side. */
+interface PageText {
+  readonly flags: string;
+  readonly frame: number;
+}
+
+/** The tables of whoever runs on a machine's vCPU now, with the current root of its MMU. */
+export function viewTables(machine: HostedMachine): TableView {
+  const { mmu } = machine.vcpu;
+  const { format, registers } = mmu.context;
+  const guest = format === null ? new Map<number, PageText>() : guestPages(machine, format, registers);
+  const shadow = shadowPages(machine);
+  const numbers = [...new Set([...guest.keys(), ...shadow.pages.keys()])].sort((a, b) => a - b);
+  const rows: TableRow[] = [];
+  let last: { number: number; guest: PageText | undefined; shadow: PageText | undefined } | undefined;
+  for (const number of numbers) {
+    const now = { number, guest: guest.get(number), shadow: shadow.pages.get(number) };
+    const goesOn =
+      last !== undefined &&
+      number === last.number + 1 &&
+      follows(last.guest, now.guest) &&
+      follows(last.shadow, now.shadow);
+    const to = number * 4096 + 0xfff;
+    const row = rows.at(-1);
+    if (goesOn && row !== undefined) rows[rows.length - 1] = { ...row, to };
+    else rows.push({ from: number * 4096, to, guest: textOf(now.guest), shadow: textOf(now.shadow) });
+    last = now;
+  }
+  return { rows, shadowPages: shadow.tables };
+}
+
+const textOf = (page: PageText | undefined): string =>
+  page === undefined ? '' : page.frame < 0 ? page.flags : `${page.flags} -> ${page.frame.toString(16)}`;
+
+const follows = (last: PageText | undefined, now: PageText | undefined): boolean =>
+  last === undefined || now === undefined
+    ? last === now
+    : last.flags === now.flags && now.frame === last.frame + (now.frame < 0 ? 0 : 1);
+
+function guestPages(
+  machine: HostedMachine,
+  format: PagingFormat,
+  registers: HostedMachine['vcpu']['mmu']['context']['registers'],
+): Map<number, PageText> {
+  const { pdptes, cr3 } = registers;
+  const roots = format.rootIsEntry
+    ? [0, 1, 2, 3].map((index) => ({ lo: pdptes[index * 2], hi: pdptes[index * 2 + 1] }))
+    : [{ lo: cr3, hi: 0 }];
+  const pages = new Map<number, PageText>();
+  for (const page of listPages(format, roots, new GuestMemory(machine), MOST_ENTRIES)) {
+    const flags = GUEST_FLAGS.filter(([, bit]) => (page.lo & bit) !== 0).map(([name]) => name);
+    if (page.level > 1) flags.push(`${page.pages * 4}K` as never);
+    if (format.entrySize === 8 && page.hi >>> 31 !== 0) flags.push('NX' as never);
+    addPages(pages, page, flags.join(' '), guestFrame(format, page));
+  }
+  return pages;
+}
+
+/** First frame of a page; bits 20:13 of a 4-byte large entry are address bits 39:32 (SDM vol. 3A 4.3). */
+function guestFrame(format: PagingFormat, { lo, hi, pages }: MappedPage): number {
+  if (format.entrySize === 8) return gpteFrame(lo, hi) - (gpteFrame(lo, hi) % pages);
+  return pages === 1 ? lo >>> 12 : ((lo >>> 13) & 0xff) * 0x10_0000 + ((lo >>> 22) << 10);
+}
+
+function addPages(map: Map<number, PageText>, page: MappedPage, flags: string, frame: number): void {
+  for (let index = 0; index < page.pages; index += 1) {
+    map.set(page.pageNumber + index, { flags, frame: frame < 0 ? frame : frame + index });
+  }
+}
+
+/** The shadow tables below the current root, read out of host memory as the processor reads them. */
+function shadowPages(machine: HostedMachine): {
+  readonly pages: Map<number, PageText>;
+  readonly tables: readonly string[];
+} {
+  const { tables, roots, context } = machine.vcpu.mmu;
+  const { pool } = tables;
+  const pages = new Map<number, PageText>();
+  const used = new Set<string>();
+  const directories = roots.current.directories.map((directory) => ({
+    lo: directory === null ? 0 : directory.address + ENTRY.P,
+    hi: 0,
+  }));
+  const memory = new HostTables(machine);
+  for (const page of listPages(context.formats.pae, directories, memory, MOST_ENTRIES)) {
+    const owner = pool.at(page.entryAddress - (page.entryAddress % 4096));
+    const entry = (page.entryAddress % 4096) / 8;
+    used.add(`gfn ${owner.gfn.toString(16)} ${roleString(owner.role)}`);
+    if (isMmio(page.lo, page.hi)) addPages(pages, page, 'MMIO', -1);
+    else addPages(pages, page, rightsText(page), pool.frames[owner.reference(entry)]);
+  }
+  return { pages, tables: [...used] };
+}
+
+const rightsText = ({ lo, hi, level }: MappedPage): string =>
+  [
+    'r',
+    (lo & SPTE.W) !== 0 ? 'w' : '-',
+    (hi & SPTE_HI_NX) === 0 ? 'x' : '-',
+    (lo & SPTE.U) !== 0 ? 'u' : '-',
+    level > 1 ? ' 2M' : '',
+  ].join('');
+
+/** Entries in memory, to look at only. */
+abstract class Reader implements EntryMemory {
+  lo = 0;
+  hi = 0;
+  protected abstract bytes(address: number, size: number): Uint8Array | undefined;
+
+  readEntry(address: number, size: 4 | 8): boolean {
+    const bytes = this.bytes(address, size);
+    if (bytes === undefined) return false;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, size);
+    this.lo = view.getUint32(0, true);
+    this.hi = size === 8 ? view.getUint32(4, true) : 0;
+    return true;
+  }
+
+  updateEntry(): typeof UPDATE.READ_ONLY {
+    return UPDATE.READ_ONLY;
+  }
+}
+
+class GuestMemory extends Reader {
+  readonly #machine: HostedMachine;
+
+  constructor(machine: HostedMachine) {
+    super();
+    this.#machine = machine;
+  }
+
+  protected bytes(address: number, size: number): Uint8Array | undefined {
+    const { slots } = this.#machine.vm;
+    return slots.hostAddress(address) < 0 ? undefined : this.#machine.read(gpa(address), size);
+  }
+}
+
+class HostTables extends Reader {
+  readonly #memory: Uint8Array;
+
+  constructor(machine: HostedMachine) {
+    super();
+    this.#memory = machine.cpu.physical.u8;
+  }
+
+  protected bytes(address: number, size: number): Uint8Array {
+    return this.#memory.subarray(address, address + size);
+  }
+}

@@ -1,0 +1,105 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { matrix } from '../../src/grid/matrix/matrix.ts';
+import { htmlReport } from '../../src/grid/report/html.ts';
+import { matrixReport } from '../../src/grid/report/report.ts';
+import { tellStory } from '../../src/grid/report/story.ts';
+import type { CellVerdict } from '../../src/grid/run-matrix.ts';
+
+const CHROMIUM = '/usr/bin/chromium';
+const missing = existsSync(CHROMIUM) ? undefined : `there is no ${CHROMIUM}`;
+
+/** A cell as a run would leave it, its first scenario wrong. */
+function cellVerdict({ l1, l2, scenarios }: ReturnType<typeof matrix>[number]): CellVerdict {
+  const summaries = scenarios.map(({ name, about }, index) => {
+    const mismatches = l2 === 'PAE' && index === 0 ? ['expected 1\n  saw <2>'] : [];
+    return { name, about, probes: 10, mismatches };
+  });
+  const mismatches = summaries.reduce((sum, summary) => sum + summary.mismatches.length, 0);
+  const probes = 10 * scenarios.length;
+  return { l1, l2, scenarios: scenarios.length, probes, mismatches, skipped: [], details: [], summaries };
+}
+
+describe.skipIf(missing !== undefined)(
+  `the HTML report in a browser${missing === undefined ? '' : ` (skipped, because ${missing})`}`,
+  () => {
+    let folder = '';
+    let browser: Browser;
+    let page: Page;
+    const requests: string[] = [];
+
+    beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'umbra-page-'));
+      const file = join(folder, 'grid.html');
+      const cells = matrix();
+      const told = cells[7].scenarios.find(({ steps }) => steps.length < 60) ?? cells[7].scenarios[0];
+      const report = matrixReport(cells.map(cellVerdict), 'A test.');
+      writeFileSync(file, htmlReport(report, [tellStory(told)]));
+      browser = await chromium.launch({
+        executablePath: CHROMIUM,
+        args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'],
+      });
+      page = await browser.newPage();
+      page.on('request', (request) => requests.push(request.url()));
+      await page.goto(pathToFileURL(file).href);
+    }, 60_000);
+    afterAll(async () => {
+      await browser?.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    it('loads nothing but itself', () => {
+      expect(requests).toEqual([page.url()]);
+    });
+
+    it('leads from a cell of the heat map to its scenarios', async () => {
+      await page
+        .getByRole('link', { name: /1 of \d+ wrong/ })
+        .last()
+        .click();
+      expect(new URL(page.url()).hash).toBe('#L1-PAE-L2-PAE');
+      const section = page.locator('#L1-PAE-L2-PAE');
+      await expect
+        .poll(() => section.evaluate((element) => element.getBoundingClientRect().top))
+        .toBeLessThan(200);
+    });
+
+    it('opens a story with its steps, roles and tables', async () => {
+      const story = page.locator('details.story');
+      expect(await story.count()).toBe(1);
+      const steps = story.locator('table.steps');
+      expect(await steps.isVisible()).toBe(false);
+      await story.locator('summary').first().click();
+      expect(await steps.isVisible()).toBe(true);
+      expect(await story.locator('tr.role').first().textContent()).toMatch(/^role l3 8-byte/);
+      const tables = story.locator('tr.tables details').first();
+      await tables.locator('summary').click();
+      expect(await tables.textContent()).toContain("the guest's entry and frame");
+    });
+
+    it('shows a wrong scenario when a link leads to it', async () => {
+      const [wrong] = matrix()[7].scenarios;
+      await page.goto(`${page.url().split('#')[0]}#${wrong.name.replaceAll(/[^a-z0-9]+/gi, '-')}`);
+      const mismatch = page.locator('pre.mismatch', { hasText: 'saw <2>' }).last();
+      await expect.poll(() => mismatch.isVisible()).toBe(true);
+    });
+
+    it('fits a small screen', async () => {
+      await page.setViewportSize({ width: 360, height: 740 });
+      const overflow = await page
+        .locator('html')
+        .evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
+      expect(overflow).toBeLessThanOrEqual(0);
+    });
+
+    it('prints with its stories open', async () => {
+      const pdf = await page.pdf({ format: 'A4' });
+      expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
+      expect(pdf.length).toBeGreaterThan(20_000);
+    });
+  },
+);

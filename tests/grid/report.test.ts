@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest';
+import { matrix } from '../../src/grid/matrix/matrix.ts';
+import { htmlReport } from '../../src/grid/report/html.ts';
+import { junitReport } from '../../src/grid/report/junit.ts';
+import type { GridReport } from '../../src/grid/report/report.ts';
+import { tellStory, worthTelling } from '../../src/grid/report/story.ts';
+import type { Scenario } from '../../src/grid/scenario.ts';
+
+const WINDOW = 0x0100_0000;
+
+/** L1 in 2-level paging and a PAE L2 with one page mapped writable and one read-only. */
+const SCENARIO: Scenario = {
+  name: 'told',
+  about: 'L1 < L2 & back.',
+  features: ['pae'],
+  pages: {
+    pd: { at: 0x30_0000 },
+    pdpt: { at: 0x30_1000, entries8: { 0: { to: 'directory', flags: 'P' } } },
+    directory: { at: 0x30_2000, entries8: { 8: { to: 'table', flags: 'P W U A' } } },
+    table: {
+      at: 0x30_3000,
+      entries8: {
+        0: { to: 'data', flags: 'P W U A D' },
+        1: { to: 'data', flags: 'P U A' },
+        2: { to: 'data', flags: 'P U A' },
+      },
+    },
+    data: { at: 0x30_4000 },
+  },
+  l1: { mode: '2-level', root: 'pd', flags: ['CR0.WP'] },
+  l2: { A: { mode: 'PAE', root: 'pdpt', flags: ['CR0.WP'], asid: 1 } },
+  steps: [
+    { do: 'enter', l2: 'A' },
+    { do: 'probe', form: 'write4', cpl: 3, at: WINDOW, value: 1 },
+    { do: 'probe', form: 'read4', cpl: 3, at: WINDOW + 0x1000 },
+    { do: 'leave' },
+    { do: 'registers' },
+  ],
+};
+
+describe('a story', () => {
+  const story = tellStory(SCENARIO);
+
+  it('has every step with the role that L0 gave it', () => {
+    expect(story.steps.map(({ text, level, right }) => ({ text: text.split(' ')[0], level, right }))).toEqual(
+      [
+        { text: 'enter', level: 'L1', right: true },
+        { text: 'probe', level: 'A', right: true },
+        { text: 'probe', level: 'A', right: true },
+        { text: 'leave', level: 'A', right: true },
+        { text: 'registers', level: 'L1', right: true },
+      ],
+    );
+    const l1 = 'l3 4-byte q0 wux !nxe ad wp !pse';
+    const l2 = 'l3 8-byte q0 wux !nxe ad wp guest_mode';
+    expect(story.steps.map(({ role }) => role)).toEqual([l1, l2, l2, l2, l1]);
+    expect(story.notes).toEqual([]);
+  });
+
+  it('shows the tables of L2 beside those of L0 before L2 leaves', () => {
+    const { tables } = story.steps[3];
+    const row = (from: number) => tables?.rows.find((candidate) => candidate.from === from);
+    // The frame of `data` is 304h; without NX every mapping allows fetching.
+    expect(row(WINDOW)).toEqual({
+      from: WINDOW,
+      to: WINDOW + 0xfff,
+      guest: 'P W U A D -> 304',
+      shadow: 'rwxu -> 304',
+    });
+    expect(row(WINDOW + 0x1000)).toMatchObject({ guest: 'P U A -> 304', shadow: 'r-xu -> 304' });
+    expect(tables?.shadowPages).toContain('gfn 303 l1 8-byte q0 wux !nxe ad wp guest_mode');
+  });
+
+  it('is told of the wrong scenarios, and of the shortest right one of a cell', () => {
+    const [cell] = matrix();
+    const [first, ...others] = cell.scenarios;
+    const byName = (name: string): Scenario => cell.scenarios.find((one) => one.name === name)!;
+    const summary = (name: string, mismatches: string[]) => ({ name, about: '', probes: 1, mismatches });
+    const summaries = [summary(first.name, ['wrong']), ...others.map(({ name }) => summary(name, []))];
+    const told = worthTelling([{ summaries }], byName);
+    expect(told).toHaveLength(2);
+    expect(told[0]).toBe(first);
+    const lengths = others
+      .filter(({ steps }) => steps.some((step) => step.do === 'enter'))
+      .map(({ steps }) => steps.length);
+    expect(told[1].steps).toHaveLength(Math.min(...lengths));
+  });
+});
+
+const REPORT: GridReport = {
+  about: 'What was run.',
+  rows: ['2-level'],
+  columns: ['off', 'PAE'],
+  cells: [
+    {
+      title: 'L1 2-level, L2 PAE',
+      row: '2-level',
+      column: 'PAE',
+      probes: 12,
+      mismatches: 1,
+      scenarios: [
+        { name: 'told', about: SCENARIO.about, probes: 2, mismatches: [] },
+        { name: 'wrong/one', about: 'Fails.', probes: 10, mismatches: ['expected <1>\nsaw "2"'] },
+        { name: 'not/run', about: 'Needs more.', probes: 0, mismatches: [], skipped: 'no smap' },
+      ],
+    },
+  ],
+};
+
+describe('the HTML report', () => {
+  const page = htmlReport(REPORT, [tellStory(SCENARIO)]);
+
+  it('needs nothing from elsewhere', () => {
+    expect(page).not.toMatch(/(?:src|href)="(?!#)/);
+    expect(page).not.toMatch(/@import|url\(/);
+  });
+
+  it('has the heat map, linked to its cells', () => {
+    expect(page).toContain('<a href="#L1-2-level-L2-PAE">1 of 12 wrong</a>');
+    expect(page).toContain('<section id="L1-2-level-L2-PAE">');
+    expect(page).toContain('<td class="none">');
+  });
+
+  it('tells stories with text made harmless', () => {
+    expect(page).toContain('L1 &lt; L2 &amp; back.');
+    expect(page).toContain('expected &lt;1&gt;');
+    expect(page).toContain(
+      'role <s>l3 4-byte q0 wux !nxe ad wp !pse</s> <b>l3 8-byte q0 wux !nxe ad wp guest_mode</b>',
+    );
+    expect(page).toContain('<td>01000000-01000fff</td><td>P W U A D -&gt; 304</td><td>rwxu -&gt; 304</td>');
+  });
+});
+
+describe('the JUnit report', () => {
+  it('has a suite for each cell and a case for each scenario', () => {
+    expect(junitReport(REPORT, 1.5)).toBe(`<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="umbra grid" tests="3" failures="1" skipped="1" errors="0" time="1.500">
+  <testsuite name="L1 2-level, L2 PAE" tests="3" failures="1" skipped="1" errors="0">
+    <testcase classname="L1 2-level, L2 PAE" name="told"/>
+    <testcase classname="L1 2-level, L2 PAE" name="wrong/one">
+      <failure message="expected &lt;1&gt;">expected &lt;1&gt;
+saw &quot;2&quot;</failure>
+    </testcase>
+    <testcase classname="L1 2-level, L2 PAE" name="not/run"><skipped message="no smap"/></testcase>
+  </testsuite>
+</testsuites>
+`);
+  });
+});
