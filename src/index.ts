@@ -18,7 +18,7 @@ export { umbraHost } from './grid/umbra-host.ts';
 export { Assembler } from './guest/assembler.ts';
 export { lineTrace } from './inspect/trace-lines.ts';
 export type { Hardware } from './l0/hardware.ts';
-export { Hypervisor, UnsupportedHost } from './l0/hypervisor.ts';
+export { Hypervisor, UnsupportedGuest, UnsupportedHost } from './l0/hypervisor.ts';
 export type { TraceSink } from './l0/trace.ts';
 export { Clock } from './machine/clock.ts';
 export { createPcDevices } from './machine/devices/pc.ts';

@@ -10,6 +10,9 @@ export const HOST_BOOT = {
   END: 0x1_6000,
 } as const;
 
+/** What EAX holds when the boot code halts. */
+export const HOST_BOOT_STATUS = { DONE: 0, NO_CPUID: 1, NO_PAE: 2 } as const;
+
 const DIRECTORIES = HOST_BOOT.TABLES + 0x1000;
 const CPUID_PSE = 1 << 3;
 const CPUID_PAE = 1 << 6;
@@ -22,8 +25,7 @@ const LARGE_PAGE_BYTES = 0x20_0000;
 
 /**
  * The early path of a 32-bit PAE kernel, from flat protected mode with paging off to paging on: is there CPUID, are
- * there extended leaves and NX, then EFER, CR4, CR3, CR0, and HLT. It ends halted with EAX = 0, or with EAX = 1 where
- * the processor has no CPUID and 2 where it has no PAE.
+ * there extended leaves and NX, then EFER, CR4, CR3, CR0, and HLT. It ends halted with a HOST_BOOT_STATUS in EAX.
  */
 export function paeHostBoot(): Uint8Array {
   const a = new Assembler(HOST_BOOT.CODE);
@@ -46,10 +48,10 @@ export function paeHostBoot(): Uint8Array {
   a.sti();
   a.hlt();
   a.label('no-cpuid');
-  a.mov(eax, 1);
+  a.mov(eax, HOST_BOOT_STATUS.NO_CPUID);
   a.hlt();
   a.label('no-pae');
-  a.mov(eax, 2);
+  a.mov(eax, HOST_BOOT_STATUS.NO_PAE);
   a.hlt();
   return a.finish().bytes;
 }

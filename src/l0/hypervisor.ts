@@ -1,6 +1,7 @@
 /**
  * L0 on a processor: takes it over from the host kernel, owns its ASIDs and L0's pages, and makes VMs.
  */
+import { type FeatureName, featureNamed } from '../arch/cpu-features.ts';
 import { type CpuModel, withFeatures } from '../arch/cpu-models.ts';
 import { CR0, EFER, MSR } from '../arch/registers.ts';
 import type { Halves, Hardware, HostRange } from './hardware.ts';
@@ -16,6 +17,12 @@ export class UnsupportedHost extends Error {
   override readonly name = 'UnsupportedHost';
 }
 
+/** L0 cannot offer this CPU to a guest here. The message says which features are in the way. */
+export class UnsupportedGuest extends Error {
+  override readonly name = 'UnsupportedGuest';
+}
+
+const EXTENDED_LEAVES = 0x8000_0000;
 const EXTENDED_FEATURES = 0x8000_0001;
 const SVM_FEATURES = 0x8000_000a;
 const ECX_SVM = 1 << 2;
@@ -37,6 +44,9 @@ const NOT_OFFERED: readonly string[] = [
   'tsc_scale',
   'skinit',
 ];
+
+/** What a guest has from L0 and the devices of its machine, not from the processor. */
+const OWN: readonly FeatureName[] = ['hypervisor', 'apic'];
 
 export class Hypervisor {
   readonly hardware: Hardware;
@@ -104,15 +114,31 @@ export class Hypervisor {
     return withFeatures(host, host.name, features);
   }
 
-  /** Throws UnsupportedHost for a guest CPU with features that L0 does not virtualise. */
+  /** Throws UnsupportedGuest for a guest CPU with features that L0 does not virtualise or the processor lacks. */
   checkModel(model: CpuModel): void {
     const features: ReadonlySet<string> = model.features;
     const surplus = NOT_OFFERED.filter((name) => features.has(name));
     if (surplus.length > 0) {
-      throw new UnsupportedHost(
+      throw new UnsupportedGuest(
         `L0 cannot offer ${surplus.join(', ')} to a guest; take the model from guestModel().`,
       );
     }
+    const missing = [...model.features].filter((name) => !OWN.includes(name) && !this.#announces(name));
+    if (missing.length > 0) {
+      throw new UnsupportedGuest(
+        `the processor below L0 has no ${missing.join(', ')}, so that L0 cannot offer ${missing.length === 1 ? 'it' : 'them'} ` +
+          `to a guest; take a greater one, or ${missing.map((name) => `-${name}`).join(',')}.`,
+      );
+    }
+  }
+
+  /** Whether the processor's CPUID reports a feature. */
+  #announces(name: FeatureName): boolean {
+    const feature = featureNamed(name);
+    if (feature === undefined) return false;
+    const highest = this.hardware.cpuid(feature.leaf < EXTENDED_LEAVES ? 0 : EXTENDED_LEAVES, 0).eax;
+    if (highest >>> 0 < feature.leaf) return false;
+    return (this.hardware.cpuid(feature.leaf, 0)[feature.register] & (1 << feature.bit)) !== 0;
   }
 
   createVm(options: VmOptions): Vm {

@@ -5,8 +5,8 @@ import { Cpu } from '../cpu/cpu.ts';
 import { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Emulator } from '../cpu/emulator/emulator.ts';
 import { CpuHardware } from '../cpu/host/hardware.ts';
-import { HOST_BOOT, paeHostBoot } from '../guest/host-boot.ts';
-import { Hypervisor } from '../l0/hypervisor.ts';
+import { HOST_BOOT, HOST_BOOT_STATUS, paeHostBoot } from '../guest/host-boot.ts';
+import { Hypervisor, UnsupportedHost } from '../l0/hypervisor.ts';
 import type { Rules } from '../l0/rules.ts';
 import type { Statistics } from '../l0/statistics.ts';
 import type { TraceSink } from '../l0/trace.ts';
@@ -31,7 +31,10 @@ const BOOT_LIMIT = 1_000_000;
 export interface HostedMachineOptions {
   /** The host's processor. */
   readonly model: CpuModel;
-  /** What the guest is offered, as far as L0 can virtualise it; the host's processor unless given. */
+  /**
+   * What the guest is offered, as far as L0 can virtualise it; the host's processor unless given. Instructions that need
+   * no intercept behave as on the host all the same.
+   */
   readonly guestModel?: CpuModel;
   /** Bytes of guest RAM, within `HOSTED_MEMORY`, a multiple of 4 KiB. */
   readonly memoryBytes: number;
@@ -74,7 +77,8 @@ export class HostedMachine {
   readonly #hardware: CpuHardware<Emulator>;
   #ending: MachineStop | undefined;
 
-  /** @throws UnsupportedHost where the processor lacks what L0 needs, InputError for an amount of RAM that cannot be */
+  /** @throws UnsupportedHost where the processor lacks what L0 needs, UnsupportedGuest where the host lacks what the guest is
+   * to have, InputError for an amount of RAM that cannot be */
   constructor(options: HostedMachineOptions) {
     const { model, memoryBytes, events = {} } = options;
     checkMemorySize(memoryBytes, HOSTED_MEMORY);
@@ -222,8 +226,11 @@ function bootHost(cpu: Cpu): void {
     protectedState(HOST_BOOT.CODE, {}, BOOT_SELECTORS.code, BOOT_SELECTORS.data, hpa(0)),
   );
   const reason = cpu.run(cpu.now + BOOT_LIMIT);
-  if (reason !== 'halted' || cpu.state.gpr(0) !== 0) {
-    throw new Error(`the host's boot code ended with ${reason}, EAX = ${cpu.state.gpr(0)}`);
-  }
+  const status = cpu.state.gpr(0);
+  if (reason !== 'halted') throw new UnsupportedHost(`the host's boot code ended in ${reason} on it.`);
+  if (status === HOST_BOOT_STATUS.NO_CPUID)
+    throw new UnsupportedHost("it has no CPUID instruction, which the host's boot code needs.");
+  if (status === HOST_BOOT_STATUS.NO_PAE)
+    throw new UnsupportedHost("it has no PAE, and the host's kernel pages with PAE.");
   cpu.halted = false;
 }

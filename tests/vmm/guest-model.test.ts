@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
+import { UnsupportedGuest, UnsupportedHost } from '../../src/l0/hypervisor.ts';
+import { HostedMachine } from '../../src/vmm/hosted-machine.ts';
+
+const make = (host: string, guest: string) => () =>
+  new HostedMachine({ model: parseCpuModel(host), guestModel: parseCpuModel(guest), memoryBytes: 1 << 20 });
+
+describe('a host below L0', () => {
+  it.each([
+    ['486', /it has no CPUID/],
+    ['pentium', /it has no PAE/],
+    ['current-amd,-pae', /it has no PAE/],
+    ['pentium-pro', /SVM/],
+    ['current-amd,-svm', /SVM/],
+    ['current-amd,-nx', /no-execute/],
+  ])('cannot be %s', (host, message) => {
+    expect(make(host, '486')).toThrow(UnsupportedHost);
+    expect(make(host, '486')).toThrow(message);
+  });
+});
+
+describe('a guest of L0', () => {
+  it.each(['486', 'pentium', 'pentium-pro', 'pentium4', 'prescott', 'athlon64', 'opteron', 'current-amd'])(
+    'can be %s on the greatest host',
+    (guest) => {
+      expect(make('current-amd', guest)().vm.model.name).toBe(guest);
+    },
+  );
+
+  it.each([
+    ['athlon64', 'current-amd,-smap', /no .*smep/],
+    ['opteron', 'opteron,+smep', /the processor below L0 has no smep, so that L0 cannot offer it .*-smep\.$/],
+    ['athlon64', 'opteron', /has no .*popcnt/],
+  ])('on %s cannot be %s', (host, guest, message) => {
+    expect(make(host, guest)).toThrow(UnsupportedGuest);
+    expect(make(host, guest)).toThrow(message);
+  });
+
+  it('may be told of what L0 has by itself', () => {
+    expect(make('opteron,-apic', 'athlon64,+hypervisor')().vm.model.features.has('apic')).toBe(true);
+  });
+});
