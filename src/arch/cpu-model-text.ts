@@ -22,8 +22,15 @@ export function parseCpuModel(text: string): CpuModel {
   const features = new Set(model.features);
   const added = new Set<FeatureName>();
   for (const change of changes) applyChange(model, features, added, change.trim());
+  refuseContradiction(changes.map((change) => change.trim()));
   settleDependencies(model, features, added);
   return withFeatures(model, [name, ...changes.map((change) => change.trim())].join(','), features);
+}
+
+function refuseContradiction(changes: readonly string[]): void {
+  const both = changes.find((change) => change.startsWith('+') && changes.includes(`-${change.slice(1)}`));
+  if (both !== undefined)
+    throw new InputError(`The CPU feature ${both.slice(1)} is both added and removed; write one of them.`);
 }
 
 function applyChange(
