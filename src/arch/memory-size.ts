@@ -14,15 +14,18 @@ export interface MemoryLimits {
   readonly most: number;
 }
 
-/**
- * The one rule for an amount of RAM: whole pages, within limits.
- * @throws InputError that says what is possible
- */
-export function checkMemorySize(bytes: number, { least, most }: MemoryLimits): void {
-  if (Number.isInteger(bytes) && bytes >= least && bytes <= most && bytes % PAGE_SIZE === 0) return;
-  throw new InputError(
-    `Memory of ${bytes} bytes is not possible: it must be ${sizeText(least)} to ${sizeText(most)}, a multiple of 4K.`,
-  );
+/** The one rule for an amount of RAM: whole pages, within limits. */
+export const isMemorySize = (bytes: number, { least, most }: MemoryLimits): boolean =>
+  Number.isInteger(bytes) && bytes >= least && bytes <= most && bytes % PAGE_SIZE === 0;
+
+/** The rule as what a size must be. */
+export const memoryRule = ({ least, most }: MemoryLimits): string =>
+  `${sizeText(least)} to ${sizeText(most)}, a multiple of 4K`;
+
+/** @throws InputError that says what is possible */
+export function checkMemorySize(bytes: number, limits: MemoryLimits): void {
+  if (isMemorySize(bytes, limits)) return;
+  throw new InputError(`Memory of ${bytes} bytes is not possible: it must be ${memoryRule(limits)}.`);
 }
 
 /** A size as the command line takes it: `256M`, `2G`, `1028K`. */

@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import type { Host } from './host.ts';
+import { INTERNAL_STATUS, internalError } from './internal-error.ts';
 import { umbra } from './program.ts';
 import { services } from './wiring.ts';
+
+const debug = process.env.UMBRA_DEBUG === '1';
 
 const host: Host = {
   // Only who asks for it opens it: a command that reads nothing must not hold a terminal.
@@ -11,6 +14,7 @@ const host: Host = {
   },
   stdout: process.stdout,
   stderr: process.stderr,
+  debug,
   now: () => performance.now(),
   onSignal(callback) {
     process.on('SIGINT', callback);
@@ -25,5 +29,16 @@ const host: Host = {
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
+// Whoever reads the output may go at any time, as `head` does.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+// What escapes even the command line: an error in a callback.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(internalError(error, debug));
+  process.exit(INTERNAL_STATUS);
+});
 // Not process.exit: output that still waits in a pipe must go out first.
 process.exitCode = await umbra(process.argv.slice(2), version, host, services);

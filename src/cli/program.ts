@@ -1,26 +1,17 @@
-import { availableParallelism } from 'node:os';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { parseCpuModel } from '../arch/cpu-model-text.ts';
+import { Command, CommanderError, Option } from 'commander';
 import { InputError } from '../arch/input-error.ts';
 import { type ExportOptions, exportToFile } from './export.ts';
 import { Failure } from './failure.ts';
 import { type GridOptions, grid } from './grid.ts';
 import type { Host } from './host.ts';
+import { INTERNAL_STATUS, internalError } from './internal-error.ts';
 import { parseQueue } from './jobs/redis.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
-import { type RunOptions, runImage } from './run/run.ts';
+import { collect, jobsOption, option } from './options.ts';
+import { addRun } from './run/command.ts';
 import { randomScenarios, replayFiles } from './scenarios.ts';
 import type { Services } from './services.ts';
-import {
-  parseCount,
-  parseJobs,
-  parseMemory,
-  parsePattern,
-  parseRaw,
-  parseScenarioCount,
-  parseSeconds,
-  parseSeed,
-} from './values.ts';
+import { parseScenarioCount, parseSeed } from './values.ts';
 
 const FAILURE_STATUS = 1;
 const USAGE_STATUS = 2;
@@ -55,7 +46,8 @@ export async function umbra(
       host.stderr.write(`umbra: ${error.message}\n`);
       return FAILURE_STATUS;
     }
-    throw error;
+    host.stderr.write(internalError(error, host.debug === true));
+    return INTERNAL_STATUS;
   }
 }
 
@@ -78,66 +70,13 @@ function makeProgram(
     })
     .showHelpAfterError('Add --help for what is possible.')
     .helpCommand(false);
-  addRun(program, host, services, end);
+  addRun(program, host, services.createMachine, end);
   addGrid(program, host, services, end);
   addWorker(program, host, services, end);
   addExport(program, host, services);
   addKernels(program, host, services);
   return program;
 }
-
-function addRun(program: Command, host: Host, services: Services, end: (status: number) => void): void {
-  program
-    .command('run')
-    .description('Boot an image: Linux bzImage, multiboot, ELF or raw. Its kind is recognised.')
-    .argument('<image>', 'the file to boot')
-    .addOption(
-      new Option('--l0 <kind>', 'run it bare, or on L0 with shadow paging')
-        .choices(['none', 'shadow'])
-        .default('none'),
-    )
-    .addOption(
-      option(
-        '--cpu <model>',
-        'CPU model and changes to it: MODEL[,+feature,-feature]',
-        parseCpuModel,
-        'current-amd',
-      ),
-    )
-    .addOption(option('--memory <size>', 'RAM, 1M to 2G', parseMemory, '256M'))
-    .option('--initrd <file>', 'initial RAM disk (Linux)')
-    .option('--append <text>', 'command line of the kernel')
-    .option('--module <file>', 'multiboot module; "FILE ARGUMENTS" with its string; may be repeated', collect)
-    .addOption(
-      option('--raw <address>', 'load as a raw image at ADDRESS[,real|protected] and start there', parseRaw),
-    )
-    .addOption(option('--until <regex>', 'stop with success when the serial output matches', parsePattern))
-    .addOption(option('--timeout <seconds>', 'stop after so much time', parseSeconds))
-    .addOption(option('--max-instructions <n>', 'stop after so many instructions (K, M, G, T)', parseCount))
-    .option('--stats <file>', 'write counts and speed as JSON')
-    .option('--check', "check L0's invariants after every MMU operation (slow; needs --l0 shadow)")
-    .option('--trace <file>', 'write one line per exit, walk, fault and role change')
-    .addHelpText('after', RUN_HELP)
-    .action(async (image: string, options: RunOptions) => {
-      if (options.check && options.l0 === 'none') {
-        throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
-      }
-      end(await runImage(image, options, host, services.createMachine));
-    });
-}
-
-const RUN_HELP = `
-The guest's serial port is on standard input and output. Ctrl-A x leaves, Ctrl-A Ctrl-A sends one Ctrl-A.
-
-Exit status:
-  0            --until matched, the guest powered off, or you left
-  (v << 1) | 1 the guest wrote v to the debug-exit port 0xf4
-  124          --timeout or --max-instructions was reached, or the guest halted for good
-  125          triple fault
-  2            wrong usage or an image that cannot be booted
-
-Example:
-  umbra run kernels/vmlinuz-686 --initrd kernels/initramfs.cpio.gz --append "console=ttyS0 cryptomgr.notests"`;
 
 function addGrid(program: Command, host: Host, services: Services, end: (status: number) => void): void {
   program
@@ -232,9 +171,6 @@ Example:
   umbra export --all -o grid.elf
   qemu-system-i386 -cpu max -m 128 -kernel grid.elf -append "first=3" -nographic -device isa-debug-exit,iobase=0xf4`;
 
-const jobsOption = (): Option =>
-  option('--jobs <n>', 'run so many scenarios side by side', parseJobs, String(availableParallelism()));
-
 function addKernels(program: Command, host: Host, services: Services): void {
   program
     .command('kernels')
@@ -244,22 +180,3 @@ function addKernels(program: Command, host: Host, services: Services): void {
     .argument('[dir]', 'where vmlinuz-686, vmlinuz-686-pae and initramfs.cpio.gz go', 'kernels')
     .action((dir: string) => services.fetchKernels(dir, (line) => host.stderr.write(`${line}\n`)));
 }
-
-/** An option whose text `parse` turns into a value; its InputError becomes Commander's message about that option. */
-function option<Value>(
-  flags: string,
-  description: string,
-  parse: (text: string) => Value,
-  standard?: string,
-): Option {
-  const made = new Option(flags, description).argParser((text) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      throw error instanceof InputError ? new InvalidArgumentError(error.message) : error;
-    }
-  });
-  return standard === undefined ? made : made.default(parse(standard), standard);
-}
-
-const collect = (text: string, list: readonly string[] = []): string[] => [...list, text];

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -84,20 +84,29 @@ describe('umbra', () => {
     [['run', 'a', 'b'], /too many arguments/],
     [['run', 'a', '--nonsense'], /unknown option '--nonsense'/],
     [['run', 'a', '--memory'], /argument missing/],
-    [['run', 'a', '--memory', 'lots'], /"lots" is no memory size; write it like 256M/],
-    [['run', 'a', '--memory', '4G'], /it must be 1M to 2G, a multiple of 4K/],
+    [
+      ['run', 'a', '--memory', 'lots'],
+      /^umbra: --memory lots: must be 1M to 2G, a multiple of 4K; write it like 256M or 1G\.\n$/,
+    ],
+    [['run', 'a', '--memory', '4G'], /^umbra: --memory 4G: must be 1M to 2G/],
+    [['run', 'a', '--memory', '1985M', '--l0', 'shadow'], /--memory 1985M: under L0 it must be 1M to 1984M/],
     [['run', 'a', '--l0', 'ept'], /Allowed choices are none, shadow/],
     [['run', 'a', '--cpu', '386'], /no CPU model "386"/],
     [['run', 'a', '--cpu', 'pentium,pae'], /neither \+feature nor -feature/],
-    [['run', 'a', '--until', '*'], /no JavaScript regular expression/],
-    [['run', 'a', '--timeout', '-3'], /"-3" is no time|argument missing/],
-    [['run', 'a', '--max-instructions', '0'], /no number of instructions/],
-    [['run', 'a', '--raw', 'here'], /no place for a raw image/],
+    [['run', 'a', '--until', '*'], /--until \*: must be a JavaScript regular expression/],
+    [['run', 'a', '--timeout', '-3'], /--timeout -3: must be a positive number|argument missing/],
+    [['run', 'a', '--max-instructions', '0'], /--max-instructions 0: must be a whole number from 1 up/],
+    [['run', 'a', '--raw', 'here'], /--raw here: must be ADDRESS/],
     [['run', 'a', '--check'], /needs --l0 shadow/],
+    [['run', 'a', '--trace', 'b'], /--trace writes what L0 does, so it needs --l0 shadow/],
+    [['run', 'a', '--host-cpu', 'opteron'], /--host-cpu .* needs --l0 shadow/],
+    [['run', 'a', '--initrd', 'b', '--initrd', 'c'], /--initrd is given twice: b and c\./],
+    [['run', 'a', '--stats', 'b', '--stats', 'c'], /--stats is given twice: b and c\./],
+    [['run', 'a', '--cpu', 'current-amd,+nx,-nx'], /nx.*both added and removed/],
     [['grid', 'x'], /too many arguments/],
-    [['grid', '--queue', 'localhost'], /"localhost" is no address of a queue; write it like redis/],
+    [['grid', '--queue', 'localhost'], /--queue localhost: must be the address of a queue, like redis/],
     [['worker'], /required option '--queue <url>' not specified/],
-    [['grid', '--jobs', '0'], /"0" is no number of jobs; write a whole number from 1 to 256/],
+    [['grid', '--jobs', '0'], /--jobs 0: must be a whole number from 1 to 256/],
     [['kernels', 'a', 'b'], /too many arguments/],
   ])('refuses %j with a sentence and status 2', async (args, sentence) => {
     const { status, out, error, configs } = await call(args);
@@ -169,7 +178,14 @@ describe('umbra run', () => {
 
   it('says which initrd, module, statistics file or trace it cannot use', async () => {
     for (const name of ['--initrd', '--module', '--stats', '--trace']) {
-      const { status, error } = await call(['run', file('image'), name, join(folder, 'no', 'thing')]);
+      const { status, error } = await call([
+        'run',
+        file('image'),
+        '--l0',
+        'shadow',
+        name,
+        join(folder, 'no', 'thing'),
+      ]);
       expect(status).toBe(2);
       expect(error).toMatch(/^umbra: Cannot (read|write) the .*: there is no such file or folder\.\n$/);
     }
@@ -187,7 +203,7 @@ describe('umbra run', () => {
     const stats = file('stats.json');
     const trace = file('trace.txt');
     const { status } = await call(
-      ['run', file('image'), '--stats', stats, '--trace', trace, '--until', 'by.'],
+      ['run', file('image'), '--l0', 'shadow', '--stats', stats, '--trace', trace, '--until', 'by.'],
       {
         createMachine: (config) => {
           config.trace?.('first');
@@ -206,8 +222,72 @@ describe('umbra run', () => {
       exits: { VMEXIT_HLT: 3 },
       mmu: { shadowPages: 1, roots: 2, syncs: 3, faults: 4, roleChanges: 5 },
     });
+    // The clock of the test moves by a millisecond at each look: one look before and one after the machine is made.
+    expect(written.setupSeconds).toBe(0.001);
     expect(written.seconds).toBeGreaterThan(0);
     expect(written.mips).toBeCloseTo(written.instructions / written.seconds / 1e6, 12);
+  });
+
+  it('leaves files alone that were there when the image is bad, and makes none', async () => {
+    writeFileSync(file('old.json'), 'old');
+    writeFileSync(file('old.txt'), 'old');
+    const createMachine = () => {
+      throw new InputError('The ELF image is truncated.');
+    };
+    for (const [stats, trace] of [
+      [file('old.json'), file('old.txt')],
+      [file('fresh.json'), file('fresh.txt')],
+    ] as const) {
+      const options = ['--l0', 'shadow', '--stats', stats, '--trace', trace];
+      expect((await call(['run', file('image'), ...options], { createMachine })).status).toBe(2);
+    }
+    expect(readFileSync(file('old.json'), 'utf8')).toBe('old');
+    expect(readFileSync(file('old.txt'), 'utf8')).toBe('old');
+    expect(readdirSync(folder).filter((name) => name.startsWith('fresh'))).toEqual([]);
+  });
+
+  it('empties the trace of another run once this one has begun', async () => {
+    writeFileSync(file('again.txt'), 'old');
+    await call(['run', file('image'), '--l0', 'shadow', '--trace', file('again.txt')]);
+    expect(readFileSync(file('again.txt'), 'utf8')).toBe('');
+  });
+
+  it('refuses two results in one file', async () => {
+    const options = ['--l0', 'shadow', '--stats', file('same'), '--trace', `${folder}/./same`];
+    const { status, error } = await call(['run', file('image'), ...options]);
+    expect(status).toBe(2);
+    expect(error).toMatch(/^umbra: --stats and --trace both write to .*same; name two files\.\n$/);
+  });
+
+  it('refuses an empty initrd', async () => {
+    writeFileSync(file('empty'), '');
+    const { status, error } = await call(['run', file('image'), '--initrd', file('empty')]);
+    expect({ status, error }).toEqual({ status: 2, error: `umbra: The initrd ${file('empty')} is empty.\n` });
+  });
+
+  it('ends with 122 and statistics where L0 gives up', async () => {
+    const stats = file('failure.json');
+    const steps: Step[] = [{ stop: { kind: 'l0-failure', message: 'it cannot.' } }];
+    const { status, error } = await call(['run', file('image'), '--stats', stats], {}, steps);
+    expect({ status, error }).toEqual({ status: 122, error: 'umbra: L0 gave up on the guest: it cannot.\n' });
+    expect(JSON.parse(readFileSync(stats, 'utf8'))).toMatchObject({ end: 'l0-failure', status: 122 });
+  });
+
+  it('calls an error that nobody foresaw by its name', async () => {
+    const createMachine = () => {
+      throw new TypeError('x is not a function');
+    };
+    const { status, error } = await call(['run', file('image')], { createMachine });
+    expect(status).toBe(70);
+    expect(error).toMatch(/^umbra: internal error: x is not a function; please report it\.\n/);
+    expect(error).not.toContain(' at ');
+  });
+
+  it('names models, features and statuses in its help', async () => {
+    const { out } = await call(['run', '--help']);
+    for (const word of ['486', 'pentium-pro', 'current-amd', 'nx', 'decodeassists', 'smap', '122', '70'])
+      expect(out).toMatch(new RegExp(`[\\s,]${word}[\\s,]`));
+    expect(out).not.toContain('avic');
   });
 
   it('says on standard error why it stopped early', async () => {
@@ -371,8 +451,8 @@ describe('umbra grid with scenarios', () => {
   });
 
   it.each([
-    [['--random', '0'], '"0" is no number of scenarios'],
-    [['--random', '5', '--seed', '-1'], '"-1" is no seed'],
+    [['--random', '0'], '--random 0: must be a whole number'],
+    [['--random', '5', '--seed', '-1'], '--seed -1: must be a whole number'],
     [['--random', '5', '--show', 'a'], '--show and --random do not go together'],
     [['--replay', '/nowhere/x'], 'Cannot read the scenario file /nowhere/x: there is no such file'],
     [['--show', 'a', '--json', 'b'], '--show and --json do not go together'],

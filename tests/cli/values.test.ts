@@ -58,7 +58,7 @@ describe('--until', () => {
     expect(parsePattern('^login: $').test('boot\nlogin: \n')).toBe(true);
   });
   it('says what is wrong with an expression', () => {
-    expect(() => parsePattern('(')).toThrow(/"\(" is no JavaScript regular expression: .*nterminated group/);
+    expect(() => parsePattern('(')).toThrow(/must be a JavaScript regular expression: .*nterminated group/);
     expect(() => parsePattern('')).toThrow(InputError);
   });
 });

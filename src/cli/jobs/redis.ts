@@ -11,7 +11,7 @@ const CONNECT_MILLISECONDS = 5000;
 export function parseQueue(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.hostname && (url.protocol === 'redis:' || url.protocol === 'rediss:')) return text;
-  throw new InputError(`"${text}" is no address of a queue; write it like redis://localhost:6379.`);
+  throw new InputError('must be the address of a queue, like redis://localhost:6379.');
 }
 
 /** Connects to Redis. @throws Failure where nobody answers */

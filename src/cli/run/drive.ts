@@ -1,21 +1,9 @@
 import { once } from 'node:events';
 import type { Host } from '../host.ts';
 import { GuestConsole } from './console.ts';
-import type { RunningMachine, Stop } from './session.ts';
+import { type Ending, endingOf, LIMIT_STATUS, NOTHING_LEFT } from './ending.ts';
+import type { RunningMachine } from './session.ts';
 import { UntilMatcher } from './until.ts';
-
-/** How a run ended: the exit status and, where something is to be said, a sentence. */
-export interface Ending {
-  readonly kind:
-    | Exclude<Stop['kind'], 'budget' | 'halted'>
-    | 'until'
-    | 'timeout'
-    | 'max-instructions'
-    | 'left'
-    | 'signal';
-  readonly status: number;
-  readonly sentence?: string;
-}
 
 export interface DriveOptions {
   readonly until?: RegExp;
@@ -30,8 +18,14 @@ const SLICE = 250_000;
 const PATIENCE = 10;
 const NANOSECONDS = 1e6;
 
-const LIMIT_STATUS = 124;
-const TRIPLE_FAULT_STATUS = 125;
+/** A machine that was driven to its end. */
+export interface Driven {
+  readonly machine: RunningMachine;
+  readonly ending: Ending;
+  /** What making the machine took, and what its run. */
+  readonly setupSeconds: number;
+  readonly seconds: number;
+}
 
 /**
  * Runs a machine to its end, with its serial port on the host's standard input and output.
@@ -41,13 +35,15 @@ export async function drive(
   host: Host,
   options: DriveOptions,
   boot: (serial: (byte: number) => void) => RunningMachine,
-): Promise<{ machine: RunningMachine; ending: Ending }> {
+): Promise<Driven> {
   const matcher = options.until && new UntilMatcher(options.until);
   const output: number[] = [];
+  const begun = host.now();
   const machine = boot((byte) => {
     output.push(byte);
     if (matcher?.push(byte)) machine.stop();
   });
+  const started = host.now();
   const guestConsole = new GuestConsole(host.stdin, (bytes) => machine.input(bytes));
   let signal: 'SIGINT' | 'SIGTERM' | undefined;
   let outputClosed = false;
@@ -63,7 +59,8 @@ export async function drive(
   guestConsole.open();
   try {
     const ending = await loop();
-    return { machine, ending };
+    const seconds = (host.now() - started) / 1000;
+    return { machine, ending, setupSeconds: (started - begun) / 1000, seconds };
   } finally {
     guestConsole.close();
     stopListening();
@@ -129,33 +126,5 @@ export async function drive(
       await guestConsole.wait(Math.min(wakeAfter / NANOSECONDS, remaining));
     }
     return undefined;
-  }
-}
-
-const NOTHING_LEFT: Ending = {
-  kind: 'dead',
-  status: LIMIT_STATUS,
-  sentence: 'the guest halted, and nothing is left that could wake it.',
-};
-
-function endingOf(stop: Stop): Ending | undefined {
-  switch (stop.kind) {
-    case 'budget':
-    case 'halted':
-      return undefined;
-    case 'dead':
-      return { ...NOTHING_LEFT, sentence: 'the guest halted with interrupts off; nothing can wake it.' };
-    case 'power-off':
-      return { kind: stop.kind, status: 0 };
-    case 'reset':
-      return { kind: stop.kind, status: 0, sentence: 'the guest reset the machine.' };
-    case 'debug-exit':
-      return { kind: stop.kind, status: ((stop.value << 1) | 1) & 0xff };
-    case 'triple-fault':
-      return {
-        kind: stop.kind,
-        status: TRIPLE_FAULT_STATUS,
-        sentence: `triple fault.\n${stop.report}`.trimEnd(),
-      };
   }
 }

@@ -5,6 +5,7 @@ import { recognise } from '../../machine/loaders/recognise.ts';
 import type { LoadedImage } from '../../machine/loaders/request.ts';
 import type { MachineStop } from '../../machine/machine.ts';
 import type { ImageOptions } from '../../machine/pc-image.ts';
+import { GuestFailure } from '../../vmm/hosted-machine.ts';
 import { registerReport } from './register-report.ts';
 import type { MachineConfig, MachineStatistics, RunningMachine, Stop } from './session.ts';
 
@@ -45,11 +46,20 @@ export class MachineRun implements RunningMachine {
   }
 
   run(instructions: number): Stop {
-    const stop = this.#machine.run(instructions);
+    const stop = this.#runMachine(instructions);
+    if (stop.kind === 'l0-failure') return stop;
     if (stop.kind === 'limit') return { kind: 'budget' };
     if (stop.kind === 'triple-fault')
       return { kind: 'triple-fault', report: registerReport(this.#machine.cpu) };
     return stop;
+  }
+  #runMachine(instructions: number): MachineStop | Extract<Stop, { kind: 'l0-failure' }> {
+    try {
+      return this.#machine.run(instructions);
+    } catch (error) {
+      if (error instanceof GuestFailure) return { kind: 'l0-failure', message: error.message };
+      throw error;
+    }
   }
   stop(): void {
     this.#machine.stop();

@@ -1,20 +1,26 @@
+import { parseCpuModel } from '../../arch/cpu-model-text.ts';
 import { InputError } from '../../arch/input-error.ts';
 import { lineTrace } from '../../inspect/trace-lines.ts';
-import { UnsupportedHost } from '../../l0/hypervisor.ts';
+import { UnsupportedGuest, UnsupportedHost } from '../../l0/hypervisor.ts';
+import { MmuStatistics } from '../../l0/statistics.ts';
 import { Machine } from '../../machine/machine.ts';
 import { HostedMachine } from '../../vmm/hosted-machine.ts';
 import { heedsFlowControl, MachineRun } from './machine-run.ts';
 import type { CreateMachine, MachineConfig, MachineStatistics } from './session.ts';
 
-const NO_STATISTICS: MachineStatistics = {
-  exits: {},
-  mmu: { shadowPages: 0, roots: 0, syncs: 0, faults: 0, roleChanges: 0 },
-};
+/** It has all that L0 can offer. */
+const HOST_CPU = 'current-amd';
+
+const NO_STATISTICS: MachineStatistics = { exits: {}, mmu: { ...new MmuStatistics() } };
 
 /** The machine that `umbra run` was asked for: bare, or a VM of L0. */
 export const createMachine: CreateMachine = (config) => {
   if (config.l0 === 'none')
-    return new MachineRun(new Machine(optionsOf(config)), config, () => NO_STATISTICS);
+    return new MachineRun(
+      new Machine({ ...optionsOf(config), model: config.cpu }),
+      config,
+      () => NO_STATISTICS,
+    );
   const machine = makeHosted(config);
   const { trace } = config;
   if (trace !== undefined) machine.vm.trace = lineTrace(trace, () => machine.clock.now);
@@ -26,18 +32,19 @@ export const createMachine: CreateMachine = (config) => {
 };
 
 const optionsOf = (config: MachineConfig) => ({
-  model: config.cpu,
   memoryBytes: config.memorySize,
   events: { serial: config.serial },
   serialFlowControl: heedsFlowControl(config.image),
 });
 
-/** @throws InputError where L0 cannot run on the processor that was asked for */
+/** @throws InputError where L0 cannot run on the host's processor, or not offer the guest's on it */
 function makeHosted(config: MachineConfig): HostedMachine {
+  const model = config.hostCpu ?? parseCpuModel(HOST_CPU);
   try {
-    return new HostedMachine({ ...optionsOf(config), check: config.check });
+    return new HostedMachine({ ...optionsOf(config), model, guestModel: config.cpu, check: config.check });
   } catch (error) {
-    if (error instanceof UnsupportedHost) throw new InputError(`--cpu ${config.cpu.name}: ${error.message}`);
+    if (error instanceof UnsupportedGuest) throw new InputError(`--cpu ${config.cpu.name}: ${error.message}`);
+    if (error instanceof UnsupportedHost) throw new InputError(`--host-cpu ${model.name}: ${error.message}`);
     throw error;
   }
 }

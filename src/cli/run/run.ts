@@ -1,17 +1,23 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { CpuModel } from '../../arch/cpu-models.ts';
+import { InputError } from '../../arch/input-error.ts';
+import { isMemorySize, memoryRule, sizeText } from '../../arch/memory-size.ts';
 import type { RawOptions } from '../../machine/loaders/raw.ts';
-import { OutputFile, readInput } from '../files.ts';
+import { HOSTED_MEMORY } from '../../vmm/hosted-machine.ts';
+import { LiveFile, OutputFile, readContents, readInput, refuseSharedOutput } from '../files.ts';
 import type { Host } from '../host.ts';
 import { parseModule } from '../values.ts';
-import { drive, type Ending } from './drive.ts';
-import type { CreateMachine, MachineConfig, RunningMachine } from './session.ts';
+import { type Driven, drive } from './drive.ts';
+import type { CreateMachine, MachineConfig } from './session.ts';
 
 /** The options of `umbra run`, checked. */
 export interface RunOptions {
   readonly l0: 'none' | 'shadow';
+  /** What the image sees. */
   readonly cpu: CpuModel;
+  /** What L0 runs on. */
+  readonly hostCpu?: CpuModel;
   /** Bytes. */
   readonly memory: number;
   readonly initrd?: string;
@@ -38,23 +44,46 @@ export async function runImage(
   host: Host,
   createMachine: CreateMachine,
 ): Promise<number> {
+  checkOptions(options);
   const config = readFiles(image, options);
+  refuseSharedOutput({ '--stats': options.stats, '--trace': options.trace });
   const stats = options.stats === undefined ? undefined : new OutputFile(options.stats, 'statistics file');
-  const trace = options.trace === undefined ? undefined : new OutputFile(options.trace, 'trace file');
+  const trace = options.trace === undefined ? undefined : new LiveFile(options.trace, 'trace file');
   try {
     const traceLine = trace && ((line: string) => trace.write(`${line}\n`));
-    const started = host.now();
-    const { machine, ending } = await drive(host, options, (serial) =>
-      createMachine({ ...config, trace: traceLine, serial }),
-    );
-    const seconds = (host.now() - started) / 1000;
-    stats?.write(`${JSON.stringify(summary(machine, ending, seconds), undefined, 2)}\n`);
-    if (ending.sentence) host.stderr.write(`umbra: ${ending.sentence}\n`);
-    return ending.status;
+    const driven = await drive(host, options, (serial) => {
+      const machine = createMachine({ ...config, trace: traceLine, serial });
+      trace?.begin();
+      return machine;
+    });
+    stats?.write(`${JSON.stringify(summary(driven), undefined, 2)}\n`);
+    const { status, sentence } = driven.ending;
+    if (sentence) host.stderr.write(`umbra: ${sentence}\n`);
+    return status;
   } finally {
     stats?.close();
     trace?.close();
   }
+}
+
+/** @throws InputError for options that contradict each other */
+function checkOptions(options: RunOptions): void {
+  if (options.l0 === 'shadow') {
+    const { memory } = options;
+    if (!isMemorySize(memory, HOSTED_MEMORY)) {
+      throw new InputError(
+        `--memory ${sizeText(memory)}: under L0 it must be ${memoryRule(HOSTED_MEMORY)}: L0 keeps 64M for itself.`,
+      );
+    }
+    return;
+  }
+  if (options.check) throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
+  if (options.trace !== undefined)
+    throw new InputError('--trace writes what L0 does, so it needs --l0 shadow.');
+  if (options.hostCpu !== undefined)
+    throw new InputError(
+      "--host-cpu is the processor below L0, so it needs --l0 shadow; --cpu is the machine's.",
+    );
 }
 
 function readFiles(image: string, options: RunOptions): Omit<MachineConfig, 'trace' | 'serial'> {
@@ -62,11 +91,12 @@ function readFiles(image: string, options: RunOptions): Omit<MachineConfig, 'tra
   return {
     l0: options.l0,
     cpu: options.cpu,
+    hostCpu: options.hostCpu,
     memorySize: options.memory,
     image: readInput(image, 'image'),
     imageName: basename(image),
     commandLine: options.append ?? '',
-    initrd: options.initrd === undefined ? undefined : readInput(options.initrd, 'initrd'),
+    initrd: options.initrd === undefined ? undefined : readContents(options.initrd, 'initrd'),
     modules: modules.map(({ path, commandLine }) => ({ data: readInput(path, 'module'), commandLine })),
     raw: options.raw,
     check: options.check ?? false,
@@ -74,13 +104,14 @@ function readFiles(image: string, options: RunOptions): Omit<MachineConfig, 'tra
 }
 
 /** What `--stats` writes. */
-function summary(machine: RunningMachine, ending: Ending, seconds: number) {
+function summary({ machine, ending, setupSeconds, seconds }: Driven) {
   const { exits, mmu } = machine.statistics();
   const { instructions } = machine;
   return {
     end: ending.kind,
     status: ending.status,
     instructions,
+    setupSeconds,
     seconds,
     mips: seconds > 0 ? instructions / seconds / 1e6 : 0,
     exits,

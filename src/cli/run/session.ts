@@ -6,7 +6,10 @@ import type { Module } from '../../machine/loaders/request.ts';
 export interface MachineConfig {
   /** Whether the image runs on the bare machine or on L0, which shadows its page tables. */
   readonly l0: 'none' | 'shadow';
+  /** What the image sees; under L0 the guest's. */
   readonly cpu: CpuModel;
+  /** What L0 runs on; unless given, a processor that has all that L0 can offer. */
+  readonly hostCpu?: CpuModel | undefined;
   /** Bytes. */
   readonly memorySize: number;
   readonly image: Uint8Array;
@@ -55,16 +58,13 @@ export type Stop =
   /** The guest wrote a value to the debug-exit port 0xf4. */
   | { readonly kind: 'debug-exit'; readonly value: number }
   /** `report` shows the processor's state, lines of text for the user. */
-  | { readonly kind: 'triple-fault'; readonly report: string };
+  | { readonly kind: 'triple-fault'; readonly report: string }
+  /** L0 cannot go on with its guest, and says why. */
+  | { readonly kind: 'l0-failure'; readonly message: string };
 
 export interface MachineStatistics {
   /** L0's exits by name; empty on the bare machine. */
   readonly exits: Readonly<Record<string, number>>;
-  readonly mmu: {
-    readonly shadowPages: number;
-    readonly roots: number;
-    readonly syncs: number;
-    readonly faults: number;
-    readonly roleChanges: number;
-  } & Readonly<Record<string, number>>;
+  /** Counters of L0's MMU by name, the same names on the bare machine, where all are 0. */
+  readonly mmu: Readonly<Record<string, number>>;
 }
