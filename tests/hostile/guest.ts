@@ -13,6 +13,7 @@ import {
   cr4,
   ds,
   eax,
+  ebx,
   ecx,
   edx,
   es,
@@ -23,6 +24,7 @@ import {
   ss,
 } from '../../src/guest/assembler.ts';
 import type { Random } from './random.ts';
+import { resume, resumeReal, simmer, TARGETS } from './run-on.ts';
 
 export const MEMORY = 0x8_0000;
 /** The least that a PC can have. What the guest does not fill is zero. */
@@ -35,7 +37,12 @@ export const STACK = 0x8000;
 export const SOUP = 0x2_8000;
 
 const PLACE = {
+  /** Handlers that go on elsewhere: that of real mode, and that of protected mode. */
+  RESUME_REAL: 0x800,
+  RESUME: 0x1800,
+  TARGETS: 0x1e00,
   POINTERS: 0x1f00,
+  COUNT: 0x1f40,
   GDT: 0x2000,
   IDT: 0x3000,
   TSS: 0x4000,
@@ -89,6 +96,8 @@ export interface GuestOptions {
   /** NXE may be set, CR4 may have any bit: the model has what they need. */
   readonly nx?: boolean;
   readonly vme?: boolean;
+  /** Most events are taken by a handler that goes on elsewhere, and some of the code is harmless; else all is random. */
+  readonly runsOn?: boolean;
 }
 
 /** The guest's memory; it starts at `START` as described there. */
@@ -97,9 +106,11 @@ export function hostileGuest(random: Random, options: GuestOptions): Uint8Array 
   const view = new DataView(bytes.buffer);
   random.fill(bytes);
   brew(random, bytes, SOUP, MEMORY);
-  if (options.mode === 'real') realVectors(random, view);
+  const runsOn = options.runsOn === true;
+  if (runsOn && !random.oneIn(4)) simmer(random, bytes, SOUP, MEMORY);
+  if (options.mode === 'real') realVectors(random, view, runsOn);
   descriptorTables(random, view);
-  interruptTable(random, view);
+  interruptTable(random, view, runsOn);
   tables2Level(random, view, options.paging === 'pse');
   tablesPae(random, view, options.nx === true);
   bytes.set(start(random, view, options), START);
@@ -129,12 +140,13 @@ function brew(random: Random, bytes: Uint8Array, from: number, to: number): void
 
 const offsetInSoup = (random: Random): number => SOUP + random.below(MEMORY - SOUP);
 
-/** Real-mode vectors into the soup. */
-function realVectors(random: Random, view: DataView): void {
+/** Real-mode vectors into the soup, or most of them to where it is gone on with. */
+function realVectors(random: Random, view: DataView, runsOn: boolean): void {
   for (let vector = 0; vector < 256; vector++) {
     const place = offsetInSoup(random);
-    view.setUint16(vector * 4, place & 0xf, true);
-    view.setUint16(vector * 4 + 2, place >>> 4, true);
+    const goesOn = runsOn && !random.oneIn(4);
+    view.setUint16(vector * 4, goesOn ? PLACE.RESUME_REAL : place & 0xf, true);
+    view.setUint16(vector * 4 + 2, goesOn ? 0 : place >>> 4, true);
   }
 }
 
@@ -197,19 +209,21 @@ function taskState(random: Random, view: DataView, place: number): void {
   view.setUint16(place + 0x66, random.pick([0x68, 0xffff, random.u32() & 0xffff]), true);
 }
 
-/** Mostly interrupt and trap gates into the soup, some task gates, some garbage. */
-function interruptTable(random: Random, view: DataView): void {
+/** Mostly interrupt and trap gates into the soup, or to where it is gone on with; some task gates, some garbage. */
+function interruptTable(random: Random, view: DataView, runsOn: boolean): void {
   for (let vector = 0; vector < 256; vector++) {
     const kind = random.below(16);
     if (kind === 0) continue;
     const place = PLACE.IDT + vector * 8;
-    const offset = offsetInSoup(random);
+    const goesOn = runsOn && kind !== 1 && !random.oneIn(8);
+    const offset = goesOn ? PLACE.RESUME : offsetInSoup(random);
     const dpl = random.oneIn(2) ? 0x60 : 0;
     const type =
       kind === 1
         ? SYSTEM_TYPE.TASK_GATE
         : random.pick([SYSTEM_TYPE.INTERRUPT_GATE_32, SYSTEM_TYPE.TRAP_GATE_32]);
-    const selector = kind === 1 ? SELECTOR.SECOND_TSS : random.oneIn(16) ? SELECTOR.CODE16 : SELECTOR.CODE;
+    const selector =
+      kind === 1 ? SELECTOR.SECOND_TSS : !goesOn && random.oneIn(16) ? SELECTOR.CODE16 : SELECTOR.CODE;
     view.setUint32(place, (selector << 16) | (offset & 0xffff), true);
     view.setUint32(place + 4, (offset & 0xffff_0000) | ((0x80 | dpl | type) << 8), true);
   }
@@ -270,7 +284,8 @@ function tablesPae(random: Random, view: DataView, nx: boolean): void {
   }
 }
 
-function start(random: Random, view: DataView, { mode, paging, nx, vme }: GuestOptions): Uint8Array {
+function start(random: Random, view: DataView, options: GuestOptions): Uint8Array {
+  const { mode, paging, nx, vme, runsOn } = options;
   pointers(view, mode === 'real');
   const a = new Assembler(START);
   a.mov(esp, STACK);
@@ -278,6 +293,7 @@ function start(random: Random, view: DataView, { mode, paging, nx, vme }: GuestO
   a.lidt(mem32(PLACE.POINTERS + 8));
   if (mode === 'real') {
     toRealMode(a);
+    if (runsOn === true) goOnElsewhere(random, view, mode, { cr0: 0, cr3: 0, cr4: 0 });
     return a.finish().bytes;
   }
   a.mov(eax, SELECTOR.TSS);
@@ -292,9 +308,10 @@ function start(random: Random, view: DataView, { mode, paging, nx, vme }: GuestO
     a.mov(edx, 0);
     a.wrmsr();
   }
-  turnPagingOn(a, random, paging, vme === true);
+  const control = turnPagingOn(a, random, paging, vme === true);
+  if (runsOn === true) goOnElsewhere(random, view, mode, control);
   dataSegments(a, random, mode);
-  frame(a, random, mode);
+  frame(a, random, mode, entry(random, mode), runsOn === true ? EFLAGS.IF : 0);
   for (let n = 0; n < 8; n++) if (n !== 4) a.raw(0xb8 + n, ...littleEndian(random.boundary()));
   a.iretd();
   return a.finish().bytes;
@@ -322,7 +339,45 @@ function toRealMode(a: Assembler): void {
   a.raw(0x66, 0xea, 0, 0, (SOUP >>> 4) & 0xff, SOUP >>> 12);
 }
 
-function turnPagingOn(a: Assembler, random: Random, paging: Paging, vme: boolean): void {
+/** Puts the handler of `runsOn` and its targets into memory. */
+function goOnElsewhere(
+  random: Random,
+  view: DataView,
+  mode: Mode,
+  control: { readonly cr0: number; readonly cr3: number; readonly cr4: number },
+): void {
+  const bytes = new Uint8Array(view.buffer);
+  const places = { count: PLACE.COUNT, table: PLACE.TARGETS, pointers: PLACE.POINTERS };
+  for (let n = 0; n < TARGETS; n++) {
+    const real = random.below(0x8000) | ((SOUP >>> 4) << 16);
+    view.setUint32(PLACE.TARGETS + n * 4, mode === 'real' ? real : entry(random, mode), true);
+  }
+  if (mode === 'real') {
+    bytes.set(resumeReal({ ...places, segment: SOUP >>> 4 }), PLACE.RESUME_REAL);
+    return;
+  }
+  const a = new Assembler(PLACE.RESUME);
+  resume(a, {
+    ...places,
+    ...control,
+    data: SELECTOR.DATA,
+    stack: STACK,
+    enter: () => {
+      dataSegments(a, random, mode);
+      frame(a, random, mode, ebx, EFLAGS.IF);
+      a.iretd();
+    },
+  });
+  bytes.set(a.finish().bytes, PLACE.RESUME);
+}
+
+/** Returns the control registers that it loads. */
+function turnPagingOn(
+  a: Assembler,
+  random: Random,
+  paging: Paging,
+  vme: boolean,
+): { readonly cr0: number; readonly cr3: number; readonly cr4: number } {
   const control = (paging === 'pae' ? CR4.PAE : 0) | (paging === 'pse' ? CR4.PSE : 0);
   const extra = vme ? random.u32() & (CR4.VME | CR4.PVI | CR4.TSD | CR4.DE | CR4.PCE) : 0;
   if ((control | extra) !== 0) {
@@ -330,12 +385,15 @@ function turnPagingOn(a: Assembler, random: Random, paging: Paging, vme: boolean
     a.mov(cr4, eax);
   }
   const other = random.u32() & (CR0.MP | CR0.EM | CR0.TS | CR0.NE | CR0.WP | CR0.AM);
+  const tables = paging === 'pae' ? PLACE.PDPT : PLACE.DIRECTORY;
   if (paging !== 'off') {
-    a.mov(eax, paging === 'pae' ? PLACE.PDPT : PLACE.DIRECTORY);
+    a.mov(eax, tables);
     a.mov(cr3, eax);
   }
-  a.mov(eax, (CR0.PE | CR0.ET | other | (paging === 'off' ? 0 : CR0.PG)) >>> 0);
+  const mode = (CR0.PE | CR0.ET | other | (paging === 'off' ? 0 : CR0.PG)) >>> 0;
+  a.mov(eax, mode);
   a.mov(cr0, eax);
+  return { cr0: mode, cr3: tables, cr4: control | extra };
 }
 
 function dataSegments(a: Assembler, random: Random, mode: Mode): void {
@@ -359,17 +417,24 @@ function dataSegments(a: Assembler, random: Random, mode: Mode): void {
   }
 }
 
-/** What IRETD pops: into the soup, in the mode wanted. */
-function frame(a: Assembler, random: Random, mode: Mode): void {
+/** An offset into the soup in the code segment of a mode. */
+function entry(random: Random, mode: Mode): number {
+  const is16 = mode.startsWith('protected-16') || mode === 'virtual-8086';
+  return is16 ? random.below(0xffff) : offsetInSoup(random);
+}
+
+/** What IRETD pops: into the soup, in the mode wanted. `always`: flags that are set in any case. */
+function frame(a: Assembler, random: Random, mode: Mode, eip: number | typeof ebx, always: number): void {
   const iopl = random.below(4) << 12;
-  const eflags = EFLAGS.ONE | iopl | (random.u32() & (0xcd5 | EFLAGS.IF)) | (random.oneIn(8) ? EFLAGS.TF : 0);
+  const eflags =
+    EFLAGS.ONE | always | iopl | (random.u32() & (0xcd5 | EFLAGS.IF)) | (random.oneIn(8) ? EFLAGS.TF : 0);
   if (mode === 'virtual-8086') {
     for (let n = 0; n < 4; n++) a.push(0x2000 + random.below(0x5000));
     a.push(random.below(0x8000));
     a.push(0xfff0 - random.below(0x100));
     a.push(eflags | EFLAGS.VM | (random.u32() & (EFLAGS.VIF | EFLAGS.VIP)));
     a.push(SOUP >>> 4);
-    a.push(random.below(0xffff));
+    a.push(eip);
     return;
   }
   const is16 = mode.startsWith('protected-16');
@@ -391,7 +456,7 @@ function frame(a: Assembler, random: Random, mode: Mode): void {
             : SELECTOR.CODE;
   a.push(eflags);
   a.push(code);
-  a.push(is16 ? random.below(0xffff) : offsetInSoup(random));
+  a.push(eip);
 }
 
 const MODELS = ['486', 'pentium', 'pentium-pro', 'pentium4', 'prescott', 'opteron', 'current-amd'] as const;
@@ -407,6 +472,7 @@ export function anyGuest(
   const paging = random.pick(older) as Paging;
   const mode = random.pick(MODES);
   const nx = !['486', 'pentium', 'pentium-pro', 'pentium4'].includes(model);
-  const memory = hostileGuest(random, { mode, paging, nx, vme: model !== '486' });
-  return { model, name: `${model}, ${mode}, paging ${paging}`, memory };
+  const runsOn = !random.oneIn(3);
+  const memory = hostileGuest(random, { mode, paging, nx, vme: model !== '486', runsOn });
+  return { model, name: `${model}, ${mode}, paging ${paging}${runsOn ? ', runs on' : ''}`, memory };
 }

@@ -11,6 +11,7 @@ import { anyGuest, MACHINE_MEMORY, STACK, START } from './guest.ts';
 import { hostedFingerprint, hostedWith, runHosted } from './hosted.ts';
 import { anyNestingGuest, exitLog, L1_START } from './nesting-guest.ts';
 import { Random } from './random.ts';
+import { anyPeriod, startTimer } from './timer.ts';
 
 const PATIENCE = 120_000;
 
@@ -44,30 +45,15 @@ function expectSame(seed: number, name: string, ticks: number, make: () => Subje
   expect([seed, name, runTo(make(), end, pieces(new Random(seed)))]).toEqual([seed, name, expected]);
 }
 
-/** Counter 0 of the 8254 interrupts every `period` of its clocks through the master 8259, whose vectors begin at 20h. */
-function startTimer(io: { write(port: number, size: 1 | 2 | 4, value: number): void }, period: number): void {
-  for (const [port, value] of [
-    [0x20, 0x11],
-    [0x21, 0x20],
-    [0x21, 0x04],
-    [0x21, 0x03],
-    [0x21, 0xfe],
-    [0x43, 0x34],
-    [0x40, period & 0xff],
-    [0x40, period >>> 8],
-  ] as const)
-    io.write(port, 1, value);
-}
-
 function bareSubject(seed: number): { readonly name: string; readonly make: () => Subject } {
   const random = new Random(seed);
   const { model, name, memory } = anyGuest(random);
-  const period = random.oneIn(2) ? 2 + random.below(6) : 0;
+  const period = anyPeriod(random);
   const make = (): Subject => {
     const machine = new Machine({ model: parseCpuModel(model), memoryBytes: MACHINE_MEMORY });
     machine.cpu.physical.load(hpa(0), memory);
     applyInitialState(machine.cpu, protectedState(START, { ESP: STACK }, 8, 16, hpa(0)));
-    if (period > 0) startTimer(machine.devices.io, period);
+    startTimer(machine.devices, period);
     return {
       get now() {
         return machine.cpu.now;
@@ -80,7 +66,7 @@ function bareSubject(seed: number): { readonly name: string; readonly make: () =
 }
 
 function hostedSubject(machine: HostedMachine, period: number): Subject {
-  if (period > 0) startTimer(machine.devices.io, period);
+  startTimer(machine.devices, period);
   return {
     get now() {
       return machine.clock.now;
@@ -108,7 +94,7 @@ describe('a run in pieces is the run in one', () => {
       for (const seed of [298, 452, ...Array.from({ length: 18 }, (_, n) => n + 1)]) {
         const random = new Random(seed);
         const { model, name, memory } = anyGuest(random);
-        const period = random.oneIn(2) ? 2 + random.below(6) : 0;
+        const period = anyPeriod(random);
         expectSame(seed, name, 3000, () => hostedSubject(hostedWith(memory, { model }), period));
       }
     },
@@ -122,7 +108,7 @@ describe('a run in pieces is the run in one', () => {
       for (let seed = 1; seed <= 14; seed++) {
         const random = new Random(seed);
         const memory = anyNestingGuest(random);
-        const period = random.oneIn(2) ? 2 + random.below(6) : 0;
+        const period = anyPeriod(random);
         expectSame(seed, 'nested', 3000, () => {
           const machine = hostedWith(memory, { start: L1_START });
           const subject = hostedSubject(machine, period);
