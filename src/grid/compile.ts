@@ -55,9 +55,13 @@ export function compileScenario(scenario: Scenario, options: CompileOptions = {}
     { address: AGENT_LAYOUT.TABLES, bytes: agentTables() },
     ...own,
   ];
+  // Whoever only wants to know what a scenario means needs none.
+  let image: Uint8Array<ArrayBuffer> | undefined;
   return {
     scenario,
-    image: elfImage(entry, segments),
+    get image() {
+      return (image ??= elfImage(entry, segments));
+    },
     segments,
     own,
     placement,

@@ -19,7 +19,8 @@ export class PageMemory implements PhysicalMemory {
   readonly #pages = new Map<number, DataView>();
   /** Frames that are no memory for the time being. */
   readonly #absent = new Set<number>();
-
+  /** Frames whose bytes are the segment's own until somebody writes: most never are written. */
+  readonly #borrowed = new Set<number>();
   readonly #reserved: Reserved;
 
   /** @param size bytes of RAM */
@@ -30,8 +31,14 @@ export class PageMemory implements PhysicalMemory {
       for (let offset = 0; offset < bytes.length; ) {
         const place = (address + offset) % PAGE_SIZE;
         const count = Math.min(PAGE_SIZE - place, bytes.length - offset);
-        const page = this.#pageAt(address + offset);
-        new Uint8Array(page.buffer).set(bytes.subarray(offset, offset + count), place);
+        const frame = (address + offset - place) / PAGE_SIZE;
+        if (count === PAGE_SIZE && !this.#pages.has(frame)) {
+          this.#pages.set(frame, new DataView(bytes.buffer, bytes.byteOffset + offset, PAGE_SIZE));
+          this.#borrowed.add(frame);
+        } else {
+          const page = this.#pageAt(address + offset);
+          new Uint8Array(page.buffer).set(bytes.subarray(offset, offset + count), place);
+        }
         offset += count;
       }
     }
@@ -92,10 +99,15 @@ export class PageMemory implements PhysicalMemory {
     return page?.getUint8(Number(address % BigInt(PAGE_SIZE))) ?? 0;
   }
 
+  /** The page to store to. */
   #pageAt(address: number): DataView {
     const frame = Math.floor(address / PAGE_SIZE);
-    let page = this.#pages.get(frame);
-    if (page === undefined) this.#pages.set(frame, (page = new DataView(new ArrayBuffer(PAGE_SIZE))));
-    return page;
+    const page = this.#pages.get(frame);
+    if (page !== undefined && !this.#borrowed.delete(frame)) return page;
+    const own = new DataView(new ArrayBuffer(PAGE_SIZE));
+    if (page !== undefined)
+      new Uint8Array(own.buffer).set(new Uint8Array(page.buffer, page.byteOffset, PAGE_SIZE));
+    this.#pages.set(frame, own);
+    return own;
   }
 }

@@ -48,7 +48,28 @@ interface Piece {
 /** Every outcome of a probe that the manuals permit. */
 export function probeOutcomes(model: AddressSpaceModel, probe: Probe): ProbeOutcome[] {
   const [first, second] = pieces(model, probe).map((piece) => pieceOutcomes(model, probe, piece));
-  return second === undefined ? first! : crossing(model, first!, second);
+  const outcomes = second === undefined ? first! : crossing(model, first!, second);
+  return outcomes.map((outcome) => withOwnFlags(model, outcome));
+}
+
+/**
+ * A probe may find an entry that its own walk sets flags in. The manuals do not order these stores of the processor
+ * before or after the access, so the flags may be seen either way.
+ */
+function withOwnFlags(model: AddressSpaceModel, outcome: ProbeOutcome): ProbeOutcome {
+  if (outcome.outcome === 'fault' || outcome.entries.length === 0) return outcome;
+  let open = 0n;
+  byteAddresses(outcome.segments).forEach((place, i) => {
+    for (const { address, width, values } of outcome.entries) {
+      if (place < address || place >= address + BigInt(width)) continue;
+      const now = model.memory.read(address, width);
+      const changed = values.reduce((bits, value) => bits | (value ^ now), 0n);
+      open |= ((changed >> (8n * (place - address))) & 0xffn) << BigInt(8 * i);
+    }
+  });
+  return open === 0n
+    ? outcome
+    : { ...outcome, value: outcome.value & ~open, unknown: outcome.unknown | open };
 }
 
 /**

@@ -58,6 +58,8 @@ export class Timeline {
   readonly #withdrawn = new Map<bigint, bigint>();
   #periods: Period[];
   #flushes: Flush[] = [];
+  /** What `flushes` found since the last one came, by ASID and PCID. */
+  readonly #flushesOf = new Map<number, Flush[]>();
   #now = 0;
 
   constructor(memory: PhysicalMemory, cpu: OracleCpu, asid: number) {
@@ -92,12 +94,12 @@ export class Timeline {
     const step = ++this.#now;
     const walker = this.#periods.find((period) => walksAlike(period.walker, cpu))?.walker ?? cpu;
     this.#periods.push({ from: step, asid, walker, cpu });
-    for (const flush of flushes) this.#flushes.push({ ...flush, step });
+    for (const flush of flushes) this.#addFlush({ ...flush, step });
   }
 
   /** An invalidation without a change of registers. */
   flush(flush: Omit<Flush, 'step'>): void {
-    this.#flushes.push({ ...flush, step: ++this.#now });
+    this.#addFlush({ ...flush, step: ++this.#now });
   }
 
   /** A store of `width` bytes, by software or by the walker. `unknown`: bits of `value` that may be either way. */
@@ -191,10 +193,22 @@ export class Timeline {
   }
 
   /** Invalidations that reach an ASID and a PCID, oldest first. */
-  flushes(asid: number, pcid: number): Flush[] {
-    return this.#flushes.filter(
-      (flush) => (flush.asid === null || flush.asid === asid) && (flush.pcid === null || flush.pcid === pcid),
-    );
+  flushes(asid: number, pcid: number): readonly Flush[] {
+    const key = asid * PCIDS + pcid;
+    let found = this.#flushesOf.get(key);
+    if (found === undefined) {
+      found = this.#flushes.filter(
+        (flush) =>
+          (flush.asid === null || flush.asid === asid) && (flush.pcid === null || flush.pcid === pcid),
+      );
+      this.#flushesOf.set(key, found);
+    }
+    return found;
+  }
+
+  #addFlush(flush: Flush): void {
+    this.#flushes.push(flush);
+    this.#flushesOf.clear();
   }
 
   /** Every PCID that an ASID has had. */
@@ -217,6 +231,7 @@ export class Timeline {
     }
     this.#periods = lastBefore(this.#periods, horizon);
     this.#flushes = this.#flushes.filter((flush) => flush.step >= horizon);
+    this.#flushesOf.clear();
     for (const [unit, versions] of this.#versions) this.#versions.set(unit, lastBefore(versions, horizon));
   }
 
@@ -257,6 +272,7 @@ export class Timeline {
   }
 }
 
+const PCIDS = 4096;
 const WALK_CR4 = CR4.PSE | CR4.PAE | CR4.PGE | CR4.LA57 | CR4.PCIDE;
 const WALK_EFER = EFER.LME | EFER.NXE;
 

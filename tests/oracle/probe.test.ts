@@ -36,6 +36,15 @@ describe('probes within a page', () => {
     });
   });
 
+  it('may find an entry that maps it with or without the flags that they set', () => {
+    // The PTE at 0x2014 maps the page table that it is in.
+    const probe: Probe = { linear: page + 0x14n, size: 4, kind: 'modify', value: 0n };
+    const [outcome] = probeOutcomes(space(0x2000n | P | W | U), probe);
+    expect(outcome).toMatchObject({ value: 0x2007n, unknown: A | D });
+    const [beside] = probeOutcomes(space(0x2000n | P | W | U), { ...probe, linear: page + 0x18n });
+    expect(beside).toMatchObject({ value: 0x9000n | ALL, unknown: 0n });
+  });
+
   it('read all ones where there is no memory', () => {
     const [outcome] = probeOutcomes(space(0x4000_0000n | ALL), { linear: page, size: 4, kind: 'read' });
     expect(outcome).toMatchObject({ value: 0xffff_ffffn });

@@ -48,8 +48,11 @@ function build(
 }
 
 /** A scenario with the features that it needs and those that its processor lacks. */
-export function withFeatures(scenario: Omit<Scenario, 'features'>, missing: readonly CpuFeature[]): Scenario {
-  const { name, about, ...rest } = scenario;
+export function withFeatures(
+  scenario: Omit<Scenario, 'features'> & { readonly features?: unknown },
+  missing: readonly CpuFeature[],
+): Scenario {
+  const { name, about, features: _, absent: __, ...rest } = scenario;
   const features = featuresOf(scenario).filter((feature) => !missing.includes(feature));
   return { name, about, features, ...(missing.length === 0 ? {} : { absent: missing }), ...rest };
 }
