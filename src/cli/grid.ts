@@ -11,13 +11,22 @@ export interface GridReports {
   readonly junit: (cells: readonly CellVerdict[], seconds: number) => string;
 }
 
-/** Runs the grid: yields after each scenario, and returns the cells, row by row. */
-export type RunGrid = (setup: GridSetup, host: Host) => AsyncGenerator<Progress, readonly CellVerdict[]>;
+/**
+ * Runs the scenarios whose names match any pattern, or all: yields after each, and returns the cells, row by row. Throws
+ * an InputError for a pattern that matches none.
+ */
+export type RunGrid = (
+  setup: GridSetup,
+  host: Host,
+  patterns: readonly string[],
+) => AsyncGenerator<Progress, readonly CellVerdict[]>;
 
 export interface GridOptions extends GridSetup {
   readonly json?: string | undefined;
   readonly junit?: string | undefined;
   readonly html?: string | undefined;
+  /** Names of scenarios, or parts or globs of them; all of the grid where there is none. */
+  readonly patterns: readonly string[];
 }
 
 /** Mismatches that the terminal shows; the JSON file has all that the grid reports. */
@@ -28,7 +37,7 @@ const SHOWN_DETAILS = 20;
  * @returns the exit status: 1 where any probe differs from the oracle
  */
 export async function grid(
-  { json, junit, html, ...setup }: GridOptions,
+  { json, junit, html, patterns, ...setup }: GridOptions,
   host: Host,
   runGrid: RunGrid,
   reports: GridReports,
@@ -39,9 +48,9 @@ export async function grid(
   const [jsonFile, junitFile, htmlFile] = files;
   try {
     const started = host.now();
-    const cells = await withProgress(host, runGrid(setup, host));
+    const cells = await withProgress(host, runGrid(setup, host, patterns));
     const seconds = (host.now() - started) / 1000;
-    host.stdout.write(renderGrid(cells, seconds));
+    host.stdout.write(`${introduction(setup)}\n${renderGrid(cells, seconds)}`);
     for (const file of jsonFile) file.write(gridJson(cells, seconds));
     for (const file of junitFile) file.write(reports.junit(cells, seconds));
     for (const file of htmlFile) file.write(await withProgress(host, reports.html(cells, setup)));
@@ -54,6 +63,20 @@ export async function grid(
 /** The cells and the seconds; what is in every scenario is for the other reports. */
 const gridJson = (cells: readonly CellVerdict[], seconds: number): string =>
   `${JSON.stringify({ cells: cells.map(({ summaries, ...cell }) => cell), seconds }, undefined, 2)}\n`;
+
+const SINGULAR = {
+  scenarios: 'scenario',
+  switches: 'switch',
+  probes: 'probe',
+  mismatches: 'mismatch',
+} as const;
+
+/** What the table is about, for whoever sees it for the first time. */
+const introduction = ({ l0 }: GridSetup): string =>
+  `${l0 === 'none' ? 'The bare processor' : 'L0, with a shadow MMU,'} runs an L1 hypervisor, which runs an L2; each switches paging modes while tables,
+registers and memory change. A probe is one read, write or fetch whose value or fault, error code, CR2 and A/D bits
+the oracle judges.
+`;
 
 /** The table: a row for each mode of L1, a column for each mode of L2, and the sum below. */
 export function renderGrid(cells: readonly CellVerdict[], seconds: number): string {
@@ -74,15 +97,18 @@ export function renderGrid(cells: readonly CellVerdict[], seconds: number): stri
       .trimEnd(),
   );
   lines.splice(1, 0, widths.map((width) => '-'.repeat(width)).join('  '));
-  const probes = cells.reduce((sum, cell) => sum + cell.probes, 0);
-  const mismatches = cells.reduce((sum, cell) => sum + cell.mismatches, 0);
+  const total = (what: keyof typeof SINGULAR): string => {
+    const sum = cells.reduce((before, cell) => before + cell[what], 0);
+    return `${sum} ${sum === 1 ? SINGULAR[what] : what}`;
+  };
   const details = cells.flatMap(({ l1, l2, details: sentences }) =>
     sentences.map((line) => `  L1 ${l1}, L2 ${l2}: ${line}`),
   );
   return [
     ...lines,
     '',
-    `${probes} probes judged by the oracle, ${mismatches} mismatch${mismatches === 1 ? '' : 'es'}, ${seconds.toFixed(1)} s`,
+    `${total('scenarios')}, ${total('switches')} between levels and modes, ${total('probes')} judged by the oracle, ` +
+      `${total('mismatches')}, ${seconds.toFixed(1)} s`,
     ...details.slice(0, SHOWN_DETAILS),
     ...cells.flatMap(({ skipped }) => skipped.map((scenario) => `  skipped ${scenario}`)),
     '',

@@ -4,15 +4,25 @@ import type { Host } from './host.ts';
 export interface Progress {
   readonly done: number;
   readonly total: number;
+  /** What was done last. */
+  readonly name?: string;
 }
 
-/** Runs steps to their end, with a progress bar on a terminal, and answers what they return. */
+/** Where no bar can be drawn, a line now and then says that there is progress. Milliseconds. */
+const LINE_EVERY = 10_000;
+
+/**
+ * Runs steps to their end and answers what they return; standard error shows a progress bar where it is a terminal, else
+ * a line now and then.
+ * @param unit what is counted
+ */
 export async function withProgress<Result>(
   host: Host,
   steps: AsyncGenerator<Progress, Result>,
+  unit = 'scenarios',
 ): Promise<Result> {
   const bar = new SingleBar({
-    format: '{bar} {percentage}% | {value}/{total} | {duration_formatted}',
+    format: `{bar} {percentage}% | {value}/{total} ${unit} | {duration_formatted} | {name}`,
     stream: host.stderr,
     hideCursor: true,
     clearOnComplete: true,
@@ -21,13 +31,18 @@ export async function withProgress<Result>(
   });
   const shown = host.stderr.isTTY === true;
   let running = false;
+  let said = host.now();
   try {
     for (;;) {
       const step = await steps.next();
       if (step.done) return step.value;
-      const { done, total } = step.value;
-      if (shown && !running) bar.start(total, done);
-      else if (shown) bar.update(done);
+      const { done, total, name = '' } = step.value;
+      if (shown && !running) bar.start(total, done, { name });
+      else if (shown) bar.update(done, { name });
+      else if (host.now() - said >= LINE_EVERY) {
+        said = host.now();
+        host.stderr.write(`umbra: ${done} of ${total} ${unit}${name && `, last ${name}`}\n`);
+      }
       running = true;
       // Lets the bar draw itself and Ctrl-C through.
       await new Promise((resolve) => setImmediate(resolve));

@@ -11,6 +11,8 @@ export interface GridSetup {
   readonly jobs: number;
   /** Address of a queue's Redis: its workers run the scenarios then. */
   readonly queue?: string;
+  /** Takes each line of L0's trace of the one scenario that runs. */
+  readonly trace?: (line: string) => void;
 }
 
 /** The text of a scenario file, and what messages call it. */

@@ -10,6 +10,10 @@ export interface Services {
   readonly createMachine: CreateMachine;
   readonly runGrid: RunGrid;
   readonly reports: GridReports;
+  /** Name of each scenario that a pattern matches, or of all, and a sentence. Throws an InputError as `runGrid`. */
+  readonly listScenarios: (
+    patterns: readonly string[],
+  ) => readonly { readonly name: string; readonly about: string }[];
   /** The text of a scenario of the grid by name. Throws an InputError if there is none. */
   readonly showScenario: (name: string) => string;
   readonly replay: Replay;

@@ -1,12 +1,17 @@
+import { InputError } from '../arch/input-error.ts';
 import { scenarioText } from '../grid/describe.ts';
-import type { Execute } from '../grid/execute.ts';
+import { type Execute, onHost } from '../grid/execute.ts';
 import { exportScenarios } from '../grid/export/export.ts';
+import { matrix } from '../grid/matrix/matrix.ts';
 import { runRandom } from '../grid/random/run-random.ts';
 import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
 import { runMatrix } from '../grid/run-matrix.ts';
 import type { Scenario } from '../grid/scenario.ts';
+import { selectScenarios } from '../grid/select.ts';
 import { parseScenarios } from '../grid/text/parse.ts';
-import { umbraHost } from '../grid/umbra-host.ts';
+import { type UmbraHostOptions, umbraHost } from '../grid/umbra-host.ts';
+import { lineTrace } from '../inspect/trace-lines.ts';
+import type { HostedMachine } from '../vmm/hosted-machine.ts';
 import type { Host } from './host.ts';
 import { onThreads } from './jobs/pool.ts';
 import { onQueue } from './jobs/queue.ts';
@@ -17,8 +22,24 @@ import { createMachine } from './run/machines.ts';
 import type { GridSetup, ScenarioText } from './scenarios.ts';
 import type { Services } from './services.ts';
 
-const execute = ({ jobs, queue, l0, check }: GridSetup, host: Host): Execute =>
-  queue === undefined ? onThreads({ l0, check }, jobs) : onQueue({ l0, check }, queue, host);
+function execute({ jobs, queue, l0, check, trace }: GridSetup, host: Host): Execute {
+  if (trace !== undefined) return traced({ l0, check }, trace);
+  return queue === undefined ? onThreads({ l0, check }, jobs) : onQueue({ l0, check }, queue, host);
+}
+
+/** Runs one scenario here, with L0's trace of it. */
+const traced = (options: UmbraHostOptions, trace: (line: string) => void): Execute =>
+  async function* (scenarios) {
+    if (scenarios.length !== 1) {
+      throw new InputError(
+        `--trace is of one scenario, and these are ${scenarios.length}; name one (--list shows the names).`,
+      );
+    }
+    const prepare = (machine: HostedMachine): void => {
+      machine.vm.trace = lineTrace(trace, () => machine.clock.now);
+    };
+    yield* onHost(umbraHost({ ...options, prepare }))(scenarios);
+  };
 
 const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
   typeof chosen === 'string' ? [scenarioByName(chosen)] : parseScenarios(chosen.text, chosen.source);
@@ -26,7 +47,8 @@ const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
 /** Where the command line meets the machine, L0 and the grid. */
 export const services: Services = {
   createMachine,
-  runGrid: (setup, host) => runMatrix(execute(setup, host)),
+  runGrid: (setup, host, patterns) => runMatrix(execute(setup, host), selectScenarios(matrix(), patterns)),
+  listScenarios: (patterns) => selectScenarios(matrix(), patterns).flatMap(({ scenarios }) => scenarios),
   reports,
   showScenario: (name) => scenarioText(scenarioByName(name)),
   exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),

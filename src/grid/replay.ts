@@ -51,7 +51,7 @@ export async function* replay(
       throw new InputError(`Scenario "${scenario.name}" cannot run: ${verdict.skipped}.`);
     probes += verdict.probes;
     failures[index] = failureOf(scenario, verdict);
-    yield { done: ++done, total: scenarios.length };
+    yield { done: ++done, total: scenarios.length, name: scenario.name };
   }
   return {
     scenarios: scenarios.length,

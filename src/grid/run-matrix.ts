@@ -2,12 +2,14 @@ import type { Execute } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
 import type { ScenarioSummary } from './report/report.ts';
-import type { PagingMode } from './scenario.ts';
+import type { PagingMode, Scenario, StepKind } from './scenario.ts';
 
 /** How far a run of the grid is, in scenarios. */
 export interface GridProgress {
   readonly done: number;
   readonly total: number;
+  /** The scenario that was done last. */
+  readonly name?: string;
 }
 
 /** What the scenarios of one cell found. */
@@ -18,6 +20,8 @@ export interface CellVerdict {
   readonly scenarios: number;
   /** Those that the host cannot run, each with the reason: `2-level/pae/removed-memory: QEMU cannot remove memory`. */
   readonly skipped: readonly string[];
+  /** Steps of those that ran in which control or a level's paging mode switches: VMRUN, exit to L1, mode switch. */
+  readonly switches: number;
   readonly probes: number;
   readonly mismatches: number;
   /** The story of each of the first mismatches, scenario by scenario. */
@@ -43,7 +47,7 @@ export async function* runMatrix(
   let done = 0;
   for await (const { index, verdict } of execute(scenarios)) {
     verdicts[index] = verdict;
-    yield { done: ++done, total: scenarios.length };
+    yield { done: ++done, total: scenarios.length, name: scenarios[index].name };
   }
   let first = 0;
   return cells.map((cell) => {
@@ -52,6 +56,10 @@ export async function* runMatrix(
     return cellVerdict(cell, own);
   });
 }
+
+const SWITCHES: ReadonlySet<string> = new Set<StepKind>(['enter', 'leave', 'switch']);
+
+const switchesOf = ({ steps }: Scenario): number => steps.filter((step) => SWITCHES.has(step.do)).length;
 
 const cellVerdict = (
   { l1, l2, scenarios }: MatrixCell,
@@ -62,6 +70,10 @@ const cellVerdict = (
   scenarios: verdicts.filter(({ skipped }) => skipped === undefined).length,
   skipped: verdicts.flatMap(({ skipped }, index) =>
     skipped === undefined ? [] : [`${scenarios[index].name}: ${skipped}`],
+  ),
+  switches: verdicts.reduce(
+    (sum, { skipped }, index) => sum + (skipped === undefined ? switchesOf(scenarios[index]) : 0),
+    0,
   ),
   probes: verdicts.reduce((sum, { probes }) => sum + probes, 0),
   mismatches: verdicts.reduce((sum, { mismatches }) => sum + mismatches.length, 0),

@@ -21,6 +21,8 @@ export interface UmbraHostOptions {
   readonly check?: boolean;
   /** Called under L0 whenever the guest comes to another step: its number (`stepNumber`), and the machine as it is then. */
   readonly watch?: Watch;
+  /** Called under L0 with each machine, its image loaded, before it runs. */
+  readonly prepare?: (machine: HostedMachine) => void;
 }
 
 type Watch = (step: number, machine: HostedMachine) => void;
@@ -102,6 +104,7 @@ function runHosted(request: MachineRequest, memory: ReusedMemory, options: Umbra
     check: options.check === true,
   });
   machine.load({ image: request.image });
+  options.prepare?.(machine);
   const started = machine.cpu.retired;
   let end: Pick<MachineEnd, 'exitCode' | 'reason'>;
   try {

@@ -34,6 +34,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
       return new ActedMachine(config, steps);
     },
     runGrid: () => cells([]),
+    listScenarios: () => [],
     showScenario: (name) => `scenario ${name}\n`,
     replay: () => reports([]),
     exportImage: () => image([1, 2, 3]),
@@ -103,7 +104,13 @@ describe('umbra', () => {
     [['run', 'a', '--initrd', 'b', '--initrd', 'c'], /--initrd is given twice: b and c\./],
     [['run', 'a', '--stats', 'b', '--stats', 'c'], /--stats is given twice: b and c\./],
     [['run', 'a', '--cpu', 'current-amd,+nx,-nx'], /nx.*both added and removed/],
-    [['grid', 'x'], /too many arguments/],
+    [
+      ['grid', 'x', '--replay', 'y'],
+      /"x" chooses among the scenarios of the grid, which --replay does not run/,
+    ],
+    [['grid', '--trace', 'x', '--l0', 'none'], /--trace writes what L0 does, so it needs --l0 shadow/],
+    [['grid', '--trace', 'x', '--queue', 'redis://a'], /--trace and --queue do not go together/],
+    [['grid', '--json', '/tmp/x', '--html', '/tmp/../tmp/x'], /--json and --html both write to/],
     [['grid', '--queue', 'localhost'], /--queue localhost: must be the address of a queue, like redis/],
     [['worker'], /required option '--queue <url>' not specified/],
     [['grid', '--jobs', '0'], /--jobs 0: must be a whole number from 1 to 256/],
@@ -301,6 +308,7 @@ describe('umbra grid', () => {
     l1: '2-level',
     l2: 'PAE',
     scenarios: 1,
+    switches: 12,
     probes: 40,
     mismatches: 0,
     details: [],
@@ -311,6 +319,7 @@ describe('umbra grid', () => {
     l1: 'PAE',
     l2: 'PAE',
     scenarios: 2,
+    switches: 30,
     probes: 50,
     mismatches: 2,
     details: ['read at 0x1000: page fault'],
@@ -322,9 +331,38 @@ describe('umbra grid', () => {
     const { status, out, error } = await call(['grid'], { runGrid: () => cells([good]) });
     expect(status).toBe(0);
     expect(out).toMatch(
-      /^L1 \\ L2 {2}PAE\n-+ {2}-+\n2-level {2}40 ok\n\n40 probes judged by the oracle, 0 mismatches, /,
+      /^L0, with a shadow MMU, runs an L1 [\s\S]*A probe is one [\s\S]*\.\n\nL1 \\ L2 {2}PAE\n-+ {2}-+\n2-level {2}40 ok\n\n1 scenario, 12 switches between levels and modes, 40 probes judged by the oracle, 0 mismatches, /,
     );
     expect(error).toBe('');
+  });
+
+  it('runs the scenarios that patterns choose', async () => {
+    const asked: unknown[] = [];
+    await call(['grid', 'edits', '--only', '2-level/*', '--only', 'x?'], {
+      runGrid: (_setup, _host, patterns) => {
+        asked.push(patterns);
+        return cells([]);
+      },
+    });
+    expect(asked).toEqual([['edits', '2-level/*', 'x?']]);
+  });
+
+  it('lists scenarios', async () => {
+    const { status, out } = await call(['grid', '--list', 'one'], {
+      listScenarios: (patterns) => [{ name: `a/${patterns[0]}`, about: 'What it is.' }],
+    });
+    expect({ status, out }).toEqual({ status: 0, out: 'a/one\n    What it is.\n' });
+  });
+
+  it('writes the trace of a scenario', async () => {
+    await call(['grid', 'one', '--trace', file('grid.trace')], {
+      runGrid: ({ trace }) => {
+        trace?.('first');
+        trace?.('second');
+        return cells([]);
+      },
+    });
+    expect(readFileSync(file('grid.trace'), 'utf8')).toBe('first\nsecond\n');
   });
 
   it('shows what is wrong and ends with 1', async () => {

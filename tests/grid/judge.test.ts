@@ -189,8 +189,8 @@ describe('runMatrix', () => {
     };
     const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO, SCENARIO] }] as const;
     const run = runMatrix(onHost(host), cells);
-    expect(await run.next()).toEqual({ done: false, value: { done: 1, total: 2 } });
-    expect(await run.next()).toEqual({ done: false, value: { done: 2, total: 2 } });
+    expect(await run.next()).toEqual({ done: false, value: { done: 1, total: 2, name: 'judged' } });
+    expect(await run.next()).toEqual({ done: false, value: { done: 2, total: 2, name: 'judged' } });
     const { value } = await run.next();
     expect(value).toMatchObject([{ l1: '2-level', l2: 'off', scenarios: 2, probes: 4, mismatches: 1 }]);
   });

@@ -21,7 +21,17 @@ function cellVerdict({ l1, l2, scenarios }: ReturnType<typeof matrix>[number]): 
   });
   const mismatches = summaries.reduce((sum, summary) => sum + summary.mismatches.length, 0);
   const probes = 10 * scenarios.length;
-  return { l1, l2, scenarios: scenarios.length, probes, mismatches, skipped: [], details: [], summaries };
+  return {
+    l1,
+    l2,
+    scenarios: scenarios.length,
+    switches: 0,
+    probes,
+    mismatches,
+    skipped: [],
+    details: [],
+    summaries,
+  };
 }
 
 describe.skipIf(missing !== undefined)(
