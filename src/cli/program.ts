@@ -12,6 +12,7 @@ import { collect, jobsOption, once, option } from './options.ts';
 import { addRun } from './run/command.ts';
 import { type GridSetup, randomScenarios, replayFiles } from './scenarios.ts';
 import type { Services } from './services.ts';
+import { addSoak } from './soak/command.ts';
 import { parseScenarioCount, parseSeed } from './values.ts';
 
 const FAILURE_STATUS = 1;
@@ -73,6 +74,7 @@ function makeProgram(
     .helpCommand(false);
   addRun(program, host, services.createMachine, end);
   addGrid(program, host, services, end);
+  addSoak(program, host, services.soakBench, end);
   addWorker(program, host, services, end);
   addExport(program, host, services);
   addKernels(program, host, services);

@@ -4,6 +4,7 @@ import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import type { CreateMachine } from './run/session.ts';
 import type { Random, Replay } from './scenarios.ts';
+import type { MakeSoakBench } from './soak/soak.ts';
 
 /** What the commands drive, given to the command line from outside so that each can be tested by itself. */
 export interface Services {
@@ -19,6 +20,7 @@ export interface Services {
   readonly replay: Replay;
   readonly exportImage: ExportImage;
   readonly random: Random;
+  readonly soakBench: MakeSoakBench;
   /** Works for a queue; answers the exit status. */
   readonly work: (options: WorkerOptions, host: Host) => Promise<number>;
   readonly fetchKernels: (folder: string, say: (line: string) => void) => Promise<void>;

@@ -34,6 +34,13 @@ export function parseJobs(text: string): number {
   throw new InputError(`must be a whole number from 1 to ${MOST_JOBS}.`);
 }
 
+/** Hours: a positive number. */
+export function parseHours(text: string): number {
+  const hours = /^\d+(?:\.\d+)?$/.test(text.trim()) ? Number(text) : 0;
+  if (hours > 0 && Number.isFinite(hours)) return hours;
+  throw new InputError(`"${text}" is no time; write hours as a positive number, like 8 or 0.5.`);
+}
+
 /** Seconds: a positive number. */
 export function parseSeconds(text: string): number {
   const seconds = /^\d+(?:\.\d+)?$/.test(text.trim()) ? Number(text) : 0;

@@ -3,7 +3,7 @@ import { scenarioText } from '../grid/describe.ts';
 import { type Execute, onHost } from '../grid/execute.ts';
 import { exportScenarios } from '../grid/export/export.ts';
 import { matrix } from '../grid/matrix/matrix.ts';
-import { runRandom } from '../grid/random/run-random.ts';
+import { failureAt, runRandom } from '../grid/random/run-random.ts';
 import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
 import { runMatrix } from '../grid/run-matrix.ts';
 import type { Scenario } from '../grid/scenario.ts';
@@ -54,6 +54,10 @@ export const services: Services = {
   exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),
   replay: (files, setup, host) => replay(files, execute(setup, host)),
   random: (run, setup, host) => runRandom(run, execute(setup, host), umbraHost(setup)),
+  soakBench: (setup, host) => {
+    const here = umbraHost(setup);
+    return { execute: execute(setup, host), reduce: (seed, number) => failureAt(seed, number, here, true) };
+  },
   work,
   fetchKernels,
 };

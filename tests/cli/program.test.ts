@@ -41,6 +41,10 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
     random: () => reports([]),
     fetchKernels: async () => {},
     work: async () => 0,
+    soakBench: () => ({
+      execute: async function* () {},
+      reduce: () => ({ name: '', mismatches: [], text: '' }),
+    }),
     reports: realReports,
     ...services,
   });
@@ -68,7 +72,7 @@ describe('umbra', () => {
     expect(await call(['--version'])).toMatchObject({ status: 0, out: '1.2.3\n', error: '' });
   });
 
-  it.each([[[]], [['run']], [['grid']], [['worker']], [['export']], [['kernels']]])(
+  it.each([[[]], [['run']], [['grid']], [['worker']], [['soak']], [['export']], [['kernels']]])(
     'helps: %j',
     async (command: string[]) => {
       const { status, out, error } = await call([...command, '--help']);
@@ -112,6 +116,7 @@ describe('umbra', () => {
     [['grid', '--trace', 'x', '--queue', 'redis://a'], /--trace and --queue do not go together/],
     [['grid', '--json', '/tmp/x', '--html', '/tmp/../tmp/x'], /--json and --html both write to/],
     [['grid', '--queue', 'localhost'], /--queue localhost: must be the address of a queue, like redis/],
+    [['soak', '--hours', '0'], /"0" is no time; write hours as a positive number/],
     [['worker'], /required option '--queue <url>' not specified/],
     [['grid', '--jobs', '0'], /--jobs 0: must be a whole number from 1 to 256/],
     [['kernels', 'a', 'b'], /too many arguments/],

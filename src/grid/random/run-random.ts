@@ -41,7 +41,13 @@ export async function* runRandom(
   return { scenarios, probes, failures };
 }
 
-function failureAt(seed: number, index: number, host: ScenarioHost, reduced: boolean): ScenarioFailure {
+/** A failing random scenario, `reduced` if asked to the smallest that still fails, with what is wrong in it. */
+export function failureAt(
+  seed: number,
+  index: number,
+  host: ScenarioHost,
+  reduced: boolean,
+): ScenarioFailure {
   const scenario = randomScenario(seed, index);
   const smallest = reduced
     ? reduceScenario(scenario, (candidate) => judgeWork(candidate, host).mismatches.length > 0)

@@ -1,0 +1,125 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Corpus } from '../../src/cli/soak/corpus.ts';
+import { type SoakBench, soak } from '../../src/cli/soak/soak.ts';
+import type { ScenarioVerdict } from '../../src/grid/judge.ts';
+import { TestHost } from './host.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+let folder = '';
+const file = (name: string): string => join(folder, name);
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'umbra-soak-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Scenarios of which every one whose number ends in 7 fails, from 100 up for another reason. */
+class Bench implements SoakBench {
+  readonly reduced: number[] = [];
+  readonly asked: number[] = [];
+
+  readonly execute: SoakBench['execute'] = async function* (
+    this: Bench,
+    work: Parameters<SoakBench['execute']>[0],
+  ) {
+    // Backwards, as threads may do.
+    for (const [index, one] of [...work.entries()].reverse()) {
+      const number = 'seed' in one ? one.index : -1;
+      this.asked.push(number);
+      yield { index, verdict: this.#verdict(number) };
+    }
+  }.bind(this);
+
+  readonly reduce: SoakBench['reduce'] = (seed, number) => {
+    this.reduced.push(number);
+    return { name: 'small', mismatches: [`story of ${number}`], text: `scenario small-${seed}-${number}` };
+  };
+
+  #verdict(number: number): ScenarioVerdict {
+    if (number % 10 !== 7) return { probes: 5, mismatches: [] };
+    const reason = number < 100 ? 'it halted' : 'it reset the machine';
+    const text = `Scenario random-${number} did not finish: after step ${number} because ${reason}.`;
+    return { probes: 5, mismatches: [{ scenario: 'random', index: -1, text }] };
+  }
+}
+
+async function run(corpus: string, hours: number, bench = new Bench()) {
+  const host = new TestHost();
+  const options = { hours, seed: 4, corpus: file(corpus), l0: 'shadow', check: false, jobs: 1 } as const;
+  const status = await soak(options, host, () => bench);
+  return { status, host, bench };
+}
+
+/** The test host's clock goes a millisecond at each look: one batch. */
+const ONE_BATCH = 1.5 / 3_600_000;
+
+describe('umbra soak', () => {
+  it('keeps each cause once, in the order of the numbers', async () => {
+    const { status, host, bench } = await run('one.sqlite', ONE_BATCH);
+    expect(status).toBe(1);
+    expect(bench.reduced).toEqual([7, 107]);
+    expect(host.out).toBe(
+      [
+        '# 10 times: It did not finish: after step # because it halted.',
+        '# story of 7',
+        'scenario small-4-7',
+        '# 10 times: It did not finish: after step # because it reset the machine.',
+        '# story of 107',
+        'scenario small-4-107',
+        '',
+      ].join('\n'),
+    );
+    expect(host.error).toContain('200 scenarios, 1000 probes, 2 causes of failure');
+  });
+
+  it('goes on where it was left', async () => {
+    const first = await run('two.sqlite', ONE_BATCH);
+    const second = await run('two.sqlite', ONE_BATCH);
+    expect(Math.max(...first.bench.asked)).toBe(199);
+    expect([Math.min(...second.bench.asked), Math.max(...second.bench.asked)]).toEqual([200, 399]);
+    expect(second.bench.reduced).toEqual([]);
+    expect(second.host.error).toContain('400 scenarios, 2000 probes, 2 causes of failure');
+    expect(second.host.out).toContain('# 30 times: It did not finish: after step # because it reset');
+  });
+
+  it('loses nothing that was saved when it is killed in the middle of a save', async () => {
+    await run('three.sqlite', ONE_BATCH);
+    const whole = readFileSync(file('three.sqlite'));
+    // As a kill leaves it: half of the new file beside the old one.
+    writeFileSync(file('three.sqlite.new'), whole.subarray(0, whole.length / 2));
+    const { host } = await run('three.sqlite', ONE_BATCH);
+    expect(host.error).toContain('400 scenarios');
+    expect(existsSync(file('three.sqlite.new'))).toBe(false);
+  });
+
+  it('refuses a file that is something else, and leaves it alone', async () => {
+    for (const [name, bytes] of [
+      ['text', 'no database'],
+      ['empty', ''],
+    ]) {
+      writeFileSync(file(name), bytes);
+      await expect(Corpus.open(file(name))).rejects.toThrow('is no corpus of umbra soak');
+      expect(readFileSync(file(name), 'utf8')).toBe(bytes);
+    }
+  });
+
+  it('does not write over what another soak has written', async () => {
+    const corpus = await Corpus.open(file('four.sqlite'));
+    await run('four.sqlite', ONE_BATCH);
+    expect(() => corpus.save()).toThrow('was changed by somebody else');
+  });
+
+  it('runs for real, and any SQLite reads what it leaves', { timeout: 120_000 }, async () => {
+    const corpus = file('real.sqlite');
+    const args = ['dist/cli/main.js', 'soak', '--hours', '0.0001', '--corpus', corpus, '--jobs', '1'];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
+    expect(stderr).toMatch(/^200 scenarios, \d{3,} probes, 0 causes of failure$/m);
+    expect(readFileSync(corpus).subarray(0, 15).toString()).toBe('SQLite format 3');
+    expect((await Corpus.open(corpus)).progress(1)).toMatchObject({ next: 200, scenarios: 200 });
+  });
+});
