@@ -3,6 +3,7 @@
  * (NRIPS), and its operand where there are no decode assists. Only instructions that can be intercepted come here, so this
  * is a prefix scanner and a ModRM reader, no decoder.
  */
+import type { Hpa } from '../../arch/address.ts';
 import { ATTRIBUTE } from '../../arch/descriptors.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { SEGMENT } from '../../arch/registers.ts';
@@ -43,8 +44,9 @@ function codeByte(vcpu: Vcpu, linear: number): number {
   const { state, mmu, vm, hardware } = vcpu;
   const access = ACCESS.FETCH | (state.cpl === 3 ? ACCESS.USER : 0);
   const address = mmu.probe(linear, access, state.alignmentCheck);
-  const host = address < 0 ? -1 : vm.slots.hostAddress(address);
-  return host < 0 ? -1 : hardware.memory.u8[host];
+  if (address < 0) return -1;
+  const host = vm.slots.hostAddress(address);
+  return host < 0 ? vm.mmio.read(address as Hpa, 1) : hardware.memory.u8[host];
 }
 
 const isCode32 = (vcpu: Vcpu): boolean => (vcpu.state.vmcb.attributes(VMCB_SAVE.CS) & ATTRIBUTE.DB) !== 0;

@@ -52,6 +52,8 @@ export interface Delivery {
   readonly broken?: readonly ('code' | 'task-data' | 'double-fault' | 'task-trap')[];
   /** CR4.VME with a bitmap that sends INT 30h to the 8086 program itself. */
   readonly redirects?: boolean;
+  /** The event is met behind a page of instructions that L0 must carry out, all of them: their page table is a device. */
+  readonly elsewhere?: boolean;
   /** It runs in an L2 whose L1 has these intercepts. */
   readonly nested?: {
     readonly exceptions?: number;
@@ -81,6 +83,10 @@ const HANDLER_STACK = 0x2_8000;
 const ABSENT = 0x30_0000;
 const APIC = 0xfee0_0000;
 const NOT_MAPPED = 0x28_0000;
+/** Linear address of entry E0h of the page table at the APIC's page, which is its register 380h, and what it maps. */
+const REMOTE = 0x800e_0000;
+const REMOTE_FRAME = 0x30;
+const DATA = 0x3_2000;
 
 const SELECTOR = {
   code: 0x08,
@@ -137,6 +143,7 @@ class Image {
 function writeTables(image: Image): void {
   image.put32(DIRECTORY, TABLE | 7);
   image.put32(DIRECTORY + 4 * 0x3fb, 0xfec0_0087);
+  image.put32(DIRECTORY + 4 * (REMOTE >>> 22), APIC | 7);
   image.put64(PDPT, PAE_DIRECTORY | 1, 0);
   image.put64(PDPT + 24, PAE_DIRECTORY3 | 1, 0);
   image.put64(PAE_DIRECTORY, PAE_TABLES | 7, 0);
@@ -195,8 +202,8 @@ function writeTasks(image: Image, d: Delivery, labels: ReadonlyMap<string, numbe
   image.put32(tss + 8, SELECTOR.data);
   // I/O map beyond the limit but for the redirection bitmap in front of it: INT 30h goes to the program.
   image.put32(tss + 0x64, 0x88 << 16);
-  image.put32(tss + 0x68 + INT / 8 - 2, 0xffff_ffff);
-  for (let i = 0; i < 32; i += 4) image.put32(tss + 0x68 + i, d.redirects ? 0 : 0xffff_ffff);
+  for (let i = 0; i < 32; i += 4) image.put32(tss + 0x68 + i, 0xffff_ffff);
+  if (d.redirects) image.put32(tss + 0x68 + 4 * (INT >>> 5), ~(1 << (INT & 31)));
   const tss2 = place(d, d.newTss, TSS2, 0x500);
   const cr3Value = d.paging === 'pae' ? PDPT : d.paging === 'off' ? 0 : DIRECTORY;
   for (const task of [tss, tss2]) image.put32(task + 0x1c, cr3Value);
@@ -243,6 +250,62 @@ function raise(a: Assembler, d: Delivery): void {
       a.mov(mem32(APIC + 0x300), 0x4_0000 | INT);
       a.raw(0xfb, 0xf4, 0xfa);
   }
+}
+
+/** Instructions of every kind that has an exit or an intercept; what they yield goes to DATA. */
+function remoteCode(back: number): Uint8Array {
+  const a = new Assembler(REMOTE);
+  const log = (register: typeof eax): void => a.mov(mem32(DATA + 4 * logged++), register);
+  let logged = 0;
+  a.mov(esp, HANDLER_STACK + 0x1000);
+  a.mov(eax, 1);
+  a.emit('Cpuid');
+  for (const register of [eax, ecx, edx]) log(register);
+  a.mov(eax, cr0);
+  a.or(eax, CR0.TS);
+  a.mov(cr0, eax);
+  a.mov(eax, cr0);
+  log(eax);
+  a.emit('Clts');
+  a.emit('Smsw', eax);
+  log(eax);
+  a.mov(eax, cr3);
+  a.mov(cr3, eax);
+  a.mov(eax, cr4);
+  a.mov(cr4, eax);
+  log(eax);
+  a.mov(eax, 0x1234_5678);
+  a.mov(cr2, eax);
+  a.raw(0x0f, 0x23, 0xc0, 0x31, 0xc0, 0x0f, 0x21, 0xc0);
+  log(eax);
+  a.mov(eax, dr6);
+  log(eax);
+  a.emit('Invlpg', mem(DATA));
+  a.mov(ecx, 0x175);
+  a.mov(eax, 0x5555);
+  a.xor(edx, edx);
+  a.emit('Wrmsr');
+  a.xor(eax, eax);
+  a.emit('Rdmsr');
+  log(eax);
+  a.emit('Rdtsc');
+  a.mov(edi, eax);
+  a.emit('Rdtsc');
+  a.emit('Sub', eax, edi);
+  a.emit('Shr', eax, 20);
+  log(eax);
+  a.emit('Wbinvd');
+  a.raw(0xe4, 0x92);
+  log(eax);
+  a.pushfd();
+  a.pop(eax);
+  log(eax);
+  a.emit('Str', eax);
+  log(eax);
+  a.raw(0x0f, 0x01, 0x05, ...[0, 1, 2, 3].map((i) => ((DATA + 0x100) >>> (8 * i)) & 0xff));
+  a.mov(eax, back);
+  a.jmp(eax);
+  return a.finish().bytes;
 }
 
 /** L1: enters L2, injects when it calls, and ends with any other exit. */
@@ -320,8 +383,10 @@ function goOn(a: Assembler, d: Delivery): void {
       a.mov(esp, HANDLER_STACK);
       if (d.from === 'v86') {
         for (let i = 0; i < 4; i += 1) a.push(0);
-        a.push(0x2000);
-        a.push(0x1000);
+        // A redirected interrupt stays on this stack.
+        const inTable = d.redirects === true && d.stack === 'table';
+        a.push(inTable ? place(d, 'table', 0, 0) >>> 4 : 0x2000);
+        a.push(inTable ? 0xd80 : 0x1000);
         a.push(0x2_3002);
         a.push(0);
       } else {
@@ -423,8 +488,15 @@ export function deliveryImage(d: Delivery): Uint8Array<ArrayBuffer> {
   a.label('body');
   begin(a, d);
   goOn(a, d);
+  if (d.elsewhere) {
+    // The timer's initial count, LVT masked, is the entry.
+    a.mov(mem32(APIC + 0x380), (REMOTE_FRAME << 12) | 7);
+    a.mov(eax, REMOTE);
+    a.jmp(eax);
+  }
   a.label('event');
   raise(a, d);
+  a.label('redirected');
   if (d.from === 'v86') a.raw(0xcd, END);
   else {
     // The return from an inner level has dropped its data segments.
@@ -453,6 +525,9 @@ export function deliveryImage(d: Delivery): Uint8Array<ArrayBuffer> {
   writeTasks(image, d, program.labels);
   image.put64(0x7008, ...descriptor(place(d, d.stack, 0x2_0000, 0xe00), 0xffff, 0x93, 0));
   image.bytes.set(program.bytes, CODE);
+  // The 8086 program's own vector table.
+  if (d.redirects) image.put32(4 * INT, program.labels.get('redirected') as number);
+  if (d.elsewhere) image.bytes.set(remoteCode(program.labels.get('event') as number), REMOTE_FRAME * 0x1000);
   if (d.nested) writeVmcb(image, d, program.labels.get('body') as number);
   return image.bytes;
 }

@@ -146,6 +146,21 @@ describe('a handler on the stack of an inner level', () => {
   );
 });
 
+describe('code whose page table is a device', () => {
+  same([
+    ['exit 0', { paging: '2-level', event: 'int', elsewhere: true, returns: true }],
+    ['exit 1', { paging: '2-level', event: 'ud', elsewhere: true, stack: 'table' }],
+    ['exit 3', { paging: '2-level', event: 'ud', elsewhere: true, nested: { misc1: INTERCEPT1.CPUID } }],
+    ['exit 3', { paging: '2-level', event: 'ud', elsewhere: true, nested: { misc1: INTERCEPT1.RDTSC } }],
+    ['exit 3', { paging: '2-level', event: 'ud', elsewhere: true, nested: { misc1: INTERCEPT1.TR_READ } }],
+    [
+      'exit 3',
+      { paging: '2-level', event: 'ud', elsewhere: true, nested: { misc1: INTERCEPT1.CR0_SEL_WRITE } },
+    ],
+    ['exit 3', { paging: '2-level', event: 'ud', elsewhere: true, nested: { misc1: INTERCEPT1.PUSHF } }],
+  ]);
+});
+
 describe('real mode', () => {
   same([
     ['exit 1', { paging: 'off', from: 'real', event: 'int' }],
