@@ -1,0 +1,154 @@
+import { PROBE_FORMS, type ProbeFormName, probeFormNumber } from '../../guest/probe-forms.ts';
+import { MARKER_OFFSET, markerOffset } from '../marker.ts';
+import { withFeatures } from '../matrix/cell.ts';
+import type {
+  Entry,
+  Flag,
+  L2State,
+  Page,
+  PagingMode,
+  ProbeStep,
+  Scenario,
+  SpaceState,
+  Step,
+} from '../scenario.ts';
+
+/** Modes with tables. */
+export type TableMode = Exclude<PagingMode, 'off'>;
+
+const GIB = 0x4000_0000;
+/** What a 4-byte directory entry maps; under PAE the even entries of a directory are used, 2 MiB each. */
+const SLOT = 0x40_0000;
+const PAGE = 0x1000;
+/** The gigabyte that holds the slots; the agents have their place in the first. */
+const WINDOW = GIB;
+
+/** Linear address of a page in a slot of the window, the same in every mode. */
+export const at = (slot: number, page = 0): number => WINDOW + slot * SLOT + page * PAGE;
+
+/** A small address space: a directory with some slots, tables by name. */
+export interface SmallSpace {
+  readonly prefix: string;
+  readonly mode: TableMode;
+  readonly width: 4 | 8;
+  readonly root: string;
+  readonly pages: Readonly<Record<string, Page>>;
+}
+
+/**
+ * Builds one. Tables are pages `prefix.name`; entries refer to pages by their full names.
+ *
+ * @param slots  directory entries by slot
+ * @param tables entries of page tables, by table and page number
+ */
+export function smallSpace(
+  prefix: string,
+  mode: TableMode,
+  slots: Readonly<Record<number, Entry>>,
+  tables: Readonly<Record<string, Readonly<Record<number, Entry>>>> = {},
+): SmallSpace {
+  const width = mode === 'PAE' ? 8 : 4;
+  const pages: Record<string, Page> = { [`${prefix}.pd`]: table(width, inDirectory(mode, slots)) };
+  for (const [name, entries] of Object.entries(tables)) pages[`${prefix}.${name}`] = table(width, entries);
+  if (mode === 'PAE') {
+    pages[`${prefix}.pdpt`] = { entries8: { [WINDOW / GIB]: { to: `${prefix}.pd`, flags: 'P' } } };
+  }
+  return { prefix, mode, width, root: `${prefix}.${mode === 'PAE' ? 'pdpt' : 'pd'}`, pages };
+}
+
+export const table = (width: 4 | 8, entries: Readonly<Record<number, Entry>>): Page =>
+  width === 8 ? { entries8: entries } : { entries4: entries };
+
+/** Index of a slot's entry in its page directory. */
+export const slotIndex = (mode: TableMode, slot: number): number =>
+  mode === 'PAE' ? slot * 2 : WINDOW / SLOT + slot;
+
+const inDirectory = (mode: TableMode, slots: Readonly<Record<number, Entry>>): Record<number, Entry> =>
+  Object.fromEntries(Object.entries(slots).map(([slot, entry]) => [slotIndex(mode, Number(slot)), entry]));
+
+export const stateIn = ({ mode, root }: SmallSpace, ...flags: Flag[]): SpaceState => ({ mode, root, flags });
+
+/** Writes the entry of a page in a table, or that of a slot in the directory. */
+export const editPage = (space: SmallSpace, name: string, page: number, entry: Entry): Step => ({
+  do: 'edit',
+  page: `${space.prefix}.${name}`,
+  index: page,
+  width: space.width,
+  entry,
+});
+export const editSlot = (space: SmallSpace, slot: number, entry: Entry): Step =>
+  editPage(space, 'pd', slotIndex(space.mode, slot), entry);
+
+/** Reads the same: accessed and dirty flags. */
+export const readPage = (space: SmallSpace, name: string, page: number): Step => ({
+  do: 'read',
+  page: `${space.prefix}.${name}`,
+  offset: page * space.width,
+  width: space.width,
+});
+export const readSlot = (space: SmallSpace, slot: number): Step =>
+  readPage(space, 'pd', slotIndex(space.mode, slot));
+
+/** A probe of the page at `page`, of its marker. */
+export function probe(form: ProbeFormName, cpl: 0 | 3, page: number, about: string, ac = false): ProbeStep {
+  const description = PROBE_FORMS[probeFormNumber(form)];
+  return {
+    do: 'probe',
+    form,
+    cpl,
+    at: page + MARKER_OFFSET + markerOffset(description),
+    ...(description.access === 'write' && description.implicit !== true ? { value: STORED } : {}),
+    ...(ac ? { ac } : {}),
+    about,
+  };
+}
+/** What writes store; no marker's word, which has four equal bytes. */
+const STORED = 0x00e0_0001;
+
+export const reads = (page: number, about: string, cpl: 0 | 3 = 0): Step => probe('read4', cpl, page, about);
+export const writes = (page: number, about: string, cpl: 0 | 3 = 0): Step =>
+  probe('write4', cpl, page, about);
+export const fetches = (page: number, about: string, cpl: 0 | 3 = 0): Step =>
+  probe('fetch', cpl, page, about);
+
+export const set = (flag: Extract<Step, { do: 'set' }>['flag'], value: boolean): Step => ({
+  do: 'set',
+  flag,
+  value,
+});
+export const invlpg = (page: number): Step => ({ do: 'invlpg', at: page });
+export const RELOAD: Step = { do: 'reload-cr3' };
+
+/** A visit of L2, named A. */
+export const visit = (...steps: Step[]): Step[] => [{ do: 'enter', l2: 'A' }, ...steps, { do: 'leave' }];
+
+/** An L1 with nothing to do but run its L2: 2-level, with one page. */
+export const plainL1 = (): SmallSpace =>
+  smallSpace(
+    'l1',
+    '2-level',
+    { 0: { to: 'l1.pt', flags: 'P W U' } },
+    { pt: { 0: { to: 'l1.page', flags: 'P W U' } } },
+  );
+export const PLAIN_L1_PAGES: Readonly<Record<string, Page>> = { ...plainL1().pages, 'l1.page': {} };
+
+/** A directed scenario, with the features that it needs found in it. */
+export const directed = (scenario: Omit<Scenario, 'features'>): Scenario =>
+  withFeatures({ ...scenario, name: `directed/${scenario.name}` });
+
+/** A scenario in which everything happens in an L2, under an L1 with nothing to do. */
+export const inL2 = (
+  name: string,
+  about: string,
+  state: SpaceState & Partial<Pick<L2State, 'interceptPageFaults'>>,
+  pages: Readonly<Record<string, Page>>,
+  steps: readonly Step[],
+): Scenario =>
+  directed({
+    name,
+    about,
+    pages: { ...PLAIN_L1_PAGES, ...pages },
+    l1: stateIn(plainL1(), 'CR0.WP'),
+    l2: { A: { ...state, asid: 1 } },
+    steps: visit(...steps),
+  });

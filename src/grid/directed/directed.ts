@@ -1,0 +1,18 @@
+import type { Scenario } from '../scenario.ts';
+import { nestedScenarios } from './nested.ts';
+import { pdpteScenarios } from './pdptes.ts';
+import { rightsScenarios } from './rights.ts';
+import { roleScenarios } from './roles.ts';
+import { syncScenarios } from './sync.ts';
+
+/**
+ * Scenarios that each show one thing that shadow paging has been got wrong in: the bugs of KVM's history as far as they can
+ * be had here, and the rules of src/l0/rules.ts one by one.
+ */
+export const directedScenarios = (): Scenario[] => [
+  ...roleScenarios(),
+  ...rightsScenarios(),
+  ...pdpteScenarios(),
+  ...syncScenarios(),
+  ...nestedScenarios(),
+];
