@@ -8,6 +8,8 @@ import { agents } from '../guest/agents.ts';
 import { Machine, type MachineStop } from '../machine/machine.ts';
 import { GuestFailure, HostedMachine, hostMemory } from '../vmm/hosted-machine.ts';
 import type { MachineEnd } from './judge.ts';
+import { rulesOf } from './mutants/mutant.ts';
+import { mutantNamed } from './mutants/mutants.ts';
 import type { MachineRequest, ScenarioHost } from './run.ts';
 import type { CpuFeature } from './scenario.ts';
 
@@ -23,14 +25,22 @@ export interface UmbraHostOptions {
   readonly watch?: Watch;
   /** Called under L0 with each machine, its image loaded, before it runs. */
   readonly prepare?: (machine: HostedMachine) => void;
+  /** L0 is this mutant of itself. */
+  readonly mutant?: string;
 }
 
 type Watch = (step: number, machine: HostedMachine) => void;
 
-/** Umbra as a host of scenarios. */
-export function umbraHost(options: UmbraHostOptions): ScenarioHost {
+/** Memory that hosts of one kind can share, if they take turns. */
+export const machineMemory = (l0: UmbraHostOptions['l0']): ReusedMemory =>
+  new ReusedMemory(l0 === 'none' ? (bytes) => new CpuMemory(bytes) : hostMemory);
+
+/**
+ * Umbra as a host of scenarios.
+ * @param memory for its machines; its own unless given
+ */
+export function umbraHost(options: UmbraHostOptions, memory = machineMemory(options.l0)): ScenarioHost {
   const { maxPhysicalAddressBits } = parseCpuModel(MODEL);
-  const memory = new ReusedMemory(options.l0 === 'none' ? (bytes) => new CpuMemory(bytes) : hostMemory);
   return {
     name: options.l0 === 'none' ? 'Umbra, bare' : 'Umbra, L0 with a shadow MMU',
     // On the bare machine there is no host below L1 whose pages could be behind its own: every move has been made.
@@ -49,7 +59,7 @@ function modelFor(request: MachineRequest): CpuModel {
   return model;
 }
 
-/** One memory for every run of a host: making it takes longer than most scenarios. */
+/** One memory for every run: making it takes longer than most scenarios. */
 class ReusedMemory {
   readonly #make: (bytes: number) => CpuMemory;
   #memory: CpuMemory | undefined;
@@ -95,13 +105,15 @@ function runBare(request: MachineRequest, memory: ReusedMemory): MachineEnd {
 }
 
 function runHosted(request: MachineRequest, memory: ReusedMemory, options: UmbraHostOptions): MachineEnd {
+  const { check, mutant } = options;
   const machine = new HostedMachine({
     // L0 needs features of its host, NX above all, that a scenario takes away from the guest.
     model: parseCpuModel(MODEL),
     guestModel: modelFor(request),
     memoryBytes: request.memory,
     memory: memory.take(request.memory),
-    check: options.check === true,
+    check: check === true,
+    ...(mutant !== undefined && { rules: rulesOf(mutantNamed(mutant)) }),
   });
   machine.load({ image: request.image });
   options.prepare?.(machine);

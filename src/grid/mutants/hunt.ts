@@ -1,0 +1,85 @@
+import { InvariantBroken } from '../../l0/check.ts';
+import { directedScenarios } from '../directed/directed.ts';
+import { matrix } from '../matrix/matrix.ts';
+import { runScenario, type ScenarioHost } from '../run.ts';
+import type { Scenario } from '../scenario.ts';
+import { machineMemory, umbraHost } from '../umbra-host.ts';
+import type { Mutant } from './mutant.ts';
+
+/** What the grid found of a mutant. */
+export type Finding =
+  | { readonly caught: 'by a probe' | 'by --check'; readonly scenario: string; readonly story: string }
+  | { readonly caught: 'never' };
+
+/** A mutant, what was found of it, and how much it took. */
+export interface HuntVerdict {
+  readonly mutant: string;
+  readonly finding: Finding;
+  /** Scenarios run. */
+  readonly scenarios: number;
+  /** As its entry says: caught, and no worse than that; or, where it is proved to be no bug, not caught. */
+  readonly asExpected: boolean;
+}
+
+/** Of the matrix, this many scenarios apart are run on mutants that no guest is expected to see. */
+const MATRIX_STRIDE = 12;
+
+/**
+ * Runs the grid on a mutant, the scenario that should catch it first, and stops at the first that does. Whether a guest can
+ * see it is asked before `--check` is.
+ */
+export function hunt(mutant: Mutant): HuntVerdict {
+  const { name, fate } = mutant;
+  const expected = fate.caught === 'never' ? undefined : fate.scenario;
+  const directed = directedScenarios();
+  const first = directed.filter((scenario) => scenario.name === expected);
+  const others = directed.filter((scenario) => scenario.name !== expected);
+  const all = matrix().flatMap((cell) => cell.scenarios);
+  const some = all.filter((_, index) => index % MATRIX_STRIDE === 0);
+  const visible =
+    fate.caught === 'by a probe' ? [...first, ...others, ...all] : [...first, ...others, ...some];
+  let scenarios = 0;
+  const search = (list: readonly Scenario[], check: boolean): Finding => {
+    const host = mutantHost(mutant, check);
+    for (const scenario of list) {
+      scenarios += 1;
+      const finding = catchWith(scenario, host);
+      if (finding.caught !== 'never') return finding;
+    }
+    return { caught: 'never' };
+  };
+  let finding = search(visible, false);
+  if (finding.caught === 'never') finding = search([...first, ...others], true);
+  return { mutant: name, finding, scenarios, asExpected: finding.caught === fate.caught };
+}
+
+/** Runs one scenario. Whatever L0 does to itself, it is a finding and no error. */
+export function catchWith(scenario: Scenario, host: ScenarioHost): Finding {
+  const found = (caught: 'by a probe' | 'by --check', story: string): Finding => ({
+    caught,
+    scenario: scenario.name,
+    story,
+  });
+  try {
+    const { mismatches } = runScenario(scenario, host);
+    return mismatches.length === 0 ? { caught: 'never' } : found('by a probe', mismatches[0].text);
+  } catch (error) {
+    if (error instanceof InvariantBroken) return found('by --check', error.message);
+    const message = error instanceof Error ? error.message : String(error);
+    return found('by a probe', `Scenario ${scenario.name}: L0 came to harm: ${message}`);
+  }
+}
+
+let memory: ReturnType<typeof machineMemory> | undefined;
+
+/** L0 as a mutant of itself, its invariants checked or not. All mutants of a thread share one memory. */
+export function mutantHost({ name }: Mutant, check: boolean): ScenarioHost {
+  memory ??= machineMemory('shadow');
+  return withLowLimits(umbraHost({ l0: 'shadow', mutant: name, check }, memory));
+}
+
+/** A guest in a loop of page faults, which L0 never ends, ends at the limit: on a mutant it can be lower than elsewhere. */
+const withLowLimits = (host: ScenarioHost): ScenarioHost => ({
+  ...host,
+  run: (request) => host.run({ ...request, maxInstructions: request.maxInstructions / 20 }),
+});
