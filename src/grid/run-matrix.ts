@@ -1,7 +1,6 @@
 import type { Execute } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
-import type { ScenarioSummary } from './report/report.ts';
 import type { PagingMode, Scenario, StepKind } from './scenario.ts';
 
 /** How far a run of the grid is, in scenarios. */
@@ -10,6 +9,17 @@ export interface GridProgress {
   readonly total: number;
   /** The scenario that was done last. */
   readonly name?: string;
+}
+
+/** What one scenario found. */
+export interface ScenarioSummary {
+  readonly name: string;
+  readonly about: string;
+  readonly probes: number;
+  /** The story of each mismatch. */
+  readonly mismatches: readonly string[];
+  /** Why the host cannot run it, if it cannot. */
+  readonly skipped?: string;
 }
 
 /** What the scenarios of one cell found. */

@@ -1,4 +1,5 @@
-import type { GridReport, ScenarioSummary } from './report.ts';
+import type { ScenarioSummary } from '../run-matrix.ts';
+import type { GridReport } from './report.ts';
 import type { Story, StoryStep } from './story.ts';
 import { STYLE } from './style.ts';
 import type { TableView } from './table-view.ts';

@@ -1,4 +1,5 @@
-import type { GridReport, ScenarioSummary } from './report.ts';
+import type { ScenarioSummary } from '../run-matrix.ts';
+import type { GridReport } from './report.ts';
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',

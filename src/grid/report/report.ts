@@ -1,4 +1,4 @@
-import type { CellVerdict } from '../run-matrix.ts';
+import type { CellVerdict, ScenarioSummary } from '../run-matrix.ts';
 
 /** What a run of the grid found, scenario by scenario: what every report is made from. */
 export interface GridReport {
@@ -18,16 +18,6 @@ export interface ReportCell {
   readonly probes: number;
   readonly mismatches: number;
   readonly scenarios: readonly ScenarioSummary[];
-}
-
-export interface ScenarioSummary {
-  readonly name: string;
-  readonly about: string;
-  readonly probes: number;
-  /** The story of each mismatch. */
-  readonly mismatches: readonly string[];
-  /** Why the host cannot run it, if it cannot. */
-  readonly skipped?: string;
 }
 
 /** The report of a run of the matrix. */

@@ -5,9 +5,9 @@ import { pagingRegistersText, stepText } from '../describe.ts';
 import { judgeScenario } from '../judge.ts';
 import { expectedText, seenText } from '../records.ts';
 import { runCompiled } from '../run.ts';
+import type { ScenarioSummary } from '../run-matrix.ts';
 import type { Scenario, Step } from '../scenario.ts';
 import { type UmbraHostOptions, umbraHost } from '../umbra-host.ts';
-import type { ScenarioSummary } from './report.ts';
 import { type TableView, viewTables } from './table-view.ts';
 
 /** One step of a scenario as it went. */
