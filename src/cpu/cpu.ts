@@ -83,6 +83,8 @@ export class Cpu {
   readonly msrs: ModelRegisters;
   readonly svm: Svm;
   readonly branches: BranchTrace;
+  /** TR3 to TR7, by number. */
+  readonly testRegisters = new Uint32Array(8);
   readonly monitor = new Monitor();
   readonly x87: X87Binding;
   /** The exception that is being raised; there is only ever one. */
@@ -157,9 +159,11 @@ export class Cpu {
     reset(this);
   }
 
-  /** Whether the model announces a feature; `cpuid` stands for the instruction itself. */
+  /** Whether the model announces a feature, or has one that nothing announces: CPUID itself, the 486's test registers. */
   hasFeature(name: string): boolean {
-    return name === 'cpuid' ? this.model.hasCpuid : (this.model.features as ReadonlySet<string>).has(name);
+    if (name === 'cpuid') return this.model.hasCpuid;
+    if (name === 'test_registers') return this.model.family === 4;
+    return (this.model.features as ReadonlySet<string>).has(name);
   }
 
   /** Instructions retired so far; while one is being carried out, those before it. */

@@ -51,6 +51,7 @@ function startOver(cpu: Cpu, cr0: number): void {
   cpu.pendingDebug = 0;
   cpu.shadowAt = -1;
   cpu.resumeFlagUntil = -1;
+  cpu.testRegisters.fill(0);
   cpu.monitor.disarm();
   cpu.svm.reset();
   cpu.paging.tlb.flushEverything();

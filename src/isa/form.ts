@@ -6,8 +6,8 @@ export type Semantics = (op: Builder, ...operands: Operand[]) => void;
 
 /**
  * How an operand is encoded and where it lives, in the letters of SDM vol. 2D appendix A: E (ModRM r/m), M (memory
- * only), R (register only r/m), G (ModRM reg), Z (low opcode bits), I (immediate), J (relative), O (moffs), S, C, D
- * (segment, control, debug register in ModRM reg), A (far pointer), or a fixed register. MMX registers are P (ModRM
+ * only), R (register only r/m), G (ModRM reg), Z (low opcode bits), I (immediate), J (relative), O (moffs), S, C, D, T
+ * (segment, control, debug, test register in ModRM reg), A (far pointer), or a fixed register. MMX registers are P (ModRM
  * reg), Q (r/m), N (r/m, register only), XMM registers V, W and U likewise.
  */
 export type OperandKind =
@@ -22,6 +22,7 @@ export type OperandKind =
   | 'S'
   | 'C'
   | 'D'
+  | 'T'
   | 'A'
   | 'P'
   | 'Q'
@@ -95,7 +96,7 @@ function parseOperand(text: string): OperandSpec {
   const fixed = FIXED[text];
   if (fixed) return { kind: 'fixed', size: fixed[0], register: fixed[1], signed: false };
   if (text === '1') return { kind: 'one', size: 'b', register: 0, signed: false };
-  const match = /^(s?)([EMRGZIJOSCDAPQNVWU])(dq|[bwdqvzx])$/.exec(text);
+  const match = /^(s?)([EMRGZIJOSCDTAPQNVWU])(dq|[bwdqvzx])$/.exec(text);
   if (!match) throw new Error(`operand ${text} is not of the table's notation`);
   return {
     kind: match[2] as OperandKind,

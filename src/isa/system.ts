@@ -115,6 +115,8 @@ export const SYSTEM: readonly Form[] = [
   form('MOV',    '0F 21 /r', 'Rd,Dd',  'storeDebugRegister'),
   form('MOV',    '0F 22 /r', 'Cd,Rd',  'loadControlRegister', { ...ENDS, lock: true }),
   form('MOV',    '0F 23 /r', 'Dd,Rd',  'loadDebugRegister', ENDS),
+  form('MOV',    '0F 24 /r', 'Rd,Td',  'storeTestRegister', { feature: 'test_registers' }),
+  form('MOV',    '0F 26 /r', 'Td,Rd',  'loadTestRegister', { ...ENDS, feature: 'test_registers' }),
   form('WRMSR',  '0F 30',    '',       'writeMsr', { ...ENDS, feature: 'msr' }),
   form('RDTSC',  '0F 31',    '',       'readTimestamp', { feature: 'tsc' }),
   form('RDMSR',  '0F 32',    '',       'readMsr', { feature: 'msr' }),

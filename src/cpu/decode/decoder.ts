@@ -32,6 +32,8 @@ export const INCOMPLETE = 0;
 
 /** SDM vol. 2A 2.3.11: longer instructions raise #GP. */
 const MAXIMUM_LENGTH = 15;
+/** 0F 20 to 27, MOV to and from control, debug and test registers: ModRM.mod is taken for 3 (SDM vol. 2B "MOV"). */
+const MOV_SYSTEM_REGISTER = 0x20;
 
 const formNamed = (name: string): number => FORMS.findIndex((form) => form.semantics === name);
 const UNDEFINED = formNamed('undefined');
@@ -213,7 +215,8 @@ export class Decoder {
     }
     const entry = this.#map[map * 256 + opcode];
     if (entry === undefined) return -1;
-    const modrm = entry.modrm ? this.#byte() : -1;
+    const ignoresMod = map === 1 && (opcode & ~7) === MOV_SYSTEM_REGISTER;
+    const modrm = entry.modrm ? this.#byte() | (ignoresMod ? 0xc0 : 0) : -1;
     if (this.#incomplete) return -1;
     const candidate = this.#choose(entry, modrm);
     if (candidate === undefined) return -1;
@@ -321,6 +324,7 @@ export class Decoder {
         case 'S':
         case 'C':
         case 'D':
+        case 'T':
           this.#view.setUint16(record + RECORD.B, (modrm >> 3) & 7, true);
           break;
         case 'I':

@@ -10,6 +10,7 @@ import { SEGMENT_OPERATIONS } from './segments.ts';
 import { STACK_OPERATIONS } from './stack.ts';
 import { STRING_OPERATIONS } from './strings.ts';
 import { SYSTEM_REGISTER_OPERATIONS } from './system-registers.ts';
+import { TEST_REGISTER_OPERATIONS } from './test-registers.ts';
 
 /** Every operation by the name that the instruction table calls it. */
 export const OPERATIONS: Readonly<Record<string, Operation | undefined>> = {
@@ -24,4 +25,5 @@ export const OPERATIONS: Readonly<Record<string, Operation | undefined>> = {
   ...INTERRUPT_FLAG_OPERATIONS,
   ...MISC_OPERATIONS,
   ...SVM_OPERATIONS,
+  ...TEST_REGISTER_OPERATIONS,
 };

@@ -70,6 +70,12 @@ describe('what a model does not have', () => {
   ])('RESET leaves the signature of a %s in EDX (SDM vol. 3A 9.1.2)', (model, signature) => {
     expect(new Cpu({ model: parseCpuModel(model), ramBytes: 1 << 16 }).state.gpr(2)).toBe(signature);
   });
+  it('MOV CR and MOV DR have no use for the mod field (SDM vol. 2B "MOV control registers")', () => {
+    // mov ecx,cr0 with mod 0, 1 and 2; mov edx,dr7; none takes a displacement.
+    const cpu = run([0x0f, 0x20, 0x01, 0x0f, 0x20, 0x41, 0x0f, 0x20, 0x85, 0x0f, 0x21, 0x3a], 'current-amd');
+    expect(caught(cpu)).toBeUndefined();
+    expect([1, 5, 2].map((n) => cpu.state.gpr(n))).toEqual([0x11, 0x11, 0x400]);
+  });
   it('CR4 on a 486 (SDM vol. 2B "MOV control registers")', () => {
     expect(caught(run(READ_CR4, '486'))).toMatchObject({ vector: VECTOR.UD, eip: CODE });
     expect(caught(run(WRITE_CR4, '486'))).toMatchObject({ vector: VECTOR.UD, eip: CODE });
