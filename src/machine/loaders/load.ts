@@ -1,7 +1,9 @@
+import { InputError } from '../../arch/input-error.ts';
 import { loadElf } from './elf.ts';
 import { loadLinux } from './linux.ts';
+import { lookAlike } from './look-alike.ts';
 import { loadMultiboot } from './multiboot.ts';
-import { loadRaw, type RawOptions } from './raw.ts';
+import { BOOT_SECTOR, loadRaw, type RawOptions } from './raw.ts';
 import { recognise } from './recognise.ts';
 import type { LoadedImage, LoadRequest, LoadTarget } from './request.ts';
 
@@ -19,7 +21,17 @@ export function loadImage(request: LoadRequest, target: LoadTarget, raw?: RawOpt
       return loadMultiboot(request, target);
     case 'elf':
       return loadElf(request, target);
-    case 'raw':
-      return loadRaw(request, target);
+    case 'boot-sector':
+      return { ...loadRaw(request, target, BOOT_SECTOR), kind: 'boot-sector' };
+    default:
+      throw unknownImage(request.image);
   }
+}
+
+function unknownImage(image: Uint8Array): InputError {
+  const alike = lookAlike(image);
+  return new InputError(
+    `The image is not a bzImage, multiboot or ELF image${alike === undefined ? '' : ` (it looks like ${alike})`}; ` +
+      'use --raw ADDRESS to run its bytes.',
+  );
 }

@@ -35,9 +35,7 @@ export function loadRaw(
   const { address, mode } = options;
   if (image.length === 0) throw new InputError('The image is empty.');
   if (commandLine || initrd?.length || modules?.length) {
-    throw new InputError(
-      'The image is none of Linux bzImage, multiboot and ELF, and a raw image takes no command line, initrd or modules.',
-    );
+    throw new InputError('A raw image or boot sector takes no command line, initrd or modules.');
   }
   if (!Number.isInteger(address) || address < 0) {
     throw new InputError(

@@ -37,7 +37,7 @@ export interface LoadedRegion {
   readonly end: Hpa;
 }
 
-export type ImageKind = 'bzimage' | 'multiboot' | 'elf' | 'raw';
+export type ImageKind = 'bzimage' | 'multiboot' | 'elf' | 'boot-sector' | 'raw';
 
 export interface LoadedImage {
   readonly kind: ImageKind;

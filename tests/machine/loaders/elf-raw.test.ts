@@ -147,14 +147,68 @@ describe('a raw image', () => {
   });
 });
 
+/** Sectors, the first of which ends in 55 AA. */
+function bootSector(bytes: number): Uint8Array {
+  const image = pattern(bytes);
+  image.set([0x55, 0xaa], 510);
+  return image;
+}
+
+const text = (words: string): Uint8Array => new TextEncoder().encode(words);
+
+function damagedBzImage(): Uint8Array {
+  const image = makeBzImage();
+  image.set(text('MZ'), 0);
+  image.set(text('Hdrs'), 0x202);
+  return image;
+}
+
+describe('an image of no known kind', () => {
+  it.each([
+    [
+      'PNG',
+      Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10),
+      /image \(it looks like a PNG picture\); use --raw/,
+    ],
+    ['text', text('# Umbra\n'), /\(it looks like text\)/],
+    ['empty', new Uint8Array(0), /\(it looks like an empty file\)/],
+    ['initrd', text('070701'), /a cpio archive, as an initrd is/],
+    ['gzip', Uint8Array.of(0x1f, 0x8b, 8), /gzip-compressed/],
+    ['disk', bootSector(2 * MIB), /a disk image; Umbra has no drives/],
+    ['ragged boot sector', bootSector(513), /a disk image/],
+    [
+      'damaged bzImage',
+      damagedBzImage(),
+      /a Linux kernel whose setup header is damaged: there is no "HdrS" at 0x202/,
+    ],
+    [
+      'anything',
+      pattern(512),
+      /^The image is not a bzImage, multiboot or ELF image; use --raw ADDRESS to run its bytes\.$/,
+    ],
+  ])('is refused: %s', (_, image, message) => {
+    const memory = new TestMemory(SIZE);
+    expect(() => loadImage(request(image, SIZE), memory)).toThrow(InputError);
+    expect(() => loadImage(request(image, SIZE), memory)).toThrow(message);
+    expect(memory.writes).toBe(0);
+  });
+
+  it('runs where its place is given', () => {
+    const raw = { address: 0x8000, mode: 'real' } as const;
+    expect(loadImage(request(pattern(64), SIZE), new TestMemory(SIZE), raw).kind).toBe('raw');
+  });
+});
+
 describe('recognise', () => {
   it('knows each kind by its signature', () => {
     expect(recognise(makeBzImage())).toBe('bzimage');
     expect(recognise(makeFlatMultiboot())).toBe('multiboot');
     expect(recognise(makeElf([], 0, multibootHeader(3)))).toBe('multiboot');
     expect(recognise(sound())).toBe('elf');
-    expect(recognise(pattern(512))).toBe('raw');
-    expect(recognise(new Uint8Array(0))).toBe('raw');
+    expect(recognise(bootSector(512))).toBe('boot-sector');
+    expect(recognise(bootSector(3 * 512))).toBe('boot-sector');
+    expect(recognise(pattern(512))).toBeUndefined();
+    expect(recognise(new Uint8Array(0))).toBeUndefined();
   });
 
   it('reads a view into a larger buffer at the right place', () => {
@@ -168,7 +222,7 @@ describe('recognise', () => {
       [makeBzImage(), 'bzimage'],
       [makeFlatMultiboot(), 'multiboot'],
       [sound(), 'elf'],
-      [pattern(64), 'raw'],
+      [bootSector(1024), 'boot-sector'],
     ] as const) {
       expect(loadImage(request(image, 64 * MIB), new TestMemory(64 * MIB)).kind).toBe(kind);
     }
