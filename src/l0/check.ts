@@ -91,7 +91,7 @@ export class ShadowChecker implements MmuChecker {
     const where =
       page === null
         ? ''
-        : ` Shadow page ${page.index}: gfn ${page.gfn.toString(16)}h, ${roleString(page.role)}, ` +
+        : ` Shadow page ${page.index}: gfn 0x${page.gfn.toString(16)}, ${roleString(page.role)}, ` +
           `${page.unsync ? 'unsync' : 'sync'}, ${page.rootCount} roots.`;
     throw new InvariantBroken(`After ${this.#operation}: ${sentence}.${where}`);
   }
@@ -136,7 +136,7 @@ export class ShadowChecker implements MmuChecker {
         const lo = u32[(root.address >>> 2) + 2 * i];
         const hi = u32[(root.address >>> 2) + 2 * i + 1];
         if (page === null)
-          this.#require((lo | hi) === 0, null, `PDPTE ${i} is ${lo.toString(16)}h without a directory`);
+          this.#require((lo | hi) === 0, null, `PDPTE ${i} is 0x${lo.toString(16)} without a directory`);
         else this.#checkDirectory(page, root.built && lo === page.address + 1 && hi === 0, root.role, i);
       }
     }
@@ -253,7 +253,7 @@ export class ShadowChecker implements MmuChecker {
     const slot = slots.find(frame);
     const large = level > 1;
     if (slot === undefined) {
-      this.#require(false, page, `entry ${entry} maps frame ${frame.toString(16)}h, which is in no slot`);
+      this.#require(false, page, `entry ${entry} maps frame 0x${frame.toString(16)}, which is in no slot`);
       return;
     }
     this.#require(
@@ -384,13 +384,13 @@ export class ShadowChecker implements MmuChecker {
         const count = shadowed.get(frame);
         const right =
           slot.shadowed[i] === (count?.all ?? 0) && slot.writeTracked[i] === (count?.tracked ?? 0);
-        this.#require(right, null, `the counts of shadow pages of frame ${frame.toString(16)}h are wrong`);
+        this.#require(right, null, `the counts of shadow pages of frame 0x${frame.toString(16)} are wrong`);
         for (let link = slot.rmap[i]; link !== NONE; link = pool.next[link]) {
           const live = isPresent(memory.u32[pool.wordOf(link)]) && pool.frames[link] === frame;
           this.#require(
             live,
             pool.owner(link),
-            `the reverse map of frame ${frame.toString(16)}h lists a dead entry`,
+            `the reverse map of frame 0x${frame.toString(16)} lists a dead entry`,
           );
         }
       }

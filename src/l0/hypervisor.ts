@@ -75,12 +75,12 @@ export class Hypervisor {
     const extended = hardware.cpuid(EXTENDED_FEATURES, 0);
     if ((extended.ecx & ECX_SVM) === 0) {
       throw new UnsupportedHost(
-        'L0 needs a processor with SVM (CPUID 8000_0001h ECX bit 2), which this one lacks.',
+        'L0 needs a processor with SVM (CPUID 0x80000001 ECX bit 2), which this one lacks.',
       );
     }
     if ((extended.edx & EDX_NX) === 0) {
       throw new UnsupportedHost(
-        'L0 needs no-execute (CPUID 8000_0001h EDX bit 20) to shadow page tables, and this processor has none.',
+        'L0 needs no-execute (CPUID 0x80000001 EDX bit 20) to shadow page tables, and this processor has none.',
       );
     }
     if ((hardware.rdmsr(MSR.VM_CR).lo & VM_CR_SVMDIS) !== 0) {

@@ -83,4 +83,4 @@ export class IoBus {
   }
 }
 
-const ports = (first: number, end: number): string => `${first.toString(16)}h-${(end - 1).toString(16)}h`;
+const ports = (first: number, end: number): string => `0x${first.toString(16)}-0x${(end - 1).toString(16)}`;

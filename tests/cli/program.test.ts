@@ -279,9 +279,9 @@ describe('umbra run', () => {
 
   it('ends with 122 and statistics where L0 gives up', async () => {
     const stats = file('failure.json');
-    const steps: Step[] = [{ stop: { kind: 'l0-failure', message: 'it cannot.' } }];
+    const steps: Step[] = [{ stop: { kind: 'l0-failure', message: 'L0 cannot go on: x.' } }];
     const { status, error } = await call(['run', file('image'), '--stats', stats], {}, steps);
-    expect({ status, error }).toEqual({ status: 122, error: 'umbra: L0 gave up on the guest: it cannot.\n' });
+    expect({ status, error }).toEqual({ status: 122, error: 'umbra: L0 cannot go on: x.\n' });
     expect(JSON.parse(readFileSync(stats, 'utf8'))).toMatchObject({ end: 'l0-failure', status: 122 });
   });
 

@@ -48,7 +48,7 @@ export function endingOf(stop: Stop): Ending | undefined {
       return {
         kind: stop.kind,
         status: L0_FAILURE_STATUS,
-        sentence: `L0 gave up on the guest: ${stop.message}`,
+        sentence: stop.message,
       };
   }
 }

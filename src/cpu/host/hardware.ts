@@ -68,7 +68,7 @@ export class CpuHardware<Emulator> {
 
   writeCr(index: 0 | 2 | 3 | 4, value: number): void {
     const cpu = this.#cpu;
-    this.#privileged(`MOV CR${index}, ${value.toString(16)}h`, () => {
+    this.#privileged(`MOV CR${index}, 0x${value.toString(16)}`, () => {
       if (index === 0) loadCr0(cpu, value);
       else if (index === 3) loadCr3(cpu, value);
       else if (index === 4) loadCr4(cpu, value);
@@ -87,12 +87,12 @@ export class CpuHardware<Emulator> {
 
   rdmsr(index: number): { lo: number; hi: number } {
     const { msrs } = this.#cpu;
-    const lo = this.#privileged(`RDMSR ${index.toString(16)}h`, () => msrs.read(index));
+    const lo = this.#privileged(`RDMSR 0x${index.toString(16)}`, () => msrs.read(index));
     return { lo, hi: msrs.high };
   }
 
   wrmsr(index: number, lo: number, hi: number): void {
-    this.#privileged(`WRMSR ${index.toString(16)}h`, () => this.#cpu.msrs.write(index, lo, hi));
+    this.#privileged(`WRMSR 0x${index.toString(16)}`, () => this.#cpu.msrs.write(index, lo, hi));
   }
 
   cpuid(leaf: number, subleaf: number): CpuidResult {
@@ -199,7 +199,7 @@ export class CpuHardware<Emulator> {
   #checkAddress(instruction: string, vmcb: number): void {
     if ((vmcb & PAGE_OFFSET) !== 0 || vmcb < 0 || vmcb >= 2 ** this.#cpu.model.maxPhysicalAddressBits)
       throw new HostFault(
-        `The host's ${instruction} with rAX = ${vmcb.toString(16)}h raised #GP: that is no page.`,
+        `The host's ${instruction} with rAX = 0x${vmcb.toString(16)} raised #GP: that is no page.`,
       );
   }
 

@@ -109,7 +109,7 @@ export class ShadowTables {
   slotOf(frame: Gfn | number): MemorySlot {
     const slot = this.slots.find(frame);
     if (slot === undefined)
-      throw new Error(`Frame ${frame.toString(16)}h is in use by the shadow MMU but in no slot.`);
+      throw new Error(`Frame 0x${frame.toString(16)} is in use by the shadow MMU but in no slot.`);
     return slot;
   }
 

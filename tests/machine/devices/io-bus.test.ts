@@ -69,7 +69,7 @@ describe('I/O bus', () => {
     const device = new Recorder();
     bus.claim({ name: 'first', first: 0x40, count: 4, device });
     expect(() => bus.claim({ name: 'second', first: 0x43, count: 2, device })).toThrow(
-      'Ports 43h-44h of second overlap 40h-43h of first.',
+      'Ports 0x43-0x44 of second overlap 0x40-0x43 of first.',
     );
     expect(() => bus.claim({ name: 'far', first: 0xffff, count: 2, device })).toThrow(
       'outside the I/O space',

@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { parseCpuModel } from '../../../src/arch/cpu-model-text.ts';
+import { createMachine } from '../../../src/cli/run/machines.ts';
+import type { MachineConfig } from '../../../src/cli/run/session.ts';
+import { GuestFailure, HostedMachine } from '../../../src/vmm/hosted-machine.ts';
+
+/** CLI, HLT. */
+const IMAGE = Uint8Array.of(0xfa, 0xf4);
+
+const config = (more: Partial<MachineConfig>): MachineConfig => ({
+  l0: 'shadow',
+  cpu: parseCpuModel('pentium'),
+  memorySize: 1 << 20,
+  image: IMAGE,
+  imageName: 'image',
+  commandLine: '',
+  initrd: undefined,
+  modules: [],
+  raw: { address: 0x7c00, mode: 'real' },
+  check: false,
+  trace: undefined,
+  serial: () => {},
+  ...more,
+});
+
+describe('a machine of umbra run', () => {
+  it('has the CPU that was asked for as its guest under L0', () => {
+    expect(createMachine(config({})).run(1000).kind).toMatch(/dead|halted/);
+  });
+
+  it.each([
+    [{ hostCpu: parseCpuModel('pentium') }, /^--host-cpu pentium: it has no PAE/],
+    [
+      { hostCpu: parseCpuModel('athlon64'), cpu: parseCpuModel('athlon64,+smep') },
+      /^--cpu athlon64,\+smep: the processor below L0 has no smep/,
+    ],
+  ])('cannot be on a processor that does not serve: %#', (more, message) => {
+    expect(() => createMachine(config(more))).toThrow(message);
+  });
+
+  it('counts with the same names bare and under L0', () => {
+    const names = (l0: 'none' | 'shadow') => Object.keys(createMachine(config({ l0 })).statistics().mmu);
+    expect(names('none')).toEqual(names('shadow'));
+    expect(names('none')).toEqual(
+      expect.arrayContaining(['shadowPages', 'roots', 'syncs', 'faults', 'roleChanges']),
+    );
+  });
+
+  it('stops where L0 gives up, with the reason', () => {
+    const { run } = HostedMachine.prototype;
+    HostedMachine.prototype.run = () => {
+      throw new GuestFailure('L0 cannot go on: x.');
+    };
+    try {
+      expect(createMachine(config({})).run(1000)).toEqual({
+        kind: 'l0-failure',
+        message: 'L0 cannot go on: x.',
+      });
+    } finally {
+      HostedMachine.prototype.run = run;
+    }
+  });
+});
