@@ -218,6 +218,16 @@ export class Cpu {
     this.sliceEndRequested = true;
   }
 
+  /** Time passes without instructions, in the middle of one: the rest of the slice becomes shorter by as much. */
+  passTime(ticks: number): void {
+    this.idleTicks += ticks;
+    if ((this.state.i32[BUDGET >> 2] as number) <= ticks) this.endSlice();
+    else {
+      this.state.i32[BUDGET >> 2] -= ticks;
+      this.sliceEnd -= ticks;
+    }
+  }
+
   /** The block that holds `record` is left behind that instruction: gives back what it was charged for the rest. */
   leaveBlock(record: number): void {
     this.state.i32[BUDGET >> 2] += (this.state.u8[record + RECORD.REMAINING] as number) - 1;

@@ -3,6 +3,11 @@ import type { AccessSize, PortDevice } from './ports.ts';
 
 export const PORT_COUNT = 0x1_0000;
 
+/** What the ten address lines of ISA cards reach. */
+const ISA_PORTS = 0x400;
+/** An eight-bit cycle: six clocks of 8 MHz, and as much again behind a bridge. Software counts on a microsecond. */
+const ISA_CYCLE_TICKS = 1000;
+
 export interface PortRange {
   /** What error messages call it. */
   readonly name: string;
@@ -30,6 +35,8 @@ const NOBODY: Claim = { name: 'nobody', first: 0, end: PORT_COUNT, width: 1, dev
  * claimed read as all ones and swallow writes.
  */
 export class IoBus {
+  /** Takes the ticks that each cycle on the ISA bus lasts: Linux writes to port 80h to let time pass. */
+  onIsaCycle: (ticks: number) => void = () => {};
   readonly #claims: Claim[] = [NOBODY];
   readonly #owners = new Uint16Array(PORT_COUNT);
 
@@ -54,8 +61,12 @@ export class IoBus {
   /** Reads `size` bytes at a port; unsigned. An access that runs past port FFFFh finds nobody there. */
   read(port: number, size: AccessSize): number {
     const { device, width } = this.#ownerOf(port);
-    if (size === 1) return device.readPort(port, 1) & 0xff;
+    if (size === 1) {
+      this.#takeTime(port);
+      return device.readPort(port, 1) & 0xff;
+    }
     if (size <= width && port % size === 0) {
+      this.#takeTime(port);
       const value = device.readPort(port, size);
       return size === 2 ? value & 0xffff : value >>> 0;
     }
@@ -68,14 +79,20 @@ export class IoBus {
   write(port: number, size: AccessSize, value: number): void {
     const { device, width } = this.#ownerOf(port);
     if (size === 1) {
+      this.#takeTime(port);
       device.writePort(port, 1, value & 0xff);
     } else if (size <= width && port % size === 0) {
+      this.#takeTime(port);
       device.writePort(port, size, size === 2 ? value & 0xffff : value >>> 0);
     } else {
       const half = size === 4 ? 2 : 1;
       this.write(port, half, value);
       this.write(port + half, half, value >>> (half * 8));
     }
+  }
+
+  #takeTime(port: number): void {
+    if (port < ISA_PORTS) this.onIsaCycle(ISA_CYCLE_TICKS);
   }
 
   #ownerOf(port: number): Claim {

@@ -77,6 +77,7 @@ export class Machine {
       onA20: (open) => {
         if (cpu !== undefined) cpu.paging.a20 = open;
         cpu?.updateContext();
+        attention();
       },
       onMmioMoved: (first, frames) => cpu?.devicesMoved(first, frames),
     });
@@ -94,6 +95,7 @@ export class Machine {
       },
     });
     cpu = this.cpu;
+    this.devices.io.onIsaCycle = (ticks) => this.cpu.passTime(ticks);
   }
 
   /** Loads an image and puts the processor at its entry. @throws InputError */

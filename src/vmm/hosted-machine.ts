@@ -115,6 +115,7 @@ export class HostedMachine {
       onA20: () => {},
       onMmioMoved: (first, frames) => vm?.devicesMoved(first, frames),
     });
+    this.devices.io.onIsaCycle = (ticks) => cpu.passTime(ticks);
     this.vm = this.hypervisor.createVm({
       model: guestModel,
       environment: {

@@ -42,18 +42,24 @@ function bitmapAllows(cpu: Cpu, port: number, size: PortSize): boolean {
   return (bits & ((1 << size) - 1)) === 0;
 }
 
-/** IN, behind its checks: an access to a device may have raised an interrupt. */
+/** An access to a device may have raised an interrupt. Behind a closed IF it waits for who opens it, and ends the slice. */
+function noticeInterrupt(cpu: Cpu): void {
+  const waits = cpu.environment.interrupts.pending && cpu.svm.physicalInterruptsOpen(false);
+  if (waits || cpu.nmiPending) cpu.endSlice();
+}
+
+/** IN, behind its checks. */
 function readPort(cpu: Cpu, port: number, size: PortSize): number {
   const value = cpu.environment.ports.read(port, size) >>> 0;
-  if (cpu.environment.interrupts.pending) cpu.endSlice();
+  noticeInterrupt(cpu);
   meetPortBreakpoints(cpu, port, size);
   return value;
 }
 
-/** OUT, behind its checks: it may have changed anything outside the processor. */
+/** OUT, behind its checks. What else it may change outside the processor ends the slice itself. */
 function writePort(cpu: Cpu, port: number, size: PortSize, value: number): void {
   cpu.environment.ports.write(port, size, value);
-  cpu.endSlice();
+  noticeInterrupt(cpu);
   meetPortBreakpoints(cpu, port, size);
 }
 
