@@ -16,14 +16,26 @@ import type { PhysicalMemory } from './physical-memory.ts';
 const BLOCK_LIMIT = 32;
 /** Writes are compared with what was decoded in units of 64 bytes. */
 const LINE_SHIFT = 6;
+/** Writes that a page without blocks sees before nobody watches it any more: code that modifies itself comes back. */
+const PATIENCE = 16;
 
 /** The blocks decoded in one physical page under one decode mode. */
 class CodePage {
   /** Page offset to block number + 1. */
   readonly starts = new Uint16Array(4096);
   readonly records: number[] = [];
+  /** Keys of the instructions that lie in this page and another. */
+  readonly crossing: number[] = [];
   /** Lines of the page that instructions were decoded from. */
   readonly lines = new Uint8Array(4096 >> LINE_SHIFT);
+}
+
+/** A page as writes see it. */
+class WatchedPage {
+  /** By decode mode. */
+  readonly modes: (CodePage | undefined)[] = [undefined, undefined, undefined, undefined];
+  /** Writes since it lost its last block. */
+  idleWrites = 0;
 }
 
 /** An instruction that lies in two pages: a block of its own, true for this pair only. */
@@ -46,13 +58,13 @@ export class CodeCache {
   readonly #i32: Int32Array;
   readonly #arenaEnd: number;
   #next = RECORD_ARENA;
-  #pages = new Map<number, CodePage>();
+  #pages = new Map<number, WatchedPage>();
   #crossing = new Map<number, CrossingBlock>();
   readonly #protect: (frame: number) => void;
   readonly #joined = new Uint8Array(32);
 
   /**
-   * @param protect called when a page gets its first block: no fast path may write to it any more
+   * @param protect called when a page is going to be watched: no fast path may write to it any more
    */
   constructor(
     buffer: ArrayBuffer,
@@ -103,8 +115,10 @@ export class CodeCache {
     if (!this.#decoder.ends) this.#chain(record + RECORD_SIZE, offset + length, false, 0);
     this.#keep(record + RECORD_SIZE * 2);
     this.#crossing.set(key, { record, secondFrame });
-    this.#mark(first, frame, offset, 4096);
-    this.#mark(second, secondFrame, 0, offset + length - 4096);
+    this.#mark(first, offset, 4096);
+    this.#mark(second, 0, offset + length - 4096);
+    first.crossing.push(key);
+    second.crossing.push(key);
     // Reached by a start in neither page, so that only a lookup that knows both frames finds it.
     first.records.push(record);
     second.records.push(record);
@@ -129,22 +143,34 @@ export class CodeCache {
 
   /** A RAM page was written. Returns true if blocks became stale. */
   written(frame: number, offset: number, bytes: number): boolean {
+    const watched = this.#pages.get(frame);
+    if (watched === undefined) return false;
     let stale = false;
-    for (let mode = 0; mode < 4; mode++) {
-      const page = this.#pages.get(frame * 4 + mode);
-      if (page === undefined || !this.#touches(page, offset, bytes)) continue;
-      stale = true;
-      for (const record of page.records) this.#u16[(record + RECORD.HANDLER) >> 1] = this.#special.stale;
-      this.#pages.delete(frame * 4 + mode);
+    let inUse = false;
+    for (const page of watched.modes) {
+      if (page === undefined || page.records.length === 0) continue;
+      if (this.#touches(page, offset, bytes)) {
+        this.#makeStale(page);
+        stale = true;
+      } else inUse = true;
     }
-    if (stale) {
-      for (const [key, block] of this.#crossing) {
-        if (block.secondFrame === frame || Math.floor(key / 16384) === frame) this.#crossing.delete(key);
-      }
-      if (![0, 1, 2, 3].some((mode) => this.#pages.has(frame * 4 + mode)))
-        this.#physical.codePages[frame] = 0;
+    if (!stale && !inUse && ++watched.idleWrites > PATIENCE) {
+      this.#pages.delete(frame);
+      this.#physical.codePages[frame] = 0;
     }
     return stale;
+  }
+
+  /** The page stays watched: watching it anew takes a look at all of the fast TLB. */
+  #makeStale(page: CodePage): void {
+    for (const record of page.records) {
+      this.#u16[(record + RECORD.HANDLER) >> 1] = this.#special.stale;
+      page.starts[this.#u16[(record + RECORD.OFFSET) >> 1] as number] = 0;
+    }
+    for (const key of page.crossing) this.#crossing.delete(key);
+    page.records.length = 0;
+    page.crossing.length = 0;
+    page.lines.fill(0);
   }
 
   /** Notes a block for its EIP and the current context; without one, EIP alone does not say which code it is. */
@@ -158,7 +184,7 @@ export class CodeCache {
 
   /** Forgets every block. Nothing may be running. */
   clear(): void {
-    for (const key of this.#pages.keys()) this.#physical.codePages[key >>> 2] = 0;
+    for (const frame of this.#pages.keys()) this.#physical.codePages[frame] = 0;
     this.#pages = new Map();
     this.#crossing = new Map();
     this.#next = RECORD_ARENA;
@@ -177,15 +203,15 @@ export class CodeCache {
   }
 
   #page(frame: number, mode: number): CodePage {
-    const key = frame * 4 + mode;
-    let page = this.#pages.get(key);
-    if (page === undefined) {
-      page = new CodePage();
-      this.#pages.set(key, page);
+    let watched = this.#pages.get(frame);
+    if (watched === undefined) {
+      watched = new WatchedPage();
+      this.#pages.set(frame, watched);
       this.#physical.codePages[frame] = 1;
       this.#protect(frame);
     }
-    return page;
+    watched.idleWrites = 0;
+    return (watched.modes[mode] ??= new CodePage());
   }
 
   #decodeBlock(page: CodePage, frame: number, start: number, mode: number, end: number): number {
@@ -213,7 +239,7 @@ export class CodeCache {
       this.#u8[first + place * RECORD_SIZE + RECORD.REMAINING] = count - place;
     this.#setFrame(first, count, frame);
     this.#keep(record);
-    this.#mark(page, frame, start, offset);
+    this.#mark(page, start, offset);
     page.starts[start] = page.records.push(first);
     return first;
   }
@@ -245,9 +271,8 @@ export class CodeCache {
     this.#next = end;
   }
 
-  #mark(page: CodePage, frame: number, from: number, to: number): void {
+  #mark(page: CodePage, from: number, to: number): void {
     page.lines.fill(1, from >> LINE_SHIFT, ((to - 1) >> LINE_SHIFT) + 1);
-    this.#physical.codePages[frame] = 1;
   }
 
   #touches(page: CodePage, offset: number, bytes: number): boolean {

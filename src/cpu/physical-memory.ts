@@ -16,8 +16,11 @@ export const NO_MMIO: MmioBus = {
   write: () => {},
 };
 
-/** A single write that reached memory by another way than the interpreter's fast path. */
-type WriteObserver = (frame: number, offset: number, bytes: number) => void;
+/**
+ * A single write, to a page with decoded code, that reached memory by another way than the interpreter's fast path. True
+ * if it changed instructions that were decoded.
+ */
+type WriteObserver = (frame: number, offset: number, bytes: number) => boolean;
 
 /**
  * The machine's physical address space: RAM from 0, devices and nothing elsewhere. Values are unsigned,
@@ -38,7 +41,7 @@ export class PhysicalMemory {
   readonly #mmio: MmioBus;
   /** Pages of RAM that a device covers. */
   readonly #covered: Uint8Array;
-  onCodeWrite: WriteObserver = () => {};
+  onCodeWrite: WriteObserver = () => false;
 
   constructor(memory: CpuMemory, mmio: MmioBus = NO_MMIO) {
     const { ramBase: hostBase, ramBytes: size } = memory;

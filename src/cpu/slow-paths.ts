@@ -44,8 +44,9 @@ export class SlowPaths implements InterpreterImports {
     this.#ends = FORMS.map((form) => form.ends === true);
     const observe = cpu.physical.onCodeWrite;
     cpu.physical.onCodeWrite = (frame, offset, bytes) => {
-      this.#codeChanged = true;
-      observe(frame, offset, bytes);
+      const changed = observe(frame, offset, bytes);
+      if (changed) this.#codeChanged = true;
+      return changed;
     };
   }
 
