@@ -8,6 +8,7 @@ import type { Host } from './host.ts';
 import { INTERNAL_STATUS, internalError } from './internal-error.ts';
 import { parseQueue } from './jobs/redis.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
+import { huntMutants, mutantList } from './mutants.ts';
 import { collect, jobsOption, once, option } from './options.ts';
 import { addRun } from './run/command.ts';
 import { type GridSetup, randomScenarios, replayFiles } from './scenarios.ts';
@@ -74,6 +75,7 @@ function makeProgram(
     .helpCommand(false);
   addRun(program, host, services.createMachine, end);
   addGrid(program, host, services, end);
+  addMutants(program, host, services);
   addSoak(program, host, services.soakBench, end);
   addWorker(program, host, services, end);
   addExport(program, host, services);
@@ -114,6 +116,10 @@ function addGrid(program: Command, host: Host, services: Services, end: (status:
     )
     .option('--check', "check L0's invariants after every MMU operation (slow)", false)
     .addOption(once('--trace <file>', "write L0's trace of the scenario; needs one"))
+    .option(
+      '--mutants',
+      'run it on mutants of L0 instead, all or those named (umbra mutants), until each is caught',
+    )
     .addHelpText('after', GRID_HELP)
     .action(async (patterns: readonly string[], options: GridCommandOptions) => {
       end(await gridCommand([...patterns, ...(options.only ?? [])], options, host, services));
@@ -126,6 +132,7 @@ Exit status: 0 if everything is as the oracle says, 1 if anything is not, 2 for 
 interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace'> {
   readonly only?: readonly string[];
   readonly list?: true;
+  readonly mutants?: true;
   readonly trace?: string;
   readonly show?: string;
   readonly replay?: readonly string[];
@@ -139,19 +146,30 @@ async function gridCommand(
   host: Host,
   services: Services,
 ): Promise<number> {
-  const { show, replay, random, seed, json, junit, html, only, list, trace, ...setup } = options;
+  const { show, replay, random, seed, json, junit, html, only, list, mutants, trace, ...setup } = options;
   const { l0, check } = setup;
   if (check && l0 === 'none') throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
   const named = (options: object): string[] =>
     Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
   // The reports are of the grid, and any of them go together.
-  const instead = [...named({ list, show, replay, random }), ...named({ json, junit, html }).slice(0, 1)];
+  const instead = [
+    ...named({ list, show, replay, random, mutants }),
+    ...named({ json, junit, html }).slice(0, 1),
+  ];
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   refuseSharedOutput({ '--json': json, '--junit': junit, '--html': html, '--trace': trace });
   if (list) {
     for (const { name, about } of services.listScenarios(patterns))
       host.stdout.write(`${name}\n    ${about}\n`);
     return 0;
+  }
+  if (mutants) {
+    if (l0 === 'none') throw new InputError('--mutants breaks L0, so it needs --l0 shadow.');
+    if (check) throw new InputError('--mutants uses --check where no probe catches a mutant; leave it away.');
+    const [elsewhere] = named({ queue: setup.queue, trace });
+    if (elsewhere !== undefined)
+      throw new InputError(`--mutants and ${elsewhere} do not go together; use one.`);
+    return huntMutants(services.mutants(patterns), setup.jobs, host, services.huntMutants);
   }
   const [other] = named({ show, replay, random });
   if (other !== undefined && patterns.length > 0)
@@ -184,6 +202,19 @@ async function withTrace(
   } finally {
     file.close();
   }
+}
+
+function addMutants(program: Command, host: Host, services: Services): void {
+  program
+    .command('mutants')
+    .description(
+      'List the ways in which L0 can be broken on purpose: the bug of history, and what catches it.',
+    )
+    .argument('[name...]', 'only these')
+    .action((names: readonly string[]) => {
+      const inexpressible = names.length === 0 ? services.inexpressible : [];
+      host.stdout.write(mutantList(services.mutants(names), inexpressible));
+    });
 }
 
 function addWorker(program: Command, host: Host, services: Services, end: (status: number) => void): void {

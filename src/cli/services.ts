@@ -1,7 +1,9 @@
+import type { Inexpressible } from '../grid/mutants/inexpressible.ts';
 import type { ExportImage } from './export.ts';
 import type { GridReports, RunGrid } from './grid.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
+import type { ChooseMutants, HuntMutants } from './mutants.ts';
 import type { CreateMachine } from './run/session.ts';
 import type { Random, Replay } from './scenarios.ts';
 import type { MakeSoakBench } from './soak/soak.ts';
@@ -20,6 +22,10 @@ export interface Services {
   readonly replay: Replay;
   readonly exportImage: ExportImage;
   readonly random: Random;
+  readonly mutants: ChooseMutants;
+  /** Bugs of KVM that no mutant stands for. */
+  readonly inexpressible: readonly Inexpressible[];
+  readonly huntMutants: HuntMutants;
   readonly soakBench: MakeSoakBench;
   /** Works for a queue; answers the exit status. */
   readonly work: (options: WorkerOptions, host: Host) => Promise<number>;

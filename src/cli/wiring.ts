@@ -3,6 +3,8 @@ import { scenarioText } from '../grid/describe.ts';
 import { type Execute, onHost } from '../grid/execute.ts';
 import { exportScenarios } from '../grid/export/export.ts';
 import { matrix } from '../grid/matrix/matrix.ts';
+import { INEXPRESSIBLE } from '../grid/mutants/inexpressible.ts';
+import { MUTANTS, mutantNamed } from '../grid/mutants/mutants.ts';
 import { failureAt, runRandom } from '../grid/random/run-random.ts';
 import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
 import { runMatrix } from '../grid/run-matrix.ts';
@@ -13,6 +15,7 @@ import { type UmbraHostOptions, umbraHost } from '../grid/umbra-host.ts';
 import { lineTrace } from '../inspect/trace-lines.ts';
 import type { HostedMachine } from '../vmm/hosted-machine.ts';
 import type { Host } from './host.ts';
+import { huntOnThreads } from './jobs/hunts.ts';
 import { onThreads } from './jobs/pool.ts';
 import { onQueue } from './jobs/queue.ts';
 import { work } from './jobs/worker.ts';
@@ -58,6 +61,9 @@ export const services: Services = {
     const here = umbraHost(setup);
     return { execute: execute(setup, host), reduce: (seed, number) => failureAt(seed, number, here, true) };
   },
+  mutants: (names) => (names.length === 0 ? MUTANTS : names.map(mutantNamed)),
+  inexpressible: INEXPRESSIBLE,
+  huntMutants: huntOnThreads,
   work,
   fetchKernels,
 };

@@ -9,6 +9,9 @@ import type { Progress } from '../../src/cli/progress.ts';
 import { reports as realReports } from '../../src/cli/reports.ts';
 import type { MachineConfig } from '../../src/cli/run/session.ts';
 import type { Services } from '../../src/cli/services.ts';
+import type { HuntVerdict } from '../../src/grid/mutants/hunt.ts';
+import { INEXPRESSIBLE } from '../../src/grid/mutants/inexpressible.ts';
+import { MUTANTS } from '../../src/grid/mutants/mutants.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
 import type { CellVerdict } from '../../src/grid/run-matrix.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
@@ -46,6 +49,9 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
       reduce: () => ({ name: '', mismatches: [], text: '' }),
     }),
     reports: realReports,
+    mutants: (names) => MUTANTS.filter(({ name }) => names.length === 0 || names.includes(name)),
+    inexpressible: INEXPRESSIBLE,
+    huntMutants: () => hunts([]),
     ...services,
   });
   return { status, host, configs, out: host.out, error: host.error };
@@ -55,6 +61,11 @@ async function* cells(result: CellVerdict[]): AsyncGenerator<Progress, CellVerdi
   yield { done: 0, total: 2 };
   yield { done: 1, total: 2 };
   return result;
+}
+
+async function* hunts(verdicts: HuntVerdict[]): AsyncGenerator<Progress, HuntVerdict[]> {
+  yield { done: 1, total: 1 };
+  return verdicts;
 }
 
 async function* image(bytes: number[]): AsyncGenerator<Progress, Uint8Array> {
@@ -72,15 +83,21 @@ describe('umbra', () => {
     expect(await call(['--version'])).toMatchObject({ status: 0, out: '1.2.3\n', error: '' });
   });
 
-  it.each([[[]], [['run']], [['grid']], [['worker']], [['soak']], [['export']], [['kernels']]])(
-    'helps: %j',
-    async (command: string[]) => {
-      const { status, out, error } = await call([...command, '--help']);
-      expect(status).toBe(0);
-      expect(out).toMatch(/^Usage: umbra/);
-      expect(error).toBe('');
-    },
-  );
+  it.each([
+    [[]],
+    [['run']],
+    [['grid']],
+    [['mutants']],
+    [['worker']],
+    [['soak']],
+    [['export']],
+    [['kernels']],
+  ])('helps: %j', async (command: string[]) => {
+    const { status, out, error } = await call([...command, '--help']);
+    expect(status).toBe(0);
+    expect(out).toMatch(/^Usage: umbra/);
+    expect(error).toBe('');
+  });
 
   it.each<[string[], RegExp]>([
     [[], /Usage: umbra/],
@@ -305,6 +322,85 @@ describe('umbra run', () => {
   it('says on standard error why it stopped early', async () => {
     const { status, error } = await call(['run', file('image'), '--max-instructions', '10'], {}, []);
     expect({ status, error }).toEqual({ status: 124, error: 'umbra: stopped after 10 instructions.\n' });
+  });
+});
+
+describe('umbra mutants', () => {
+  it('lists each with its history and what catches it, and the bugs without a mutant', async () => {
+    const { status, out } = await call(['mutants']);
+    expect(status).toBe(0);
+    expect(out).toContain(
+      'wp-not-in-role\n' +
+        '  CR0.WP is no part of the role: what became writable under WP=0 stays writable under WP=1.\n' +
+        '  KVM: mended 2010, "Segregate shadow pages with different cr0.wp"\n' +
+        '  caught by a probe, directed/wp-toggled\n\n',
+    );
+    for (const { name } of MUTANTS)
+      expect(out).toContain(`\n${name}\n`.slice(name === MUTANTS[0].name ? 1 : 0));
+    for (const { subject, reason } of INEXPRESSIBLE) {
+      expect(out).toContain(subject);
+      expect(out).toContain(reason);
+    }
+  });
+
+  it('lists those named', async () => {
+    const { out } = await call(['mutants', 'no-flush-on-cr3']);
+    expect(out).toMatch(/^no-flush-on-cr3\n {2}.*\n {2}caught by a probe, directed\/edited-then-flushed\n/);
+    expect(out).not.toContain('wp-not-in-role');
+    expect(out).not.toContain('no mutant');
+  });
+});
+
+describe('umbra grid --mutants', () => {
+  const caught: HuntVerdict = {
+    mutant: 'wp-not-in-role',
+    finding: { caught: 'by a probe', scenario: 'directed/wp-toggled', story: 'must fault; saw value 0x1' },
+    scenarios: 1,
+    asExpected: true,
+  };
+  const proved: HuntVerdict = {
+    mutant: 'no-flush-on-vmrun',
+    finding: { caught: 'never' },
+    scenarios: 110,
+    asExpected: true,
+  };
+
+  it('says what caught each, and ends with 0 if all are as their entries say', async () => {
+    const asked: unknown[] = [];
+    const { status, out } = await call(
+      ['grid', '--mutants', '--jobs', '3', 'wp-not-in-role', 'no-flush-on-vmrun'],
+      {
+        huntMutants: (mutants, jobs) => {
+          asked.push(mutants.map(({ name }) => name).sort(), jobs);
+          return hunts([caught, proved]);
+        },
+      },
+    );
+    expect(asked).toEqual([['no-flush-on-vmrun', 'wp-not-in-role'], 3]);
+    expect(status).toBe(0);
+    expect(out).toMatch(
+      /^wp-not-in-role {5}caught by a probe, directed\/wp-toggled\nno-flush-on-vmrun {2}no bug, as proved\n\n2 mutants: 1 caught by a probe, 0 only by --check, 1 proved to be no bug, 0 survived; 111 scenarios, /,
+    );
+  });
+
+  it.each<[HuntVerdict, RegExp]>([
+    [{ ...proved, asExpected: false }, /^no-flush-on-vmrun {2}SURVIVED\n[\s\S]* 1 survived/],
+    [{ ...caught, asExpected: false }, /NOT AS ITS ENTRY SAYS\n\nmust fault; saw value 0x1\n/],
+  ])('ends with 1 otherwise: %j', async (verdict, text) => {
+    const { status, out } = await call(['grid', '--mutants'], { huntMutants: () => hunts([verdict]) });
+    expect(status).toBe(1);
+    expect(out).toMatch(text);
+  });
+
+  it.each([
+    [['--l0', 'none'], 'needs --l0 shadow'],
+    [['--check'], 'where no probe catches'],
+    [['--queue', 'redis://localhost'], '--mutants and --queue do not go together'],
+    [['--list'], 'do not go together'],
+  ])('refuses %j', async (args, sentence) => {
+    const { status, error } = await call(['grid', '--mutants', ...args]);
+    expect(status).toBe(2);
+    expect(error).toContain(sentence);
   });
 });
 

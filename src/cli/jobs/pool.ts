@@ -8,7 +8,7 @@ import type { WorkerAnswer } from './scenario-worker.ts';
 
 export const WORKER = fileURLToPath(new URL('scenario-worker.js', import.meta.url));
 /** Threads load what is built; run from its sources, Umbra has this thread only. */
-const CAN_POOL = import.meta.url.endsWith('.js');
+export const CAN_POOL = import.meta.url.endsWith('.js');
 
 /**
  * Runs scenarios on Umbra, side by side on threads.

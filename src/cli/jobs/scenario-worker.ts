@@ -3,6 +3,8 @@ import workerpool from 'workerpool';
 import { InputError } from '../../arch/input-error.ts';
 import { judgeWork, type Work } from '../../grid/execute.ts';
 import type { ScenarioVerdict } from '../../grid/judge.ts';
+import { type HuntVerdict, hunt } from '../../grid/mutants/hunt.ts';
+import { mutantNamed } from '../../grid/mutants/mutants.ts';
 import type { ScenarioHost } from '../../grid/run.ts';
 import { type UmbraHostOptions, umbraHost } from '../../grid/umbra-host.ts';
 
@@ -29,6 +31,9 @@ function judge(work: Work, host: UmbraHostOptions): WorkerAnswer {
   }
 }
 
+/** Hunts the mutant of a name. */
+const huntByName = (name: string): HuntVerdict => hunt(mutantNamed(name));
+
 export type ScenarioWorker = { readonly judge: typeof judge };
 
-workerpool.worker({ judge });
+workerpool.worker({ judge, hunt: huntByName });
