@@ -256,5 +256,5 @@ function addKernels(program: Command, host: Host, services: Services): void {
       "Fetch Debian's 32-bit kernels and make an initramfs, through this machine's apt; nothing is installed.",
     )
     .argument('[dir]', 'where vmlinuz-686, vmlinuz-686-pae and initramfs.cpio.gz go', 'kernels')
-    .action((dir: string) => services.fetchKernels(dir, (line) => host.stderr.write(`${line}\n`)));
+    .action((dir: string) => services.fetchKernels(dir, host));
 }

@@ -29,5 +29,5 @@ export interface Services {
   readonly soakBench: MakeSoakBench;
   /** Works for a queue; answers the exit status. */
   readonly work: (options: WorkerOptions, host: Host) => Promise<number>;
-  readonly fetchKernels: (folder: string, say: (line: string) => void) => Promise<void>;
+  readonly fetchKernels: (folder: string, host: Host) => Promise<void>;
 }

@@ -606,9 +606,9 @@ describe('umbra grid with scenarios', () => {
 describe('umbra kernels', () => {
   it('goes to kernels/ unless told otherwise, and says what it does', async () => {
     const folders: string[] = [];
-    const fetchKernels: Services['fetchKernels'] = async (target, say) => {
+    const fetchKernels: Services['fetchKernels'] = async (target, host) => {
       folders.push(target);
-      say('one step');
+      host.stderr.write('one step\n');
     };
     expect(await call(['kernels'], { fetchKernels })).toMatchObject({ status: 0, error: 'one step\n' });
     await call(['kernels', 'there'], { fetchKernels });

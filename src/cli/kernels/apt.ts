@@ -1,6 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
+import type { Progress } from '../progress.ts';
 import { finish, succeed } from './process.ts';
 import { rewriteDeb822, rewriteOneLine } from './sources.ts';
 
@@ -67,11 +76,19 @@ export class PrivateApt {
     return fields.has('Filename') ? fields : undefined;
   }
 
-  /** Downloads a package, checked against the signed lists, and returns the path of its .deb. */
-  async download(name: string): Promise<string> {
+  /**
+   * Downloads a package, checked against the signed lists, and returns the path of its .deb; tells how many KiB have come.
+   * @param bytes its size
+   */
+  async *download(name: string, bytes: number): AsyncGenerator<Progress, string> {
     const folder = join(this.#folder, 'downloads', name);
     mkdirSync(folder);
-    await succeed('apt-get', ['-c', this.#config, '-q', 'download', name], folder);
+    const done = succeed('apt-get', ['-c', this.#config, '-q', 'download', name], folder);
+    const total = Math.ceil(bytes / 1024);
+    for await (const _ of untilSettled(done)) {
+      yield { done: Math.min(total, Math.floor(bytesIn(folder) / 1024)), total, name };
+    }
+    await done;
     const file = readdirSync(folder).find((entry) => entry.endsWith('.deb'));
     if (file === undefined) throw new Failure(`apt-get download ${name} left no .deb behind.`);
     return join(folder, file);
@@ -81,6 +98,28 @@ export class PrivateApt {
     return finish(command, ['-c', this.#config, '-q', ...args]);
   }
 }
+
+/** How often a download is looked at. Milliseconds. */
+const LOOK_EVERY = 200;
+
+/** Yields now and then until a promise is settled, however. */
+async function* untilSettled(promise: Promise<unknown>): AsyncGenerator<void> {
+  let settled = false;
+  const over = promise.then(
+    () => (settled = true),
+    () => (settled = true),
+  );
+  while (!settled) {
+    yield;
+    await Promise.race([over, new Promise((resolve) => setTimeout(resolve, LOOK_EVERY))]);
+  }
+}
+
+/** Bytes of the files in a folder; they may go while they are counted. */
+const bytesIn = (folder: string): number =>
+  readdirSync(folder, { withFileTypes: true })
+    .map((entry) => statSync(join(folder, entry.name), { throwIfNoEntry: false })?.size ?? 0)
+    .reduce((sum, size) => sum + size, 0);
 
 function copySources(etc: string, folder: string): void {
   const list = join(etc, 'sources.list');

@@ -1,8 +1,11 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
+import type { Host } from '../host.ts';
+import { withProgress } from '../progress.ts';
 import { PrivateApt } from './apt.ts';
+import { makeFolder } from './folder.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { finish, pipe } from './process.ts';
 
@@ -16,26 +19,31 @@ const ARCHITECTURE = 'i386';
  * Fetches Debian's 32-bit kernels and a static busybox through the machine's apt, and writes `vmlinuz-686`,
  * `vmlinuz-686-pae` and `initramfs.cpio.gz` into a folder.
  * @param folder made where it is missing
- * @param say    takes one line per step
- * @throws Failure with a sentence where apt is missing or does not offer a package
+ * @throws InputError where nothing can be put into the folder, Failure with a sentence where apt is missing or does not offer a package
  */
-export async function fetchKernels(folder: string, say: (line: string) => void): Promise<void> {
+export async function fetchKernels(folder: string, host: Host): Promise<void> {
+  const say = (line: string): void => {
+    host.stderr.write(`${line}\n`);
+  };
+  makeFolder(folder);
   for (const tool of ['apt-get', 'apt-cache', 'dpkg-deb', 'tar']) await requireTool(tool);
-  mkdirSync(folder, { recursive: true });
   const work = mkdtempSync(join(tmpdir(), 'umbra-kernels-'));
   try {
     const apt = new PrivateApt(work, ARCHITECTURE);
     say(`Reading Debian's package lists for ${ARCHITECTURE} (private, nothing on this system changes)`);
     await apt.update();
-    for (const line of apt.complaints.split('\n')) if (line !== '') say(`  ${line}`);
+    if (apt.complaints !== '') {
+      for (const line of apt.complaints.split('\n')) say(`  ${line}`);
+      say('  What failed is left out; going on with the other indexes.');
+    }
     // Both names first: an answer that something is missing should not wait for a download.
     const packages = new Map<Flavour, string>();
     for (const flavour of FLAVOURS) packages.set(flavour, await imagePackage(apt, flavour));
     for (const [flavour, name] of packages) {
-      put(folder, `vmlinuz-${flavour}`, await member(apt, name, './boot/vmlinuz-*', say), say);
+      put(folder, `vmlinuz-${flavour}`, await member(apt, name, './boot/vmlinuz-*', host), say);
     }
     // In /bin or, where Debian has merged it, in /usr/bin.
-    const busybox = await member(apt, 'busybox-static', '*bin/busybox', say);
+    const busybox = await member(apt, 'busybox-static', '*bin/busybox', host);
     put(folder, 'initramfs.cpio.gz', makeInitramfs(busybox), say);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -82,16 +90,12 @@ async function isNewer(version: string, than: string): Promise<boolean> {
 }
 
 /** Downloads a package and returns the one file in it that a tar pattern names. */
-async function member(
-  apt: PrivateApt,
-  name: string,
-  pattern: string,
-  say: (line: string) => void,
-): Promise<Uint8Array> {
+async function member(apt: PrivateApt, name: string, pattern: string, host: Host): Promise<Uint8Array> {
   const candidate = await apt.candidate(name);
   if (!candidate) throw new Failure(`apt offers no ${name} for ${ARCHITECTURE}.${saidBy(apt)}`);
-  say(`Fetching ${name} ${candidate.get('Version')} (${mebibytes(Number(candidate.get('Size')))})`);
-  const deb = await apt.download(name);
+  const size = Number(candidate.get('Size'));
+  host.stderr.write(`Fetching ${name} ${candidate.get('Version')} (${mebibytes(size)})\n`);
+  const deb = await withProgress(host, apt.download(name, size), 'KiB');
   // Through a pipe, for the one file: a kernel package unpacks to hundreds of megabytes of modules.
   const bytes = await pipe(
     ['dpkg-deb', '--fsys-tarfile', deb],

@@ -2,10 +2,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { InputError } from '../../../src/arch/input-error.ts';
 import { Failure } from '../../../src/cli/failure.ts';
 import { PrivateApt } from '../../../src/cli/kernels/apt.ts';
 import { fetchKernels } from '../../../src/cli/kernels/fetch.ts';
 import { rewriteDeb822, rewriteOneLine } from '../../../src/cli/kernels/sources.ts';
+import { TestHost } from '../host.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -105,11 +107,25 @@ describe('PrivateApt', () => {
 });
 
 describe('fetchKernels', () => {
+  it('refuses what is no folder, and makes none where none can be', async () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    for (const [path, why] of [
+      [file, 'there is a file of that name'],
+      [join(file, 'below'), 'a part of its path is not a folder'],
+      ['/proc/umbra/kernels', ''],
+    ] as const) {
+      const refused = await fetchKernels(path, new TestHost()).catch((error: unknown) => error);
+      expect(refused).toBeInstanceOf(InputError);
+      expect((refused as InputError).message).toContain(`Cannot put files into ${path}: ${why}`);
+    }
+  });
+
   it('says what is missing where there is no apt', async () => {
     const path = process.env.PATH;
     process.env.PATH = folder;
     try {
-      await expect(fetchKernels(join(folder, 'out'), () => {})).rejects.toThrow(
+      await expect(fetchKernels(join(folder, 'out'), new TestHost())).rejects.toThrow(
         /umbra kernels needs apt-get, which this system does not have/,
       );
     } finally {
