@@ -201,7 +201,7 @@ export const accessString = (access: number): string =>
 
 /**
  * A page role as the kernel's `kvmmmu` trace lines print it, then, in the same manner, the bits that those leave out:
- * `l2 4-byte q1 wux nxe ad wp !pse l2guest`.
+ * `l2 4-byte q1 wux nxe ad wp !pse guest_mode`.
  */
 export function roleString(role: PageRole): string {
   const words = [
