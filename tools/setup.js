@@ -7,11 +7,13 @@
  *   node tools/setup.js --packages   packages only
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** When the last build began. Not in dist/, which is the package. */
+const STAMP = join(root, '.umbra/built');
 const OLDEST_NODE = [20, 19];
 
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -45,9 +47,8 @@ function readPackages(file) {
 
 /** True when nothing the build reads is newer than the last build; folders count, so a deleted file is seen. */
 function buildIsCurrent() {
-  const stamp = join(root, 'dist/.built');
-  if (!existsSync(stamp)) return false;
-  const built = Number(readFileSync(stamp, 'utf8'));
+  if (!existsSync(STAMP) || !existsSync(join(root, 'dist/index.js'))) return false;
+  const built = Number(readFileSync(STAMP, 'utf8'));
   const inputs = ['src', 'tsconfig.json', 'tsconfig.build.json', 'package.json', 'package-lock.json'];
   return inputs.every((input) => newest(join(root, input)) <= built);
 }
@@ -65,7 +66,8 @@ function build() {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
   step('Building', [process.execPath, tsc, '-p', 'tsconfig.build.json']);
-  writeFileSync(join(root, 'dist/.built'), String(started));
+  mkdirSync(dirname(STAMP), { recursive: true });
+  writeFileSync(STAMP, String(started));
 }
 
 /** The command line for npm: the npm that started us where there is one. @param {string[]} args */

@@ -1,7 +1,7 @@
 import { checkMemorySize } from '../arch/memory-size.ts';
+import { allocate, type WasmMemory } from '../wasm/engine.ts';
 import { FAST_TLB } from './layout.ts';
 
-const WASM_PAGE = 65536;
 const PAGE = 4096;
 /** Addresses and their ends fit 32 bits with room for what lies in front of RAM. */
 const LIMITS = { least: PAGE, most: 0x8000_0000 } as const;
@@ -14,7 +14,7 @@ const RAM_BASE = 0x200_0000;
  * after the last: a new `Cpu` on it finds RAM cleared and the one before must not run any more.
  */
 export class CpuMemory {
-  readonly wasm: WebAssembly.Memory;
+  readonly wasm: WasmMemory;
   /** Bytes of RAM. */
   readonly ramBytes: number;
   /** Byte offset of physical address 0. */
@@ -29,8 +29,7 @@ export class CpuMemory {
    */
   constructor(ramBytes: number, ramBase = RAM_BASE) {
     checkMemorySize(ramBytes, LIMITS);
-    const pages = Math.ceil((ramBase + ramBytes) / WASM_PAGE);
-    this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.wasm = allocate(ramBase + ramBytes);
     this.ramBytes = ramBytes;
     this.ramBase = ramBase;
     this.touched = new Uint8Array(ramBytes / PAGE);

@@ -1,6 +1,7 @@
 import type { Form, OperandSpec } from '../../isa/form.ts';
 import { FORMS } from '../../isa/table.ts';
 import { X87_LAYOUT } from '../../isa/x87/index.ts';
+import type { WasmMemory } from '../../wasm/engine.ts';
 import type { InterpreterCore } from '../interpreter/core.ts';
 import {
   CS,
@@ -74,7 +75,7 @@ export class Decoder {
   #lock = false;
   #prefix66 = false;
 
-  constructor(core: InterpreterCore, memory: WebAssembly.Memory, hasFeature: (name: string) => boolean) {
+  constructor(core: InterpreterCore, memory: WasmMemory, hasFeature: (name: string) => boolean) {
     this.#core = core;
     this.#map = buildOpcodeMap(FORMS, hasFeature);
     this.#u8 = new Uint8Array(memory.buffer);

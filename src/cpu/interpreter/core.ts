@@ -1,6 +1,7 @@
 import { emitSoftOperations } from '../../isa/simd/index.ts';
 import { FORMS } from '../../isa/table.ts';
 import { emitSoftFloat, exportSoftFloat } from '../../isa/x87/index.ts';
+import { compile, instantiateModule, type WasmMemory, type WasmModule } from '../../wasm/engine.ts';
 import type { FunctionReference } from '../../wasm/function.ts';
 import { ModuleBuilder, signature } from '../../wasm/module.ts';
 import { BUDGET, EIP, EIP_BASE, MXCSR, RECORD, SIMD_FLAGS, SIMD_RESULT } from '../layout.ts';
@@ -23,7 +24,7 @@ export interface SpecialSlots {
 
 /** The interpreter: a module made once from the instruction table, and instantiated for each processor. */
 export interface InterpreterCore {
-  readonly module: WebAssembly.Module;
+  readonly module: WasmModule;
   readonly handlers: HandlerTable;
   readonly special: SpecialSlots;
 }
@@ -87,16 +88,16 @@ function makeCore(): InterpreterCore {
   exportSoftFloat(module, emitSoftFloat(module));
   const run = module.function(signature([], []), (code) => code.call(dispatch.lookup));
   module.export('run', run);
-  return { module: new WebAssembly.Module(module.encode()), handlers, special };
+  return { module: compile(module.encode()), handlers, special };
 }
 
 export function instantiate(
   core: InterpreterCore,
-  memory: WebAssembly.Memory,
+  memory: WasmMemory,
   imports: InterpreterImports,
 ): InterpreterExports {
   // Plain functions of the right arity: WebAssembly calls them without `this`, and calls no other kind as fast.
-  const cpu: InterpreterImports & { memory: WebAssembly.Memory } = {
+  const cpu: InterpreterImports & { memory: WasmMemory } = {
     memory,
     readSlow: (record, linear, size) => imports.readSlow(record, linear, size),
     readSlow64: (record, linear) => imports.readSlow64(record, linear),
@@ -117,6 +118,5 @@ export function instantiate(
     link: (record) => imports.link(record),
     shorten: (record) => imports.shorten(record),
   };
-  const instance = new WebAssembly.Instance(core.module, { cpu: { ...cpu } });
-  return instance.exports as unknown as InterpreterExports;
+  return instantiateModule(core.module, { cpu: { ...cpu } }) as unknown as InterpreterExports;
 }
