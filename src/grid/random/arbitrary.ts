@@ -3,10 +3,11 @@ import { featuresOf } from '../matrix/cell.ts';
 import type { CpuFeature, Entry, Page, Scenario, Step } from '../scenario.ts';
 import { FRAMES, otherHalf, type Shape, shape } from './shape.ts';
 import { entryFor, type Slot, slotsOf, widthOf } from './slots.ts';
-import { stepOn } from './steps.ts';
+import { stepsOn } from './steps.ts';
 
-const LEAST_STEPS = 20;
-const MOST_STEPS = 60;
+/** Groups of one to seven steps, less than two on average. */
+const LEAST_GROUPS = 10;
+const MOST_GROUPS = 34;
 
 /** Features that a processor may lack and have the modes all the same. */
 const DISPENSABLE: readonly CpuFeature[] = ['nx', 'smep', 'smap', 'pge'];
@@ -22,7 +23,9 @@ export const rawScenario = (name: string): fc.Arbitrary<Scenario> =>
     const entries = fc.tuple(
       ...slots.map((slot) => fc.option(entryFor(slot, ground), { freq: 6, nil: undefined })),
     );
-    const steps = fc.array(stepOn(ground), { minLength: LEAST_STEPS, maxLength: MOST_STEPS, size: 'max' });
+    const steps = fc
+      .array(stepsOn(ground), { minLength: LEAST_GROUPS, maxLength: MOST_GROUPS, size: 'max' })
+      .map((groups) => groups.flat());
     return fc
       .record({ entries, steps, absent })
       .map((parts) => build(name, ground, slots, parts.entries, parts.steps, parts.absent));

@@ -15,7 +15,8 @@ export function reduceScenario(scenario: Scenario, fails: (candidate: Scenario) 
   const attempt = (reduction: Reduction): boolean => {
     const reduced = reduction(smallest);
     const candidate = reduced && repair(withFeatures(reduced, reduced.absent ?? []));
-    if (candidate === undefined || !fails(candidate)) return false;
+    // Repair may put back what was taken away.
+    if (candidate === undefined || sizeOf(candidate) >= sizeOf(smallest) || !fails(candidate)) return false;
     smallest = candidate;
     return true;
   };
@@ -25,6 +26,8 @@ export function reduceScenario(scenario: Scenario, fails: (candidate: Scenario) 
     if (!removed && !simplified) return smallest;
   }
 }
+
+const sizeOf = (scenario: Scenario): number => JSON.stringify(scenario).length;
 
 /** Removes runs of steps, long ones first, from the end backwards. */
 function removeSteps(length: () => number, attempt: (reduction: Reduction) => boolean): boolean {

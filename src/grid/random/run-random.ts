@@ -3,6 +3,7 @@ import { type Execute, judgeWork, type Work } from '../execute.ts';
 import { failureOf, type ScenarioFailure, type ScenarioReport } from '../replay.ts';
 import type { ScenarioHost } from '../run.ts';
 import type { GridProgress } from '../run-matrix.ts';
+import type { Scenario } from '../scenario.ts';
 import { randomScenario } from './generate.ts';
 import { reduceScenario } from './reduce.ts';
 
@@ -49,8 +50,16 @@ export function failureAt(
   reduced: boolean,
 ): ScenarioFailure {
   const scenario = randomScenario(seed, index);
-  const smallest = reduced
-    ? reduceScenario(scenario, (candidate) => judgeWork(candidate, host).mismatches.length > 0)
-    : scenario;
-  return failureOf(smallest, judgeWork(smallest, host)) ?? failureOf(scenario, judgeWork(scenario, host))!;
+  const smallest = reduced ? reduceScenario(scenario, (candidate) => fails(candidate, host)) : scenario;
+  return failureOf(smallest, judgeWork(smallest === scenario ? { seed, index } : smallest, host))!;
+}
+
+/** Whether a scenario, made of one that fails, fails too. One that cannot be judged any more does not. */
+function fails(scenario: Scenario, host: ScenarioHost): boolean {
+  try {
+    return judgeWork(scenario, host).mismatches.length > 0;
+  } catch (error) {
+    if (error instanceof InputError) return false;
+    throw error;
+  }
 }

@@ -1,23 +1,18 @@
 import fc from 'fast-check';
-import { PROBE_FORMS, type ProbeForm, type ProbeFormName } from '../../guest/probe-forms.ts';
-import { MARKER_OFFSET, markerOffset } from '../marker.ts';
 import {
+  type EnterStep,
   HOST_MEMORY_ACTIONS,
   SETTABLE_FLAGS,
   type Step,
   TLB_CONTROL_NAMES,
   type VmcbChanges,
 } from '../scenario.ts';
+import { aliasEdit, crossing, probe, storeAt } from './probes.ts';
 import { asid, flags, linearAddress, mode, rootOf, type Shape, space } from './shape.ts';
 import { entryFor, type Slot, slotsOf, widthOf } from './slots.ts';
 
-type Probe = Extract<Step, { do: 'probe' }>;
 type StepArbitrary = fc.Arbitrary<Step>;
 
-// biome-ignore format: table
-/** The plain accesses come more often than the others. */
-const COMMON: readonly ProbeFormName[] = ['read4', 'write4', 'fetch', 'read4', 'write4', 'rmw4'];
-const CROSSING: readonly ProbeFormName[] = ['read4', 'write4', 'rmw4', 'read2', 'write2', 'read4.ss'];
 const INJECTED: readonly NonNullable<VmcbChanges['inject']>[] = [
   { vector: 13, errorCode: 0x10 },
   { vector: 14, errorCode: 7 },
@@ -25,131 +20,128 @@ const INJECTED: readonly NonNullable<VmcbChanges['inject']>[] = [
   { vector: 32 },
 ];
 
-/** Steps on a shape. Whether one can stand where it comes is not looked at here; see `repair`. */
-export function stepOn(ground: Shape): StepArbitrary {
-  const { roots, tables, data, l2 } = ground;
-  const at = fc.constantFrom(...ground.linear).map(linearAddress);
-  const slot = fc.constantFrom(...slotsOf(ground));
-  const root = fc.constantFrom(...roots).map(rootOf);
-  const removable = [...tables, ...data];
-  const step = <T extends Step>(weight: number, arbitrary: fc.Arbitrary<T>) => ({ weight, arbitrary });
-  return fc.oneof(
-    step<Step>(40, probe(at)),
-    step<Step>(4, crossing(at)),
-    step<Step>(5, aliasEdit(ground, at, slot)),
-    step<Step>(13, edit(ground, slot)),
-    step<Step>(2, partialEdit(slot)),
-    step<Step>(
-      8,
-      slot.map((place) => ({
-        do: 'read',
-        page: place.page,
-        offset: place.index * widthOf(place),
-        width: widthOf(place),
-      })),
-    ),
-    step<Step>(
-      6,
-      at.map((linear) => ({ do: 'invlpg', at: linear })),
-    ),
-    step<Step>(
-      2,
-      fc
-        .tuple(at, fc.integer({ min: 0, max: 3 }))
-        .map(([linear, of]) => ({ do: 'invlpga', at: linear, asid: of })),
-    ),
-    step<Step>(3, fc.constant({ do: 'reload-cr3' })),
-    step<Step>(
-      3,
-      root.map((page) => ({ do: 'load-cr3', root: page })),
-    ),
-    step<Step>(
-      9,
-      fc.record({
-        do: fc.constant('set' as const),
-        flag: fc.constantFrom(...SETTABLE_FLAGS),
-        value: fc.boolean(),
-      }),
-    ),
-    step<Step>(
-      3,
-      space(roots).map((state) => ({ do: 'switch', ...state })),
-    ),
-    step<Step>(9, enter(Object.keys(l2), root)),
-    step<Step>(6, fc.constant({ do: 'leave' })),
-    step<Step>(
-      3,
-      fc
-        .constantFrom(...roots, ...removable, ...ground.frames)
-        .map((page) => ({ do: 'host', action: 'move', page })),
-    ),
-    step<Step>(
-      1,
-      fc.record({
-        do: fc.constant('host' as const),
-        action: fc.constantFrom(...HOST_MEMORY_ACTIONS),
-        page: fc.constantFrom(...removable),
-      }),
-    ),
-    step<Step>(2, fc.constant({ do: 'registers' })),
-  );
+/**
+ * Steps on a shape: one, or a few that belong together. Whether they can stand where they come is not looked at here; see
+ * `repair`.
+ */
+export function stepsOn(ground: Shape): fc.Arbitrary<Step[]> {
+  const parts = new StepParts(ground);
+  return oneOf<Step[]>([
+    [12, parts.any.map((step) => [step])],
+    [1, parts.toggled],
+    [2, parts.edited],
+    [1, parts.editedFromOutside],
+  ]);
 }
 
-const formOf = (name: ProbeFormName): ProbeForm & { name: ProbeFormName } =>
-  PROBE_FORMS.find((form) => form.name === name)!;
-const stores = (form: ProbeForm): boolean => form.access === 'write' && form.implicit !== true;
+const oneOf = <T>(weighted: readonly (readonly [number, fc.Arbitrary<T>])[]): fc.Arbitrary<T> =>
+  fc.oneof(...weighted.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
-/** Never the word of a marker: those have four equal bytes. */
-const value = fc.integer({ min: 1, max: 0xffff }).map((low) => 0x5a00_0000 + low);
+/** Bits that shadow paging has to imitate: what was written before they change must not outlive them. */
+const TOGGLED = ['CR0.WP', 'CR4.SMEP', 'CR4.SMAP', 'EFER.NX'] as const;
 
-const form: fc.Arbitrary<ProbeFormName> = fc.oneof(
-  { weight: 3, arbitrary: fc.constantFrom(...COMMON) },
-  { weight: 2, arbitrary: fc.constantFrom(...PROBE_FORMS.map(({ name }) => name)) },
-);
-const cpl = fc.constantFrom(0 as const, 3 as const);
-const ac = fc.oneof(
-  { weight: 5, arbitrary: fc.constant(false) },
-  { weight: 1, arbitrary: fc.constant(true) },
-);
+class StepParts {
+  readonly any: StepArbitrary;
+  readonly #at: fc.Arbitrary<number>;
+  readonly #slot: fc.Arbitrary<Slot>;
+  readonly #enter: fc.Arbitrary<EnterStep>;
+  readonly #edit: StepArbitrary;
 
-/** A probe of the marker that lies in every page. */
-const probe = (at: fc.Arbitrary<number>): fc.Arbitrary<Probe> =>
-  fc
-    .record({ form, at, cpl, value, ac })
-    .map(({ form: name, at: page, cpl: ring, value: stored, ac: alignment }) => {
-      const kind = formOf(name);
-      return {
-        do: 'probe',
-        form: name,
-        cpl: kind.userOnly === true ? 3 : ring,
-        at: page + MARKER_OFFSET + markerOffset(kind),
-        ...(stores(kind) ? { value: stored } : {}),
-        ...(alignment ? { ac: true } : {}),
-      };
+  constructor(ground: Shape) {
+    const { roots, tables, data, frames, linear, l2 } = ground;
+    const root = fc.constantFrom(...roots).map(rootOf);
+    this.#at = fc.constantFrom(...linear).map(linearAddress);
+    this.#slot = fc.constantFrom(...slotsOf(ground));
+    this.#enter = enter(Object.keys(l2), root);
+    this.#edit = edit(ground, this.#slot);
+    const removable = fc.constantFrom(...tables, ...data);
+    const movable = fc.constantFrom(...roots, ...tables, ...data, ...frames);
+    // biome-ignore format: table
+    this.any = oneOf<Step>([
+      [40, probe(this.#at)],
+      [4,  crossing(this.#at)],
+      [5,  aliasEdit(ground, this.#at, this.#slot)],
+      [13, this.#edit],
+      [2,  partialEdit(this.#slot)],
+      [8,  this.#slot.map(readOf)],
+      [6,  this.#at.map((at) => ({ do: 'invlpg', at }))],
+      [2,  fc.record({ do: fc.constant('invlpga' as const), at: this.#at, asid: fc.integer({ min: 0, max: 3 }) })],
+      [3,  fc.constant({ do: 'reload-cr3' })],
+      [3,  root.map((page) => ({ do: 'load-cr3', root: page }))],
+      [9,  fc.record({ do: fc.constant('set' as const), flag: fc.constantFrom(...SETTABLE_FLAGS), value: fc.boolean() })],
+      [3,  space(roots).map((state) => ({ do: 'switch', ...state }))],
+      [9,  this.#enter],
+      [4,  fc.constant({ do: 'leave' })],
+      [3,  movable.map((page) => ({ do: 'host', action: 'move', page }))],
+      [1,  fc.record({ do: fc.constant('host' as const), action: fc.constantFrom(...HOST_MEMORY_ACTIONS), page: removable })],
+      [2,  fc.constant({ do: 'registers' })],
+    ]);
+  }
+
+  /** A store to a page, and a look at it after each change of a bit. */
+  get toggled(): fc.Arbitrary<Step[]> {
+    return this.#at.chain((at) => {
+      const look = probe(fc.constant(at));
+      return fc
+        .record({
+          flag: fc.constantFrom(...TOGGLED),
+          value: fc.boolean(),
+          store: storeAt(at),
+          first: look,
+          second: look,
+        })
+        .map(({ flag, value, store, first, second }) => [
+          store,
+          { do: 'set', flag, value },
+          first,
+          { do: 'set', flag, value: !value },
+          second,
+        ]);
     });
+  }
 
-/** A probe that ends in the next page. */
-const crossing = (at: fc.Arbitrary<number>): fc.Arbitrary<Probe> =>
-  fc
-    .record({ form: fc.constantFrom(...CROSSING), at, cpl, value })
-    .map(({ form: name, at: page, cpl: ring, value: stored }) => {
-      const kind = formOf(name);
-      const stored1 = stores(kind) ? { value: stored } : {};
-      return { do: 'probe', form: name, cpl: ring, at: page + 0x1000 - kind.size / 2, ...stored1 };
+  /** A look at a page, an edit, perhaps an invalidation, and another look. */
+  get edited(): fc.Arbitrary<Step[]> {
+    return this.#at.chain((at) => {
+      const look = probe(fc.constant(at));
+      const invalidation = fc.constantFrom<Step[]>([], [{ do: 'invlpg', at }], [{ do: 'reload-cr3' }]);
+      return fc
+        .record({ first: look, edit: this.#edit, invalidation, second: look, read: this.#slot.map(readOf) })
+        .map(({ first, edit: change, invalidation: drop, second, read }) => [
+          first,
+          change,
+          ...drop,
+          second,
+          read,
+        ]);
     });
+  }
 
-/** A store of an entry through whatever the linear page maps: often a table. */
-const aliasEdit = (ground: Shape, at: fc.Arbitrary<number>, slot: fc.Arbitrary<Slot>): fc.Arbitrary<Probe> =>
-  slot.chain((place) =>
-    fc
-      .record({
-        form: fc.constantFrom<ProbeFormName>('write4', 'write4', 'rmw4'),
-        at,
-        cpl,
-        entry: entryFor({ ...place, kind: 'PTE4' }, ground),
-      })
-      .map(({ at: page, ...rest }) => ({ do: 'probe', ...rest, at: page + place.index * widthOf(place) })),
-  );
+  /** L1 edits between two visits to an L2. */
+  get editedFromOutside(): fc.Arbitrary<Step[]> {
+    return this.#at.chain((at) => {
+      const look = probe(fc.constant(at));
+      return fc
+        .record({ visit: this.#enter, first: look, edit: this.#edit, second: look })
+        .map(({ visit, first, edit: change, second }) => [
+          visit,
+          first,
+          { do: 'leave' },
+          change,
+          { do: 'enter', l2: visit.l2 },
+          second,
+          { do: 'leave' },
+        ]);
+    });
+  }
+}
+
+const readOf = (slot: Slot): Step => ({
+  do: 'read',
+  page: slot.page,
+  offset: slot.index * widthOf(slot),
+  width: widthOf(slot),
+});
 
 const edit = (ground: Shape, slot: fc.Arbitrary<Slot>): StepArbitrary =>
   slot.chain((place) => {
@@ -189,7 +181,7 @@ const partialEdit = (slot: fc.Arbitrary<Slot>): StepArbitrary =>
       ...(width === 2 ? { offset: place.index * widthOf(place) + 2, width } : {}),
     }));
 
-const enter = (names: readonly string[], root: fc.Arbitrary<string>): StepArbitrary => {
+const enter = (names: readonly string[], root: fc.Arbitrary<string>): fc.Arbitrary<EnterStep> => {
   const change = <T>(arbitrary: fc.Arbitrary<T>, weight = 4): fc.Arbitrary<T | undefined> =>
     fc.oneof({ weight, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary });
   const changes = fc.record({
