@@ -1,4 +1,5 @@
 import type { CpuModel } from '../arch/cpu-models.ts';
+import { InputError } from '../arch/input-error.ts';
 import { checkMemorySize, PC_MEMORY } from '../arch/memory-size.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import type { CpuMemory } from '../cpu/cpu-memory.ts';
@@ -39,6 +40,12 @@ export type MachineStop =
   | { readonly kind: 'debug-exit'; readonly value: number }
   | { readonly kind: 'triple-fault' };
 
+/** EIP after RESET (SDM vol. 3A table 9-1): no firmware is there. */
+export const RESET_VECTOR = 0xfff0;
+
+export const nothingLoaded = (): InputError =>
+  new InputError('Nothing is loaded, so that there is nothing to run: call load() before run().');
+
 /** A PC: processor, memory and devices on one virtual clock. */
 export class Machine {
   readonly cpu: Cpu;
@@ -46,6 +53,7 @@ export class Machine {
   readonly devices: PcDevices;
   #ending: MachineStop | undefined;
   #stopped = false;
+  #started = false;
 
   /** @throws InputError for an amount of RAM that cannot be */
   constructor(options: MachineOptions) {
@@ -114,9 +122,15 @@ export class Machine {
     this.cpu.endSlice();
   }
 
-  /** Runs at most `instructions` instructions. Time jumps over halts as long as `skipHalts` allows it. */
+  /**
+   * Runs until `instructions` instructions have retired, or until something ends or halts the machine. Halted time does
+   * not count: at each halt it jumps to the next timer, and `run` returns. (`HostedMachine.run` counts ticks.)
+   * @throws InputError where nothing was loaded
+   */
   run(instructions: number): MachineStop {
     const { cpu, clock } = this;
+    if (!this.#started && cpu.state.eip === RESET_VECTOR) throw nothingLoaded();
+    this.#started = true;
     this.#stopped = false;
     const end = cpu.retired + instructions;
     while (cpu.retired < end) {

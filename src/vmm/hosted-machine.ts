@@ -18,7 +18,7 @@ import { createPcDevices, type PcDevices } from '../machine/devices/pc.ts';
 import { applyInitialState } from '../machine/initial-registers.ts';
 import { protectedState } from '../machine/loaders/initial-state.ts';
 import type { LoadedImage } from '../machine/loaders/request.ts';
-import type { MachineEvents, MachineStop } from '../machine/machine.ts';
+import { type MachineEvents, type MachineStop, nothingLoaded, RESET_VECTOR } from '../machine/machine.ts';
 import { type ImageOptions, loadPcImage } from '../machine/pc-image.ts';
 import { HostMemoryPort } from './host-memory.ts';
 
@@ -76,6 +76,7 @@ export class HostedMachine {
   readonly #memoryBytes: number;
   readonly #hardware: CpuHardware<Emulator>;
   #ending: MachineStop | undefined;
+  #started = false;
 
   /** @throws UnsupportedHost where the processor lacks what L0 needs, UnsupportedGuest where the host lacks what the guest is
    * to have, InputError for an amount of RAM that cannot be */
@@ -187,12 +188,16 @@ export class HostedMachine {
   }
 
   /**
-   * Runs until `instructions` ticks of virtual time have passed: halted time counts here and is never cut short. Wherever
-   * a run is cut into several, the guest does the same at the same ticks.
-   * @throws GuestFailure where L0 cannot go on
+   * Runs until `ticks` ticks of virtual time have passed, or until something ends the machine. A tick is an instruction
+   * that retires, one that L0 emulates, an exit to L0, or a tick of halted time, which is never cut short; so that at most
+   * `ticks` instructions retire. (`Machine.run` counts those alone.) Wherever a run is cut into several, the guest does
+   * the same at the same ticks.
+   * @throws GuestFailure where L0 cannot go on, InputError where nothing was loaded
    */
-  run(instructions: number): MachineStop {
-    this.#hardware.stopAt = this.clock.now + instructions;
+  run(ticks: number): MachineStop {
+    if (!this.#started && this.vcpu.state.rip === RESET_VECTOR) throw nothingLoaded();
+    this.#started = true;
+    this.#hardware.stopAt = this.clock.now + ticks;
     const exit = this.vcpu.run();
     if (this.#ending !== undefined) {
       const ending = this.#ending;

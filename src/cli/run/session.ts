@@ -32,8 +32,8 @@ export type CreateMachine = (config: MachineConfig) => RunningMachine;
 
 export interface RunningMachine {
   /**
-   * Runs for at most `instructions` instructions and says why it returned. A halted guest is passed over: the next call
-   * goes on with the next timer.
+   * Runs until at most `instructions` instructions have retired and says why it returned; under L0, exits and halted time
+   * count as well. A halted guest is passed over: the next call goes on with the next timer.
    */
   run(instructions: number): Stop;
   /** Called from within `run` (by `serial`): makes `run` return `budget` before the next instruction. */
