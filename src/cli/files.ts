@@ -47,7 +47,7 @@ export class OutputFile {
     this.#path = path;
     this.#what = what;
     attempt(path, what, () => {
-      if (statOf(path) === undefined) accessSync(dirname(resolve(path)), constants.W_OK);
+      if (statOf(path) === undefined) accessSync(`${dirname(resolve(path))}/.`, constants.W_OK);
       else closeSync(openSync(path, constants.O_WRONLY));
     });
   }
@@ -96,6 +96,7 @@ function replace(path: string, bytes: Uint8Array): void {
 /** A file that grows while the command works, for whoever looks on. What is there stays until `begin`. */
 export class LiveFile {
   readonly #path: string;
+  readonly #what: string;
   readonly #descriptor: number;
   readonly #before: Stats | undefined;
   #begun = false;
@@ -104,6 +105,7 @@ export class LiveFile {
   /** @throws InputError where the file cannot be written */
   constructor(path: string, what: string) {
     this.#path = path;
+    this.#what = what;
     this.#before = statOf(path);
     this.#descriptor = attempt(path, what, () => openSync(path, constants.O_WRONLY | constants.O_CREAT));
   }
@@ -114,6 +116,7 @@ export class LiveFile {
     this.#begun = true;
   }
 
+  /** @throws Failure where the disk does not take it */
   write(text: string): void {
     this.begin();
     this.#pending += text;
@@ -123,9 +126,14 @@ export class LiveFile {
   #flush(): void {
     const bytes = Buffer.from(this.#pending);
     this.#pending = '';
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#descriptor, bytes, done);
+    try {
+      for (let done = 0; done < bytes.length; ) done += writeSync(this.#descriptor, bytes, done);
+    } catch (error) {
+      throw new Failure(`Cannot write the ${this.#what} ${this.#path}: ${reason(error)}.`);
+    }
   }
 
+  /** @throws Failure where the disk does not take what is left */
   close(): void {
     this.#flush();
     closeSync(this.#descriptor);
