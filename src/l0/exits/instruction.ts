@@ -55,16 +55,17 @@ const isCode32 = (vcpu: Vcpu): boolean => (vcpu.state.vmcb.attributes(VMCB_SAVE.
 export function readInstruction(vcpu: Vcpu): InterceptedInstruction | null {
   const reader = new CodeReader(vcpu);
   let address32 = isCode32(vcpu);
+  let operand32 = address32;
   let segment = -1;
   let byte = reader.next();
   while (OTHER_PREFIXES.has(byte) || SEGMENT_PREFIX.has(byte)) {
     if (byte === ADDRESS_SIZE) address32 = !isCode32(vcpu);
+    if (byte === OPERAND_SIZE) operand32 = !isCode32(vcpu);
     segment = SEGMENT_PREFIX.get(byte) ?? segment;
     byte = reader.next();
   }
   if (byte !== 0x0f) {
-    // INT n has an immediate byte; HLT, IRET, PAUSE, PUSHF, POPF, ICEBP have not.
-    if (byte === 0xcd) reader.next();
+    reader.skipOperand(byte, operand32, address32);
     return reader.failed ? null : { length: reader.length, opcode: 0, modrm: 0, linear: -1 };
   }
   const opcode = reader.next();
@@ -103,6 +104,20 @@ class CodeReader {
     this.length += 1;
     if (byte < 0 || this.length > LONGEST) this.failed = true;
     return byte;
+  }
+
+  /**
+   * What follows a one-byte opcode: INT n has an immediate byte, far JMP and CALL, which switch tasks, a pointer or a ModRM
+   * byte (SDM vol. 2A CALL, JMP). HLT, IRET, PAUSE, PUSHF, POPF, INT3, INTO, ICEBP have nothing.
+   */
+  skipOperand(opcode: number, operand32: boolean, address32: boolean): void {
+    if (opcode === 0xcd) this.next();
+    else if (opcode === 0x9a || opcode === 0xea) this.#little(operand32 ? 6 : 4);
+    else if (opcode === 0xff) {
+      const modrm = this.next();
+      if (address32) this.address32(modrm, -1);
+      else this.address16(modrm, -1);
+    }
   }
 
   #signed8(): number {
