@@ -6,6 +6,7 @@ import { Cpu } from '../../src/cpu/cpu.ts';
 import { Assembler, ebx, ecx, edi, esp, mem8, mem32 } from '../../src/guest/assembler.ts';
 import { applyInitialState } from '../../src/machine/initial-registers.ts';
 import { realState } from '../../src/machine/loaders/initial-state.ts';
+import { Machine } from '../../src/machine/machine.ts';
 import { bareCpu } from '../cpu/bare.ts';
 import { hostedWith } from './hosted.ts';
 
@@ -78,5 +79,22 @@ describe('a single-step trap', () => {
     clock.arm(timer, clock.now + 3);
     machine.run(2000);
     expect([...machine.read(gpa(0x4001), 60)]).toEqual(Array.from({ length: 60 }, () => 1));
+  });
+});
+
+describe('REP INS', () => {
+  it('from an ISA port counts the same instructions wherever a run is cut', () => {
+    const run = (piece: number): readonly number[] => {
+      const machine = new Machine({ model: parseCpuModel('pentium'), memoryBytes: 1 << 20 });
+      // MOV DX, 80h; MOV CX, 6; REP INSB; JMP to itself.
+      const code = [0xba, 0x80, 0, 0xb9, 6, 0, 0xf3, 0x6c, 0xeb, 0xfe];
+      machine.cpu.physical.load(0x1000 as Hpa, Uint8Array.from(code));
+      applyInitialState(machine.cpu, realState(0, 0x1000, {}));
+      for (let left = 40; left > 0; left -= piece) machine.run(piece);
+      return [machine.cpu.retired, machine.cpu.now, machine.cpu.state.gpr(1)];
+    };
+    expect([run(1), run(2), run(5)]).toEqual([run(40), run(40), run(40)]);
+    // Each element is a microsecond on the bus.
+    expect(run(40)).toEqual([40, 6040, 0]);
   });
 });

@@ -17,13 +17,14 @@ const PATIENCE = 120_000;
 
 /** A machine, as far as it is run and looked at here. */
 interface Subject {
+  /** In the unit of `run`: instructions for a machine, ticks for a VM. */
   readonly now: number;
-  /** Runs for so many ticks, and says how that ended. */
-  run(ticks: number): string;
+  /** Runs for so long, and says how that ended. */
+  run(length: number): string;
   fingerprint(): string;
 }
 
-/** Runs to a tick in one go, or in pieces whose lengths `piece` gives. */
+/** Runs to a point in time in one go, or in pieces whose lengths `piece` gives. */
 function runTo(subject: Subject, end: number, piece: () => number): string {
   let last = 'limit';
   while (subject.now < end && (last === 'limit' || last === 'halted'))
@@ -56,10 +57,10 @@ function bareSubject(seed: number): { readonly name: string; readonly make: () =
     startTimer(machine.devices, period);
     return {
       get now() {
-        return machine.cpu.now;
+        return machine.cpu.retired;
       },
-      run: (ticks) => machine.run(ticks).kind,
-      fingerprint: () => fingerprint(machine.cpu),
+      run: (instructions) => machine.run(instructions).kind,
+      fingerprint: () => `${machine.cpu.now} ${fingerprint(machine.cpu)}`,
     };
   };
   return { name, make };

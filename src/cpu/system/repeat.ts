@@ -77,6 +77,7 @@ function quotaLeft(cpu: Cpu, operation: StringOperation, quota: number, done: nu
 function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOperation): void {
   let count = index(cpu.state, instruction, RCX);
   let quota = quotaOf(cpu, operation);
+  const { idleTicks } = cpu;
   while (count > 0) {
     if (quota <= 0) {
       interrupted(cpu);
@@ -84,7 +85,8 @@ function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOpe
     }
     const done = advance(cpu, instruction, operation, count, quota);
     count -= done;
-    quota = quotaLeft(cpu, operation, quota, done);
+    // An element that takes time lets interrupts in: were it left to the end of the slice, it would matter where a run is cut.
+    quota = cpu.idleTicks === idleTicks ? quotaLeft(cpu, operation, quota, done) : 0;
   }
 }
 
