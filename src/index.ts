@@ -12,7 +12,7 @@ export { InputError } from './arch/input-error.ts';
 export { Cpu, type CpuOptions } from './cpu/cpu.ts';
 export { type Execute, type Judged, onHost } from './grid/execute.ts';
 export { runScenario, type ScenarioHost } from './grid/run.ts';
-export { type CellVerdict, runMatrix } from './grid/run-matrix.ts';
+export { type PartVerdict, runMatrix } from './grid/run-matrix.ts';
 export type { Scenario } from './grid/scenario.ts';
 export { umbraHost } from './grid/umbra-host.ts';
 export { Assembler } from './guest/assembler.ts';

@@ -1,4 +1,4 @@
-import type { CellVerdict } from '../grid/run-matrix.ts';
+import { isCell, type PartVerdict, partTitle } from '../grid/run-matrix.ts';
 import { OutputFile } from './files.ts';
 import type { Host } from './host.ts';
 import { type Progress, withProgress } from './progress.ts';
@@ -7,19 +7,20 @@ import type { GridSetup } from './scenarios.ts';
 /** Makes reports of what a run of the grid found. */
 export interface GridReports {
   /** A page; tells the stories of some scenarios, which takes a second for each. */
-  readonly html: (cells: readonly CellVerdict[], setup: GridSetup) => AsyncGenerator<Progress, string>;
-  readonly junit: (cells: readonly CellVerdict[], seconds: number) => string;
+  readonly html: (parts: readonly PartVerdict[], setup: GridSetup) => AsyncGenerator<Progress, string>;
+  readonly junit: (parts: readonly PartVerdict[], seconds: number) => string;
 }
 
 /**
- * Runs the scenarios whose names match any pattern, or all: yields after each, and returns the cells, row by row. Throws
+ * Runs the scenarios whose names match any pattern, or all: yields after each, and returns the cells, row by row, and the
+ * groups of other scenarios. Throws
  * an InputError for a pattern that matches none.
  */
 export type RunGrid = (
   setup: GridSetup,
   host: Host,
   patterns: readonly string[],
-) => AsyncGenerator<Progress, readonly CellVerdict[]>;
+) => AsyncGenerator<Progress, readonly PartVerdict[]>;
 
 export interface GridOptions extends GridSetup {
   readonly json?: string | undefined;
@@ -48,21 +49,25 @@ export async function grid(
   const [jsonFile, junitFile, htmlFile] = files;
   try {
     const started = host.now();
-    const cells = await withProgress(host, runGrid(setup, host, patterns));
+    const parts = await withProgress(host, runGrid(setup, host, patterns));
     const seconds = (host.now() - started) / 1000;
-    host.stdout.write(`${introduction(setup)}\n${renderGrid(cells, seconds)}`);
-    for (const file of jsonFile) file.write(gridJson(cells, seconds));
-    for (const file of junitFile) file.write(reports.junit(cells, seconds));
-    for (const file of htmlFile) file.write(await withProgress(host, reports.html(cells, setup)));
-    return cells.some(({ mismatches }) => mismatches > 0) ? 1 : 0;
+    host.stdout.write(`${introduction(setup)}\n${renderGrid(parts, seconds)}`);
+    for (const file of jsonFile) file.write(gridJson(parts, seconds));
+    for (const file of junitFile) file.write(reports.junit(parts, seconds));
+    for (const file of htmlFile) file.write(await withProgress(host, reports.html(parts, setup)));
+    return parts.some(({ mismatches }) => mismatches > 0) ? 1 : 0;
   } finally {
     for (const file of files.flat()) file.close();
   }
 }
 
-/** The cells and the seconds; what is in every scenario is for the other reports. */
-const gridJson = (cells: readonly CellVerdict[], seconds: number): string =>
-  `${JSON.stringify({ cells: cells.map(({ summaries, ...cell }) => cell), seconds }, undefined, 2)}\n`;
+/** The cells, the groups and the seconds; what is in every scenario is for the other reports. */
+function gridJson(parts: readonly PartVerdict[], seconds: number): string {
+  const written = (chosen: readonly PartVerdict[]) => chosen.map(({ summaries, ...part }) => part);
+  const cells = written(parts.filter(isCell));
+  const groups = written(parts.filter((part) => !isCell(part)));
+  return `${JSON.stringify({ cells, groups, seconds }, undefined, 2)}\n`;
+}
 
 const SINGULAR = {
   scenarios: 'scenario',
@@ -78,14 +83,14 @@ registers and memory change. A probe is one read, write or fetch whose value or 
 the oracle judges.
 `;
 
-/** The table: a row for each mode of L1, a column for each mode of L2, and the sum below. */
-export function renderGrid(cells: readonly CellVerdict[], seconds: number): string {
+/** The table: a row for each mode of L1, a column for each mode of L2; the groups and the sum below. */
+export function renderGrid(parts: readonly PartVerdict[], seconds: number): string {
+  const cells = parts.filter(isCell);
   const rows = [...new Set(cells.map(({ l1 }) => l1))];
   const columns = [...new Set(cells.map(({ l2 }) => l2))];
   const text = (l1: string, l2: string): string => {
     const cell = cells.find((candidate) => candidate.l1 === l1 && candidate.l2 === l2);
-    if (!cell) return '-';
-    return cell.mismatches === 0 ? `${cell.probes} ok` : `${cell.mismatches} of ${cell.probes} WRONG`;
+    return cell === undefined ? '-' : outcome(cell);
   };
   const table = [['L1 \\ L2', ...columns], ...rows.map((l1) => [l1, ...columns.map((l2) => text(l1, l2))])];
   const widths =
@@ -98,19 +103,22 @@ export function renderGrid(cells: readonly CellVerdict[], seconds: number): stri
   );
   lines.splice(1, 0, widths.map((width) => '-'.repeat(width)).join('  '));
   const total = (what: keyof typeof SINGULAR): string => {
-    const sum = cells.reduce((before, cell) => before + cell[what], 0);
+    const sum = parts.reduce((before, part) => before + part[what], 0);
     return `${sum} ${sum === 1 ? SINGULAR[what] : what}`;
   };
-  const details = cells.flatMap(({ l1, l2, details: sentences }) =>
-    sentences.map((line) => `  L1 ${l1}, L2 ${l2}: ${line}`),
-  );
+  const details = parts.flatMap((part) => part.details.map((line) => `  ${partTitle(part)}: ${line}`));
+  const groups = parts.filter((part) => !isCell(part));
   return [
-    ...lines,
-    '',
+    ...(cells.length === 0 ? [] : [...lines, '']),
+    ...groups.map((group) => `${partTitle(group)}: ${outcome(group)}`),
+    ...(groups.length === 0 ? [] : ['']),
     `${total('scenarios')}, ${total('switches')} between levels and modes, ${total('probes')} judged by the oracle, ` +
       `${total('mismatches')}, ${seconds.toFixed(1)} s`,
     ...details.slice(0, SHOWN_DETAILS),
-    ...cells.flatMap(({ skipped }) => skipped.map((scenario) => `  skipped ${scenario}`)),
+    ...parts.flatMap(({ skipped }) => skipped.map((scenario) => `  skipped ${scenario}`)),
     '',
   ].join('\n');
 }
+
+const outcome = ({ probes, mismatches }: PartVerdict): string =>
+  mismatches === 0 ? `${probes} ok` : `${mismatches} of ${probes} WRONG`;

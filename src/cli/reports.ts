@@ -3,7 +3,7 @@ import { htmlReport } from '../grid/report/html.ts';
 import { junitReport } from '../grid/report/junit.ts';
 import { matrixReport } from '../grid/report/report.ts';
 import { type Story, tellStory, worthTelling } from '../grid/report/story.ts';
-import type { CellVerdict } from '../grid/run-matrix.ts';
+import type { PartVerdict } from '../grid/run-matrix.ts';
 import type { GridReports } from './grid.ts';
 import type { Progress } from './progress.ts';
 import type { GridSetup } from './scenarios.ts';
@@ -15,19 +15,19 @@ const ABOUT =
 const where = ({ l0 }: GridSetup): string =>
   l0 === 'none' ? 'L1 had the bare processor.' : 'L1 was a guest of L0, which used shadow paging.';
 
-async function* html(cells: readonly CellVerdict[], setup: GridSetup): AsyncGenerator<Progress, string> {
+async function* html(parts: readonly PartVerdict[], setup: GridSetup): AsyncGenerator<Progress, string> {
   // Only L0 has an MMU to look at.
-  const scenarios = setup.l0 === 'none' ? [] : worthTelling(cells, scenarioByName);
+  const scenarios = setup.l0 === 'none' ? [] : worthTelling(parts, scenarioByName);
   const stories: Story[] = [];
   for (const scenario of scenarios) {
     stories.push(tellStory(scenario));
     yield { done: stories.length, total: scenarios.length };
   }
-  return htmlReport(matrixReport(cells, `${ABOUT} ${where(setup)}`), stories);
+  return htmlReport(matrixReport(parts, `${ABOUT} ${where(setup)}`), stories);
 }
 
 /** The reports of `umbra grid`. */
 export const reports: GridReports = {
   html,
-  junit: (cells, seconds) => junitReport(matrixReport(cells, ABOUT), seconds),
+  junit: (parts, seconds) => junitReport(matrixReport(parts, ABOUT), seconds),
 };

@@ -2,8 +2,7 @@ import { InputError } from '../arch/input-error.ts';
 import { scenarioText } from './describe.ts';
 import type { Execute } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
-import { matrix } from './matrix/matrix.ts';
-import type { GridProgress } from './run-matrix.ts';
+import { type GridProgress, gridParts } from './run-matrix.ts';
 import type { Scenario } from './scenario.ts';
 import { parseScenarios } from './text/parse.ts';
 
@@ -60,10 +59,10 @@ export async function* replay(
   };
 }
 
-/** Every scenario of the matrix, in its order. */
-export const allScenarios = (): Scenario[] => matrix().flatMap((cell) => cell.scenarios);
+/** Every scenario of the grid, in its order. */
+export const allScenarios = (): Scenario[] => gridParts().flatMap((part) => part.scenarios);
 
-/** The scenario of the matrix that has a name. Throws an InputError if there is none. */
+/** The scenario of the grid that has a name. Throws an InputError if there is none. */
 export function scenarioByName(name: string): Scenario {
   const scenarios = allScenarios();
   const found = scenarios.find((scenario) => scenario.name === name);

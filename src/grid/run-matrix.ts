@@ -1,3 +1,4 @@
+import { directedScenarios } from './directed/directed.ts';
 import type { Execute } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
@@ -22,10 +23,22 @@ export interface ScenarioSummary {
   readonly skipped?: string;
 }
 
-/** What the scenarios of one cell found. */
-export interface CellVerdict {
-  readonly l1: PagingMode;
-  readonly l2: PagingMode;
+/** Scenarios of the grid that are in no cell. */
+export interface ScenarioGroup {
+  readonly group: string;
+  readonly scenarios: readonly Scenario[];
+}
+
+export type GridPart = MatrixCell | ScenarioGroup;
+
+/** The whole grid: the matrix cell by cell, then the directed scenarios. */
+export const gridParts = (): GridPart[] => [
+  ...matrix(),
+  { group: 'directed', scenarios: directedScenarios() },
+];
+
+/** What the scenarios of one part found. */
+interface Findings {
   /** How many ran. */
   readonly scenarios: number;
   /** Those that the host cannot run, each with the reason: `2-level/pae/removed-memory: QEMU cannot remove memory`. */
@@ -40,19 +53,37 @@ export interface CellVerdict {
   readonly summaries: readonly ScenarioSummary[];
 }
 
+export interface CellVerdict extends Findings {
+  readonly l1: PagingMode;
+  readonly l2: PagingMode;
+}
+
+export interface GroupVerdict extends Findings {
+  readonly group: string;
+}
+
+export type PartVerdict = CellVerdict | GroupVerdict;
+
+export const isCell = (verdict: PartVerdict): verdict is CellVerdict => 'l1' in verdict;
+
+/** What reports call a part. */
+export const partTitle = (verdict: PartVerdict): string =>
+  isCell(verdict) ? `L1 ${verdict.l1}, L2 ${verdict.l2}` : verdict.group;
+
 /** Stories kept of each scenario: later ones are often consequences of the first. */
 const DETAILS_PER_SCENARIO = 3;
 
 /**
  * Runs the grid, yielding after each scenario. The answer is the same every time, whatever way `execute` takes. Throws
  * an InputError if the host has no SVM.
- * @param cells what to run; the whole matrix by default
+ * @param parts what to run; the whole grid by default
+ * @returns the verdicts on the parts, in their order
  */
 export async function* runMatrix(
   execute: Execute,
-  cells: readonly MatrixCell[] = matrix(),
-): AsyncGenerator<GridProgress, CellVerdict[]> {
-  const scenarios = cells.flatMap((cell) => cell.scenarios);
+  parts: readonly GridPart[] = gridParts(),
+): AsyncGenerator<GridProgress, PartVerdict[]> {
+  const scenarios = parts.flatMap((part) => part.scenarios);
   const verdicts = new Array<ScenarioVerdict>(scenarios.length);
   let done = 0;
   for await (const { index, verdict } of execute(scenarios)) {
@@ -60,10 +91,10 @@ export async function* runMatrix(
     yield { done: ++done, total: scenarios.length, name: scenarios[index].name };
   }
   let first = 0;
-  return cells.map((cell) => {
-    const own = verdicts.slice(first, first + cell.scenarios.length);
-    first += cell.scenarios.length;
-    return cellVerdict(cell, own);
+  return parts.map(({ scenarios: own, ...part }) => {
+    const found = findings(own, verdicts.slice(first, first + own.length));
+    first += own.length;
+    return { ...part, ...found };
   });
 }
 
@@ -71,12 +102,7 @@ const SWITCHES: ReadonlySet<string> = new Set<StepKind>(['enter', 'leave', 'swit
 
 const switchesOf = ({ steps }: Scenario): number => steps.filter((step) => SWITCHES.has(step.do)).length;
 
-const cellVerdict = (
-  { l1, l2, scenarios }: MatrixCell,
-  verdicts: readonly ScenarioVerdict[],
-): CellVerdict => ({
-  l1,
-  l2,
+const findings = (scenarios: readonly Scenario[], verdicts: readonly ScenarioVerdict[]): Findings => ({
   scenarios: verdicts.filter(({ skipped }) => skipped === undefined).length,
   skipped: verdicts.flatMap(({ skipped }, index) =>
     skipped === undefined ? [] : [`${scenarios[index].name}: ${skipped}`],

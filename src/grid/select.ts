@@ -1,5 +1,5 @@
 import { InputError } from '../arch/input-error.ts';
-import type { MatrixCell } from './matrix/matrix.ts';
+import type { Scenario } from './scenario.ts';
 
 /**
  * What a pattern matches: with `*` or `?` it is a glob over the whole name (`*` also matches slashes), without it any
@@ -13,27 +13,27 @@ export function nameMatcher(pattern: string): (name: string) => boolean {
 }
 
 /**
- * The cells with those of their scenarios whose names match any of the patterns; all where there is no pattern. Cells
+ * The parts with those of their scenarios whose names match any of the patterns; all where there is no pattern. Parts
  * without scenarios are left out.
  * @throws InputError for a pattern that matches no scenario
  */
-export function selectScenarios(
-  cells: readonly MatrixCell[],
+export function selectScenarios<Part extends { readonly scenarios: readonly Scenario[] }>(
+  parts: readonly Part[],
   patterns: readonly string[],
-): readonly MatrixCell[] {
-  if (patterns.length === 0) return cells;
+): readonly Part[] {
+  if (patterns.length === 0) return parts;
   const matchers = patterns.map(nameMatcher);
-  const names = cells.flatMap(({ scenarios }) => scenarios.map(({ name }) => name));
+  const names = parts.flatMap(({ scenarios }) => scenarios.map(({ name }) => name));
   const idle = patterns.find((_, index) => !names.some(matchers[index]));
   if (idle !== undefined) {
     throw new InputError(
       `No scenario's name matches "${idle}" among the ${names.length}, of which the first is ${names[0]}; --list shows all.`,
     );
   }
-  return cells
-    .map((cell) => ({
-      ...cell,
-      scenarios: cell.scenarios.filter(({ name }) => matchers.some((matches) => matches(name))),
+  return parts
+    .map((part) => ({
+      ...part,
+      scenarios: part.scenarios.filter(({ name }) => matchers.some((matches) => matches(name))),
     }))
     .filter(({ scenarios }) => scenarios.length > 0);
 }

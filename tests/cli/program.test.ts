@@ -13,7 +13,7 @@ import type { HuntVerdict } from '../../src/grid/mutants/hunt.ts';
 import { INEXPRESSIBLE } from '../../src/grid/mutants/inexpressible.ts';
 import { MUTANTS } from '../../src/grid/mutants/mutants.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
-import type { CellVerdict } from '../../src/grid/run-matrix.ts';
+import { type CellVerdict, type PartVerdict, partTitle } from '../../src/grid/run-matrix.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
 
@@ -57,7 +57,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
   return { status, host, configs, out: host.out, error: host.error };
 }
 
-async function* cells(result: CellVerdict[]): AsyncGenerator<Progress, CellVerdict[]> {
+async function* cells(result: PartVerdict[]): AsyncGenerator<Progress, PartVerdict[]> {
   yield { done: 0, total: 2 };
   yield { done: 1, total: 2 };
   return result;
@@ -483,6 +483,19 @@ describe('umbra grid', () => {
     expect(written.seconds).toBeGreaterThan(0);
   });
 
+  it('has a line, and a list in the JSON, for scenarios of no cell', async () => {
+    const { l1: _, l2: __, ...found } = bad;
+    const { status, out } = await call(['grid', '--json', file('grid.json')], {
+      runGrid: () => cells([good, { group: 'directed', ...found }]),
+    });
+    expect(status).toBe(1);
+    expect(out).toContain('2-level  40 ok\n\ndirected: 2 of 50 WRONG\n\n3 scenarios, ');
+    expect(out).toContain('  directed: read at 0x1000: page fault\n');
+    const { cells: inCells, groups } = JSON.parse(readFileSync(file('grid.json'), 'utf8'));
+    expect(inCells).toHaveLength(1);
+    expect(groups).toMatchObject([{ group: 'directed', scenarios: 2, probes: 50, mismatches: 2 }]);
+  });
+
   it('writes the other reports', async () => {
     const args = ['grid', '--junit', file('grid.xml'), '--html', file('grid.html')];
     const { status } = await call(args, {
@@ -491,13 +504,13 @@ describe('umbra grid', () => {
         junit: (found, seconds) => `${found.length} cells, ${seconds > 0 ? 'timed' : 'untimed'}`,
         html: async function* (found, { l0 }) {
           yield { done: 1, total: 1 };
-          return `${found[0].l1} ${l0}`;
+          return `${partTitle(found[0])} ${l0}`;
         },
       },
     });
     expect(status).toBe(1);
     expect(readFileSync(file('grid.xml'), 'utf8')).toBe('1 cells, timed');
-    expect(readFileSync(file('grid.html'), 'utf8')).toBe('PAE shadow');
+    expect(readFileSync(file('grid.html'), 'utf8')).toBe('L1 PAE, L2 PAE shadow');
   });
 
   it('says at once that the JSON file cannot be written', async () => {

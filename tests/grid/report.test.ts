@@ -104,6 +104,7 @@ const REPORT: GridReport = {
         { name: 'not/run', about: 'Needs more.', probes: 0, mismatches: [], skipped: 'no smap' },
       ],
     },
+    { title: 'directed', probes: 5, mismatches: 0, scenarios: [] },
   ],
 };
 
@@ -119,6 +120,10 @@ describe('the HTML report', () => {
     expect(page).toContain('<a href="#L1-2-level-L2-PAE">1 of 12 wrong</a>');
     expect(page).toContain('<section id="L1-2-level-L2-PAE">');
     expect(page).toContain('<td class="none">');
+    expect(page).toMatch(
+      /<tr><th scope="row">directed<\/th><td class="right" colspan="2" [^>]*><a href="#directed">5 right<\/a>/,
+    );
+    expect(page).toContain('<section id="directed">');
   });
 
   it('tells stories with text made harmless', () => {
@@ -142,6 +147,8 @@ describe('the JUnit report', () => {
 saw &quot;2&quot;</failure>
     </testcase>
     <testcase classname="L1 2-level, L2 PAE" name="not/run"><skipped message="no smap"/></testcase>
+  </testsuite>
+  <testsuite name="directed" tests="0" failures="0" skipped="0" errors="0">
   </testsuite>
 </testsuites>
 `);

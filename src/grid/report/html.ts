@@ -1,5 +1,5 @@
 import type { ScenarioSummary } from '../run-matrix.ts';
-import type { GridReport } from './report.ts';
+import type { GridReport, ReportCell } from './report.ts';
 import type { Story, StoryStep } from './story.ts';
 import { STYLE } from './style.ts';
 import type { TableView } from './table-view.ts';
@@ -59,20 +59,28 @@ function heatMap({ cells, rows, columns }: GridReport): string {
   const cellOf = (row: string, column: string): string => {
     const cell = cells.find((candidate) => candidate.row === row && candidate.column === column);
     if (cell === undefined) return '<td class="none">–</td>';
-    const share = cell.probes === 0 ? 1 : cell.mismatches / cell.probes;
-    const heat = cell.mismatches === 0 ? 0 : Math.min(1, 0.25 + share * 4);
-    const words =
-      cell.mismatches === 0 ? `${cell.probes} right` : `${cell.mismatches} of ${cell.probes} wrong`;
-    const state = cell.mismatches === 0 ? 'right' : 'wrong';
-    return `<td class="${state}" style="--heat:${heat.toFixed(2)}"><a href="#${idOf(cell.title)}">${words}</a></td>`;
+    return heatCell(cell);
   };
   const line = (row: string): string =>
     `<tr><th scope="row">${text(row)}</th>${columns.map((column) => cellOf(row, column)).join('')}</tr>`;
+  // What is in no pair of modes has a row to itself.
+  const others = cells
+    .filter((cell) => cell.row === undefined)
+    .map((cell) => `<tr><th scope="row">${text(cell.title)}</th>${heatCell(cell, columns.length)}</tr>`);
   return `<table class="heat">
 <caption>Rows: paging mode of L1. Columns: paging mode of L2. A cell leads to its scenarios.</caption>
 <thead><tr><th></th>${columns.map((column) => `<th scope="col">${text(column)}</th>`).join('')}</tr></thead>
-<tbody>${rows.map(line).join('')}</tbody>
+<tbody>${rows.map(line).join('')}${others.join('')}</tbody>
 </table>`;
+}
+
+function heatCell(cell: ReportCell, columns = 1): string {
+  const share = cell.probes === 0 ? 1 : cell.mismatches / cell.probes;
+  const heat = cell.mismatches === 0 ? 0 : Math.min(1, 0.25 + share * 4);
+  const words = cell.mismatches === 0 ? `${cell.probes} right` : `${cell.mismatches} of ${cell.probes} wrong`;
+  const state = cell.mismatches === 0 ? 'right' : 'wrong';
+  const span = columns === 1 ? '' : ` colspan="${columns}"`;
+  return `<td class="${state}"${span} style="--heat:${heat.toFixed(2)}"><a href="#${idOf(cell.title)}">${words}</a></td>`;
 }
 
 function cellSection(

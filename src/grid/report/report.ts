@@ -1,4 +1,4 @@
-import type { CellVerdict, ScenarioSummary } from '../run-matrix.ts';
+import { isCell, type PartVerdict, partTitle, type ScenarioSummary } from '../run-matrix.ts';
 
 /** What a run of the grid found, scenario by scenario: what every report is made from. */
 export interface GridReport {
@@ -13,26 +13,27 @@ export interface GridReport {
 export interface ReportCell {
   /** `L1 2-level, L2 PAE`. */
   readonly title: string;
-  readonly row: string;
-  readonly column: string;
+  /** Its place in the heat map, if it has one. */
+  readonly row?: string;
+  readonly column?: string;
   readonly probes: number;
   readonly mismatches: number;
   readonly scenarios: readonly ScenarioSummary[];
 }
 
-/** The report of a run of the matrix. */
-export function matrixReport(cells: readonly CellVerdict[], about: string): GridReport {
+/** The report of a run of the grid. */
+export function matrixReport(parts: readonly PartVerdict[], about: string): GridReport {
+  const cells = parts.filter(isCell);
   return {
     about,
     rows: [...new Set(cells.map(({ l1 }) => l1))],
     columns: [...new Set(cells.map(({ l2 }) => l2))],
-    cells: cells.map(({ l1, l2, probes, mismatches, summaries }) => ({
-      title: `L1 ${l1}, L2 ${l2}`,
-      row: l1,
-      column: l2,
-      probes,
-      mismatches,
-      scenarios: summaries,
+    cells: parts.map((part) => ({
+      title: partTitle(part),
+      ...(isCell(part) && { row: part.l1, column: part.l2 }),
+      probes: part.probes,
+      mismatches: part.mismatches,
+      scenarios: part.summaries,
     })),
   };
 }
