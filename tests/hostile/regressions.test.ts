@@ -84,17 +84,18 @@ describe('a single-step trap', () => {
 
 describe('REP INS', () => {
   it('from an ISA port counts the same instructions wherever a run is cut', () => {
+    const LENGTH = 9000;
     const run = (piece: number): readonly number[] => {
       const machine = new Machine({ model: parseCpuModel('pentium'), memoryBytes: 1 << 20 });
-      // MOV DX, 80h; MOV CX, 6; REP INSB; JMP to itself.
-      const code = [0xba, 0x80, 0, 0xb9, 6, 0, 0xf3, 0x6c, 0xeb, 0xfe];
+      // MOV DX, 80h; MOV CX, 6; REP INSB; then INC BX and JMP to it, for ever.
+      const code = [0xba, 0x80, 0, 0xb9, 6, 0, 0xf3, 0x6c, 0x43, 0xeb, 0xfd];
       machine.cpu.physical.load(0x1000 as Hpa, Uint8Array.from(code));
       applyInitialState(machine.cpu, realState(0, 0x1000, {}));
-      for (let left = 40; left > 0; left -= piece) machine.run(piece);
-      return [machine.cpu.retired, machine.cpu.now, machine.cpu.state.gpr(1)];
+      for (let left = LENGTH; left > 0; left -= piece) machine.run(Math.min(piece, left));
+      return [machine.cpu.retired, machine.cpu.now, machine.cpu.state.gpr(1), machine.cpu.state.gpr(3)];
     };
-    expect([run(1), run(2), run(5)]).toEqual([run(40), run(40), run(40)]);
-    // Each element is a microsecond on the bus.
-    expect(run(40)).toEqual([40, 6040, 0]);
+    // Two instructions and six elements, of a microsecond each; half of the others are INC.
+    const expected = [LENGTH, LENGTH + 6000, 0, (LENGTH - 8) / 2];
+    for (const piece of [1, 7, 2500, LENGTH]) expect([piece, run(piece)]).toEqual([piece, expected]);
   });
 });
