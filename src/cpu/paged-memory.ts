@@ -150,14 +150,11 @@ export class PagedMemory implements LinearMemory {
     this.#codeContexts[this.#asid] = this.#freshCodeContext();
   }
 
-  /** Forgets the copies of every ASID. */
+  /** Forgets the copies of every ASID. One without a context gets new ones when it is switched to. */
   dropAllCopies(): void {
     this.#fast.clear();
     this.#contexts.fill(NO_CONTEXT);
     this.#nextContext = 0;
-    for (let asid = 0; asid < this.#codeContexts.length; asid++) {
-      this.#codeContexts[asid] = this.#freshCodeContext();
-    }
     this.dropCopies();
   }
 

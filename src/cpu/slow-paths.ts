@@ -26,12 +26,19 @@ import type { Operation } from './system/operations.ts';
 import { OPERATIONS } from './system/operations-table.ts';
 
 const LARGEST_LENGTH = 4096;
+/** By form: no instruction follows it in its block. */
+const ENDS: readonly boolean[] = FORMS.map((form) => form.ends === true);
+/** By form: the name of its operation, or the number of its x87 operation, if TypeScript carries it out. */
+const OPERATION_KEYS: readonly (string | number | undefined)[] = FORMS.map(({ semantics }) => {
+  if (typeof semantics !== 'string') return undefined;
+  const number = X87_OPERATION.exec(semantics)?.[1];
+  return number === undefined ? semantics : Number(number);
+});
 
 /** What interpreted code calls when it cannot go on by itself. */
 export class SlowPaths implements InterpreterImports {
   readonly #cpu: Cpu;
   #operations: readonly (Operation | undefined)[] = [];
-  readonly #ends: readonly boolean[];
   /** A write in progress hit decoded code: the block must be left. */
   #codeChanged = false;
 
@@ -41,7 +48,6 @@ export class SlowPaths implements InterpreterImports {
   constructor(cpu: Cpu, block?: () => number) {
     this.#cpu = cpu;
     this.#block = block;
-    this.#ends = FORMS.map((form) => form.ends === true);
     const observe = cpu.physical.onCodeWrite;
     cpu.physical.onCodeWrite = (frame, offset, bytes) => {
       const changed = observe(frame, offset, bytes);
@@ -54,10 +60,9 @@ export class SlowPaths implements InterpreterImports {
   bindOperations(): void {
     const { x87 } = this.#cpu;
     const own: Readonly<Record<string, Operation>> = { fxsave: x87.fxsave, fxrstor: x87.fxrstor };
-    this.#operations = FORMS.map(({ semantics }) => {
-      if (typeof semantics !== 'string') return undefined;
-      const number = X87_OPERATION.exec(semantics)?.[1];
-      return number === undefined ? (own[semantics] ?? OPERATIONS[semantics]) : x87.operation(Number(number));
+    this.#operations = OPERATION_KEYS.map((key) => {
+      if (key === undefined) return undefined;
+      return typeof key === 'number' ? x87.operation(key) : (own[key] ?? OPERATIONS[key]);
     });
   }
 
@@ -169,7 +174,7 @@ export class SlowPaths implements InterpreterImports {
     } finally {
       cpu.chargedAhead = 0;
     }
-    const goesOn = !this.#ends[form] && cpu.nextEip === fallThrough;
+    const goesOn = !ENDS[form] && cpu.nextEip === fallThrough;
     if (goesOn && !this.#codeChanged && !cpu.sliceEndRequested) return record + RECORD_SIZE;
     cpu.state.eip = cpu.nextEip;
     cpu.leaveBlock(record);

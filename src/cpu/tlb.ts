@@ -151,15 +151,17 @@ export class Tlb {
     return first + way;
   }
 
-  /** A 4 MiB region has at most 1024 parts; they lie in consecutive sets. */
+  /** A 4 MiB region has at most 1024 parts; they lie in consecutive sets, one half of all or the other. */
   #invalidateRegion(page: number, asid: number): void {
+    const small = this.find(page, asid);
+    if (small >= 0) this.#page[small] = NONE;
     const region = Math.floor(page / 1024);
-    for (let entry = 0; entry < SETS * WAYS; entry++) {
+    const flags = this.#flags;
+    const first = (region & 1) * 1024 * WAYS;
+    for (let entry = first; entry < first + 1024 * WAYS; entry++) {
+      if (((flags[entry] as number) & TLB_FLAG.LARGE) === 0 || this.#asid[entry] !== asid) continue;
       const other = this.#page[entry] as number;
-      if (this.#asid[entry] !== asid || other === NONE) continue;
-      const flags = this.#flags[entry] as number;
-      if (other !== page && ((flags & TLB_FLAG.LARGE) === 0 || Math.floor(other / 1024) !== region)) continue;
-      this.#page[entry] = NONE;
+      if (other !== NONE && Math.floor(other / 1024) === region) this.#page[entry] = NONE;
     }
   }
 }

@@ -18,7 +18,7 @@ import {
   XMM,
   ZERO_SLOT,
 } from '../layout.ts';
-import { buildOpcodeMap, type Candidate, type OpcodeEntry } from './opcode-map.ts';
+import { type Candidate, type OpcodeEntry, type OpcodeMap, opcodeMap } from './opcode-map.ts';
 
 /** What of the processor's mode decides how bytes decode and which handlers run them. */
 export const DECODE_MODE = {
@@ -38,6 +38,7 @@ const MOV_SYSTEM_REGISTER = 0x20;
 
 const formNamed = (name: string): number => FORMS.findIndex((form) => form.semantics === name);
 const UNDEFINED = formNamed('undefined');
+const TOO_LONG = formNamed('tooLong');
 
 /** ModRM r/m to base and index register of 16-bit addressing (SDM vol. 2A table 2-1); -1: none. */
 // biome-ignore format: table
@@ -54,9 +55,8 @@ const byteRegisterAddress = (number: number): number =>
 
 /** Turns bytes into records. One decoder serves one CPU model. */
 export class Decoder {
-  readonly #map: readonly (OpcodeEntry | undefined)[];
+  readonly #map: OpcodeMap;
   readonly #core: InterpreterCore;
-  readonly #tooLongForm: number;
   readonly #u8: Uint8Array;
   readonly #view: DataView;
 
@@ -77,10 +77,9 @@ export class Decoder {
 
   constructor(core: InterpreterCore, memory: WasmMemory, hasFeature: (name: string) => boolean) {
     this.#core = core;
-    this.#map = buildOpcodeMap(FORMS, hasFeature);
+    this.#map = opcodeMap(hasFeature);
     this.#u8 = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
-    this.#tooLongForm = formNamed('tooLong');
   }
 
   /**
@@ -108,7 +107,7 @@ export class Decoder {
     const form = this.#opcode(record);
     if (this.#incomplete) {
       if (end - position < MAXIMUM_LENGTH) return INCOMPLETE;
-      return this.#special(record, this.#tooLongForm, MAXIMUM_LENGTH, pageOffset);
+      return this.#special(record, TOO_LONG, MAXIMUM_LENGTH, pageOffset);
     }
     const length = this.#position - position;
     if (form < 0) return this.#special(record, UNDEFINED, length, pageOffset);

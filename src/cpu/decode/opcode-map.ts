@@ -1,4 +1,5 @@
 import type { Form } from '../../isa/form.ts';
+import { FORMS } from '../../isa/table.ts';
 
 /** A form as the decoder tries it. */
 export interface Candidate {
@@ -26,11 +27,21 @@ function demands(form: Form): number {
   return (fixedModrm >= 0 ? 4 : 0) + (mandatoryPrefix !== 0 ? 2 : 0) + (digit >= 0 ? 1 : 0);
 }
 
-/** Opcode to forms: index map * 256 + opcode. Forms whose feature is not in `features` do not exist. */
-export function buildOpcodeMap(
-  forms: readonly Form[],
-  hasFeature: (name: string) => boolean,
-): readonly (OpcodeEntry | undefined)[] {
+/** Index map * 256 + opcode. */
+export type OpcodeMap = readonly (OpcodeEntry | undefined)[];
+
+const FEATURES: readonly string[] = [...new Set(FORMS.flatMap(({ feature }) => feature ?? []))];
+const known = new Map<string, OpcodeMap>();
+
+/** Opcode to forms; processors with the same features share it. Forms whose feature is missing do not exist. */
+export function opcodeMap(hasFeature: (name: string) => boolean): OpcodeMap {
+  const key = FEATURES.filter(hasFeature).join();
+  let map = known.get(key);
+  if (map === undefined) known.set(key, (map = buildOpcodeMap(FORMS, hasFeature)));
+  return map;
+}
+
+function buildOpcodeMap(forms: readonly Form[], hasFeature: (name: string) => boolean): OpcodeMap {
   const lists: Candidate[][] = Array.from({ length: MAPS * 256 }, () => []);
   forms.forEach((form, index) => {
     if (form.feature !== undefined && !hasFeature(form.feature)) return;

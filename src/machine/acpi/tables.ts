@@ -42,8 +42,17 @@ export interface AcpiTables {
   readonly tables: readonly AcpiTable[];
 }
 
-/** Builds the tables for the devices of `createPcDevices`. */
+const built = new Map<string, AcpiTables>();
+
+/** The tables for the devices of `createPcDevices`; built once for each kind of machine. */
 export function buildAcpi({ memoryBytes, hasApic = true, apicId = 0 }: AcpiOptions): AcpiTables {
+  const key = [memoryBytes, hasApic, apicId].join();
+  let tables = built.get(key);
+  if (tables === undefined) built.set(key, (tables = build(memoryBytes, hasApic, apicId)));
+  return tables;
+}
+
+function build(memoryBytes: number, hasApic: boolean, apicId: number): AcpiTables {
   const area = new Area();
   const rsdp = area.reserve(RSDP_LENGTH);
   const facs = area.put(facsBytes());
