@@ -28,7 +28,7 @@ describeWithKernels("Debian's kernels in the bzImage loader", () => {
     it(`vmlinuz-${flavour} is refused where its memory is too small, and cut off anywhere`, () => {
       const image = readFileSync(kernelFile(`vmlinuz-${flavour}`));
       expect(() => loadImage(request(image, 16 * MIB), new TestMemory(16 * MIB))).toThrow(
-        /does not fit into 16 MiB/,
+        /does not fit into 16M/,
       );
       for (const length of [0x300, 0x5000, image.length >>> 1]) {
         expect(() =>

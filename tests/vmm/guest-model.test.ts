@@ -37,6 +37,15 @@ describe('a guest of L0', () => {
     expect(make(host, guest)).toThrow(message);
   });
 
+  it('executes what needs no intercept as the host does, whatever its CPUID says', () => {
+    const machine = make('current-amd', 'pentium')();
+    // cmovz eax, eax; mov al, 0x2a; out 0xf4, al
+    const image = Uint8Array.of(0x66, 0x0f, 0x44, 0xc0, 0xb0, 0x2a, 0xe6, 0xf4);
+    machine.load({ image, raw: { address: 0x7c00, mode: 'real' } });
+    expect(machine.vm.model.features.has('cmov')).toBe(false);
+    expect(machine.run(1000)).toEqual({ kind: 'debug-exit', value: 0x2a });
+  });
+
   it('may be told of what L0 has by itself', () => {
     expect(make('opteron,-apic', 'athlon64,+hypervisor')().vm.model.features.has('apic')).toBe(true);
   });

@@ -1,5 +1,6 @@
 import { type Hpa, hpa } from '../../arch/address.ts';
 import { InputError } from '../../arch/input-error.ts';
+import { sizeText } from '../../arch/memory-size.ts';
 import { E820_TYPE, type E820Entry } from '../e820.ts';
 import { hex } from './image-reader.ts';
 import type { LoadedRegion, LoadTarget } from './request.ts';
@@ -96,7 +97,7 @@ export class LoadPlan {
     if (!this.#ram.some((range) => start >= range.start && end <= range.end)) {
       throw new InputError(
         end > this.#memorySize
-          ? `${where} does not fit into ${this.#memorySize / 2 ** 20} MiB of memory; ${hex(end)} bytes or more are needed.`
+          ? `${where} does not fit into ${sizeText(this.#memorySize)} of memory; ${hex(end)} bytes or more are needed.`
           : `${where} overlaps memory that is reserved; RAM is ${this.#ram.map(describe).join(' and ')}.`,
       );
     }

@@ -76,7 +76,7 @@ describe('an ELF image', () => {
     [
       'segment beyond RAM',
       patched(64, 0, 0, 0x40),
-      /Segment 0 \(0x400000 to 0x4000ff\) does not fit into 4 MiB/,
+      /Segment 0 \(0x400000 to 0x4000ff\) does not fit into 4M of memory/,
     ],
     ['segment in the hole', patched(64, 0, 0, 0x0a), /overlaps memory that is reserved/],
     ['segments that overlap', overlapping, /Segment 1 .* overlaps segment 0/],
@@ -139,7 +139,7 @@ describe('a raw image', () => {
       { address: 0x7c00, mode: 'real' },
       /overlaps memory that is reserved/,
     ],
-    ['beyond RAM', pattern(4), { address: SIZE - 2, mode: 'protected' }, /does not fit into 4 MiB/],
+    ['beyond RAM', pattern(4), { address: SIZE - 2, mode: 'protected' }, /does not fit into 4M of memory/],
   ] as const)('is refused: %s', (_, image, options, message) => {
     const memory = new TestMemory(SIZE);
     expect(() => loadRaw(request(image, SIZE), memory, options)).toThrow(message);

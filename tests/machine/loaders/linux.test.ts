@@ -148,8 +148,8 @@ describe('a bad Linux image is refused', () => {
     ['alignment 0', { alignment: 0 }, /kernel_alignment .* power of two/],
     ['alignment 3', { alignment: 3 }, /kernel_alignment .* power of two/],
     ['payload beyond the kernel', { payloadLength: 0x3000 }, /payload_offset .*reach to 0x3100/],
-    ['pref_address beyond RAM', { prefAddress: 1n << 40n }, /does not fit into 64 MiB/],
-    ['init_size beyond RAM', { initSize: 0x4000_0000 }, /workspace .* does not fit into 64 MiB/],
+    ['pref_address beyond RAM', { prefAddress: 1n << 40n }, /does not fit into 64M/],
+    ['init_size beyond RAM', { initSize: 0x4000_0000 }, /workspace .* does not fit into 64M/],
     [
       'code32_start in the ROM',
       { relocatable: 0, code32Start: 0xf_0000 },

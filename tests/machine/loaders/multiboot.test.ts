@@ -109,7 +109,7 @@ describe('a bad multiboot image is refused', () => {
     ['an empty image', makeFlatMultiboot({ loadEnd: 0x20_0000 }), /they must ascend/],
     ['entry outside', makeFlatMultiboot({ entry: 0x20_3000 }), /has the entry 0x203000, outside/],
     ['truncated', makeFlatMultiboot().subarray(0, 0x800), /truncated: .*4096 bytes at offset 0x0, .*0x800/],
-    ['bss beyond RAM', makeFlatMultiboot({ bssEnd: 0xff00_0000 }), /does not fit into 16 MiB/],
+    ['bss beyond RAM', makeFlatMultiboot({ bssEnd: 0xff00_0000 }), /does not fit into 16M/],
     ['neither ELF nor addresses', header(0), /must begin with 7f 45 4c 46/],
   ];
   it.each(cases)('%s', (_, image, message) => {
