@@ -146,7 +146,7 @@ describe('VMRUN from TypeScript', () => {
 
   it('refuses an address that is no page, and reports a shutdown', () => {
     const { world, hardware } = driven((a) => a.raw(0x0f, 0x0b));
-    expect(() => hardware.vmrun(0x123 as Hpa)).toThrow('VMRUN with rAX = 123h raised #GP');
+    expect(() => hardware.vmrun(0x123 as Hpa)).toThrow('VMRUN with rAX = 0x123 raised #GP');
     expect(() => hardware.vmload((2 ** 48) as Hpa)).toThrow(HostFault);
     world.segment(VMCB_SAVE.IDTR, 0, PLACE.IDT, 0, 0);
     expect(() => hardware.vmrun(VMCB_ADDRESS)).toThrow('shut the processor down');
@@ -173,7 +173,7 @@ describe('registers and instructions of the host', () => {
     expect(cpu.state.cr3).toBe(0x5000);
     expect(hardware.readCr(0)).toBe(CR0.PE | CR0.ET);
     expect(() => hardware.writeCr(0, CR0.PG)).toThrow(HostFault);
-    expect(() => hardware.writeCr(4, 0x8000_0000)).toThrow('MOV CR4, 80000000h raised exception 13');
+    expect(() => hardware.writeCr(4, 0x8000_0000)).toThrow('MOV CR4, 0x80000000 raised exception 13');
     for (const n of [0, 1, 2, 3] as const) hardware.writeDr(n, 0x1000 + n);
     expect([0, 1, 2, 3].map((n) => hardware.readDr(n as 0))).toEqual([0x1000, 0x1001, 0x1002, 0x1003]);
     hardware.writeDr(7, 0);
@@ -186,7 +186,7 @@ describe('registers and instructions of the host', () => {
     const { hardware } = driven(calling);
     hardware.wrmsr(MSR.SYSENTER_EIP, 0x1111, 0x2222);
     expect(hardware.rdmsr(MSR.SYSENTER_EIP)).toEqual({ lo: 0x1111, hi: 0x2222 });
-    expect(() => hardware.rdmsr(0x1234)).toThrow('RDMSR 1234h raised exception 13');
+    expect(() => hardware.rdmsr(0x1234)).toThrow('RDMSR 0x1234 raised exception 13');
     expect(() => hardware.wrmsr(MSR.VM_HSAVE_PA, 1, 0)).toThrow(HostFault);
   });
 
