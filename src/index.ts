@@ -9,6 +9,7 @@ export { parseCpuModel } from './arch/cpu-model-text.ts';
 export { CPU_MODEL_NAMES, type CpuModel } from './arch/cpu-models.ts';
 export { cpuid } from './arch/cpuid.ts';
 export { InputError } from './arch/input-error.ts';
+export { PC_MEMORY } from './arch/memory-size.ts';
 export { Cpu, type CpuOptions } from './cpu/cpu.ts';
 export { type Execute, type Judged, onHost } from './grid/execute.ts';
 export { runScenario, type ScenarioHost } from './grid/run.ts';
@@ -28,4 +29,9 @@ export type { ImageOptions } from './machine/pc-image.ts';
 export { oracleCpu } from './oracle/cpu.ts';
 export { SparseMemory } from './oracle/memory.ts';
 export { translate as oracleTranslate } from './oracle/translate.ts';
-export { GuestFailure, HostedMachine, type HostedMachineOptions } from './vmm/hosted-machine.ts';
+export {
+  GuestFailure,
+  HOSTED_MEMORY,
+  HostedMachine,
+  type HostedMachineOptions,
+} from './vmm/hosted-machine.ts';
