@@ -25,10 +25,13 @@ export const heedsFlowControl = (image: Uint8Array): boolean => recognise(image)
 export class MachineRun implements RunningMachine {
   readonly #machine: AnyMachine;
   readonly #statistics: () => MachineStatistics;
+  /** Instructions of the host's boot code, which are not the image's. */
+  readonly #before: number;
 
   /** @throws InputError where the image is bad or needs what the processor lacks */
   constructor(machine: AnyMachine, config: MachineConfig, statistics: () => MachineStatistics) {
     this.#machine = machine;
+    this.#before = machine.cpu.retired;
     this.#statistics = statistics;
     const loaded = machine.load({
       image: config.image,
@@ -65,7 +68,7 @@ export class MachineRun implements RunningMachine {
     this.#machine.stop();
   }
   get instructions(): number {
-    return this.#machine.cpu.retired;
+    return this.#machine.cpu.retired - this.#before;
   }
   input(bytes: Uint8Array): void {
     this.#machine.devices.uart.receive(bytes);

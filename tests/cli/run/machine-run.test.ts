@@ -38,6 +38,20 @@ describe('a machine of umbra run', () => {
     expect(() => createMachine(config(more))).toThrow(message);
   });
 
+  it.each(['none', 'shadow'] as const)('counts the instructions of its image alone: L0 %s', (l0) => {
+    // Ten times INC AX, CLI, HLT.
+    const image = Uint8Array.of(...Array<number>(10).fill(0x40), 0xfa, 0xf4);
+    const machine = createMachine(config({ l0, image }));
+    expect(machine.instructions).toBe(0);
+    machine.run(5);
+    expect(machine.instructions).toBeGreaterThan(0);
+    expect(machine.instructions).toBeLessThanOrEqual(5);
+    expect(machine.run(1000).kind).toBe('dead');
+    // L0's own VMRUNs and exits count too: all levels together.
+    expect(machine.instructions).toBeGreaterThanOrEqual(12);
+    expect(machine.instructions).toBeLessThan(l0 === 'none' ? 13 : 20);
+  });
+
   it('counts with the same names bare and under L0', () => {
     const names = (l0: 'none' | 'shadow') => Object.keys(createMachine(config({ l0 })).statistics().mmu);
     expect(names('none')).toEqual(names('shadow'));
