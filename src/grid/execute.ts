@@ -1,4 +1,5 @@
 import { InputError } from '../arch/input-error.ts';
+import { InvariantBroken } from '../l0/check.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { randomScenario } from './random/generate.ts';
 import { runScenario, type ScenarioHost } from './run.ts';
@@ -12,17 +13,18 @@ export const workName = (work: Work): string =>
   'seed' in work ? `random scenario ${work.index} of seed ${work.seed}` : work.name;
 
 /**
- * Runs a scenario on a host and judges it. Throws an InputError for a scenario that cannot be; a random one that cannot
- * be is a mismatch, for making it was our part.
+ * Runs a scenario on a host and judges it. A broken invariant of L0 is a mismatch. Throws an InputError for a scenario that
+ * cannot be; a random one that cannot be is a mismatch, for making it was our part.
  */
 export function judgeWork(work: Work, host: ScenarioHost): ScenarioVerdict {
-  if (!('seed' in work)) return runScenario(work, host);
-  const scenario = randomScenario(work.seed, work.index);
+  const scenario = 'seed' in work ? randomScenario(work.seed, work.index) : work;
   try {
     return runScenario(scenario, host);
   } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    const text = `Scenario ${scenario.name} should never have been made: ${error.message}`;
+    const ours = error instanceof InvariantBroken || (error instanceof InputError && 'seed' in work);
+    if (!ours) throw error;
+    const what = error instanceof InputError ? 'should never have been made' : 'broke an invariant of L0';
+    const text = `Scenario ${scenario.name} ${what}: ${error.message}`;
     return { probes: 0, mismatches: [{ scenario: scenario.name, index: -1, text }] };
   }
 }

@@ -89,7 +89,7 @@ export class AddressSpaceModel {
     const addresses = new Set(outcomes.map((outcome) => (outcome.outcome === 'fault' ? outcome.cr2 : null)));
     const [cr2] = addresses;
     if (addresses.size === 1 && cr2 !== null && cr2 !== undefined) {
-      this.#flush({ kind: 'page', linear: cr2, upperLevels: false });
+      this.#flush({ kind: 'page', linear: cr2, upperLevels: false, piece: true });
     }
   }
 

@@ -106,8 +106,11 @@ function survives(
     if (step <= installed) return true;
     if (what.kind === 'all') return false;
     if (what.kind === 'non-global') return global;
-    // One page: the whole of a large one, however many entries hold it (SDM vol. 3A 4.10.4.1).
-    return what.linear / BigInt(size) !== gva / BigInt(size);
+    // INVLPG: the whole of a large page, however many entries hold it. A page fault drops what is cached for the page
+    // number of its address, and nobody says that this reaches other pieces of a large page (SDM vol. 3A 4.10.2.3,
+    // 4.10.4.1).
+    const span = what.piece === true ? 0x1000n : BigInt(size);
+    return what.linear / span !== gva / span;
   });
 }
 

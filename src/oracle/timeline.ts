@@ -36,7 +36,13 @@ export interface Flush {
     | { readonly kind: 'all' }
     | { readonly kind: 'non-global' }
     /** One page. `upperLevels`: all cached upper-level entries too, not only those on the way to the page. */
-    | { readonly kind: 'page'; readonly linear: bigint; readonly upperLevels: boolean };
+    | {
+        readonly kind: 'page';
+        readonly linear: bigint;
+        readonly upperLevels: boolean;
+        /** Of a large page that the processor caches in pieces, only the piece around the address. */
+        readonly piece?: true;
+      };
 }
 
 /** The value of an entry during some steps. */

@@ -560,6 +560,31 @@ describe('memory', () => {
   });
 });
 
+describe('a page fault in a large page that is no more', () => {
+  /** A 4-MByte page at 0x0040_0000, looked at, then gone. */
+  function shrunk(): AddressSpaceModel {
+    const memory = ram();
+    entries32(memory, PDE, 0x0040_0000n | ALL | PS);
+    const model = new AddressSpaceModel(memory, twoLevel({}, CR4.PSE));
+    model.store(PDE, 4, 0n);
+    return model;
+  }
+
+  it('drops the piece around its address and may leave the others', () => {
+    const model = shrunk();
+    const fault = model.allowed(linear, read).filter(({ outcome }) => outcome === 'fault');
+    model.settle(fault);
+    expect(outcomes(model)).toEqual(['#14(0)']);
+    expect(outcomes(model, read, linear + 0x1000n)).toEqual(['#14(0)', '406678']);
+  });
+
+  it('is not what INVLPG is, which takes all of it', () => {
+    const model = shrunk();
+    model.invlpg(linear);
+    expect(outcomes(model, read, linear + 0x1000n)).toEqual(['#14(0)']);
+  });
+});
+
 describe('a page that is taken out of the memory', () => {
   it('reads as all ones, drops stores, and comes back as it was', () => {
     const { model, memory } = mapped();

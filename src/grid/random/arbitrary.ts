@@ -5,9 +5,9 @@ import { FRAMES, otherHalf, type Shape, shape } from './shape.ts';
 import { entryFor, type Slot, slotsOf, widthOf } from './slots.ts';
 import { stepsOn } from './steps.ts';
 
-/** Groups of one to seven steps, less than two on average. */
-const LEAST_GROUPS = 10;
-const MOST_GROUPS = 34;
+/** Groups of one to seven steps, about two on average. */
+const LEAST_GROUPS = 9;
+const MOST_GROUPS = 28;
 
 /** Features that a processor may lack and have the modes all the same. */
 const DISPENSABLE: readonly CpuFeature[] = ['nx', 'smep', 'smap', 'pge'];
@@ -21,7 +21,9 @@ export const rawScenario = (name: string): fc.Arbitrary<Scenario> =>
   shape.chain((ground) => {
     const slots = slotsOf(ground);
     const entries = fc.tuple(
-      ...slots.map((slot) => fc.option(entryFor(slot, ground), { freq: 6, nil: undefined })),
+      ...slots.map((slot) =>
+        fc.option(entryFor(slot, ground), { freq: slot.kind.startsWith('PT') ? 8 : 20, nil: undefined }),
+      ),
     );
     const steps = fc
       .array(stepsOn(ground), { minLength: LEAST_GROUPS, maxLength: MOST_GROUPS, size: 'max' })

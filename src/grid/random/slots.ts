@@ -37,10 +37,11 @@ const flagText = (...parts: readonly string[]): string => parts.filter((part) =>
 const sometimes = (weight: number, ...texts: readonly string[]): fc.Arbitrary<string> =>
   fc.oneof({ weight, arbitrary: fc.constant('') }, { weight: 1, arbitrary: fc.constantFrom(...texts) });
 
-const rights: fc.Arbitrary<string> = fc.oneof(
-  { weight: 5, arbitrary: fc.constant('P W U') },
-  { weight: 4, arbitrary: fc.constantFrom(...RIGHTS) },
-);
+const rightsIn = (weight: number): fc.Arbitrary<string> =>
+  fc.oneof({ weight, arbitrary: fc.constant('P W U') }, { weight: 1, arbitrary: fc.constantFrom(...RIGHTS) });
+/** What leads on mostly does, so that something stands behind it; what is there differs. */
+const tableRights = rightsIn(6);
+const rights = rightsIn(1);
 const seen = sometimes(2, 'A', 'A D');
 
 /** What an entry at a slot may become: mostly what leads on. */
@@ -50,7 +51,9 @@ export function entryFor(slot: Slot, { roots, tables, data, frames }: Shape): fc
     { weight: 8, arbitrary: fc.constantFrom(...tables) },
     { weight: 1, arbitrary: fc.constantFrom(...frames, ...roots, ...data) },
   );
-  const further = wide ? sometimes(5, 'NX', 'NX', 'G', '51', '40', 'PCD') : sometimes(6, 'G', 'PWT', 'PCD');
+  const further = wide
+    ? sometimes(3, 'NX', 'NX', 'NX', 'G', '51', '40', 'PCD')
+    : sometimes(6, 'G', 'PWT', 'PCD');
   switch (slot.kind) {
     case 'PDPTE':
       // Anything but P and the address is mostly illegal (SDM vol. 3A table 4-8).
@@ -71,7 +74,7 @@ export function entryFor(slot: Slot, { roots, tables, data, frames }: Shape): fc
           weight: 3,
           arbitrary: entry(
             tableLike,
-            fc.tuple(rights, seen, further).map((parts) => flagText(...parts)),
+            fc.tuple(tableRights, seen, further).map((parts) => flagText(...parts)),
           ),
         },
         { weight: 1, arbitrary: entry(large, largeFlags) },
