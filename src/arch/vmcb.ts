@@ -215,6 +215,14 @@ export const EVENT = {
 export const EVENT_TYPE = { INTR: 0x000, NMI: 0x200, EXCEPTION: 0x300, SOFTWARE: 0x400 } as const;
 export type EventType = (typeof EVENT_TYPE)[keyof typeof EVENT_TYPE];
 
+/**
+ * Vectors that EVENTINJ may name as exceptions, one bit each: 0, 1, 3 to 8, 10 to 14, 16 to 19, and #SX, which came with SVM
+ * (APM vol. 2 15.20, table 8-1). No processor here has the others.
+ */
+const EXCEPTION_VECTORS = 0x400f_7dfb;
+export const isInjectableException = (vector: number): boolean =>
+  vector < 32 && ((EXCEPTION_VECTORS >>> vector) & 1) !== 0;
+
 /** Low half of EVENTINJ for an event, unsigned; with `hasErrorCode` the error code goes to the high half. */
 export const eventInjection = (type: EventType, vector: number, hasErrorCode: boolean): number =>
   (EVENT.VALID | (hasErrorCode ? EVENT.EV : 0) | type | (vector & EVENT.VECTOR)) >>> 0;

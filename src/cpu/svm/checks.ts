@@ -8,6 +8,7 @@ import {
   EVENT_TYPE,
   INTERCEPT2,
   IOPM_SIZE,
+  isInjectableException,
   MSRPM_SIZE,
   NESTED_CTL,
   TLB_CONTROL,
@@ -18,9 +19,6 @@ import { cr4Writable, eferWritable } from '../../arch/writable-bits.ts';
 import type { Cpu } from '../cpu.ts';
 import type { PdpteLoader } from './pdptes.ts';
 import type { VmcbPage } from './vmcb-page.ts';
-
-/** Vectors that are exceptions, one bit each: 0, 1, 3 to 8, 10 to 14, 16 to 19 (APM vol. 2 table 8-1). */
-const EXCEPTION_VECTORS = 0x000f_7dfb;
 
 /** The consistency checks, for the features of one processor. */
 export class ConsistencyChecks {
@@ -101,8 +99,7 @@ export class ConsistencyChecks {
     if ((event & EVENT.VALID) === 0) return true;
     const type = event & EVENT.TYPE;
     if (type === EVENT_TYPE.INTR || type === EVENT_TYPE.NMI || type === EVENT_TYPE.SOFTWARE) return true;
-    const vector = event & EVENT.VECTOR;
-    return type === EVENT_TYPE.EXCEPTION && vector < 32 && ((EXCEPTION_VECTORS >>> vector) & 1) !== 0;
+    return type === EVENT_TYPE.EXCEPTION && isInjectableException(event & EVENT.VECTOR);
   }
 
   /**

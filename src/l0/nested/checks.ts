@@ -3,13 +3,13 @@
  * refuse, L0 must refuse for it: the VMCB that really runs is L0's and passes.
  */
 
-import { VECTOR } from '../../arch/exceptions.ts';
 import { CR0, CR4, EFER } from '../../arch/registers.ts';
 import {
   EVENT,
   EVENT_TYPE,
   INTERCEPT2,
   IOPM_SIZE,
+  isInjectableException,
   MSRPM_SIZE,
   NESTED_CTL,
   TLB_CONTROL,
@@ -20,11 +20,6 @@ import type { Vm } from '../vm.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const PAGE_MASK = 0xffff_f000;
-
-/** Vectors that an EVENTINJ of type exception may name: not NMI, nor what no processor raises. */
-const INJECTABLE_EXCEPTIONS: ReadonlySet<number> = new Set(
-  Object.values(VECTOR).filter((v) => v !== VECTOR.NMI),
-);
 
 const address = (words: Uint32Array, offset: number): number =>
   words[(offset >>> 2) + 1] * TWO_TO_32 + ((words[offset >>> 2] & PAGE_MASK) >>> 0);
@@ -80,7 +75,7 @@ function isLegalInjection(event: number): boolean {
     case EVENT_TYPE.SOFTWARE:
       return true;
     case EVENT_TYPE.EXCEPTION:
-      return INJECTABLE_EXCEPTIONS.has(event & EVENT.VECTOR);
+      return isInjectableException(event & EVENT.VECTOR);
     default:
       return false;
   }
