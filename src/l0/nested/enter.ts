@@ -39,7 +39,7 @@ export function enterL2(vcpu: Vcpu, address: number): void {
     const injected = nested.read12(VMCB.EVENTINJ);
     trace.nestedEntry(vcpu.state.rip, address, nested.read12(VMCB_SAVE.RIP), injected);
   }
-  // A single-step trap on VMRUN itself would be L1's; it does not outlive the switch.
+  // The single-step trap on VMRUN itself is L1's, after #VMEXIT.
   vcpu.events.clear();
   saveL1(vcpu);
   prepareControl(vcpu);

@@ -1,6 +1,6 @@
 /** #VMEXIT of L2 to L1: the guest's state into vmcb12, L1's back from vmcb01 (APM vol. 2 15.6). */
 import type { Hpa } from '../../arch/address.ts';
-import { CR0, DR7_FIXED_ONE } from '../../arch/registers.ts';
+import { CR0, DR7_FIXED_ONE, EFLAGS } from '../../arch/registers.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import { CLEAN, EVENT, INTERRUPT_STATE, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { applyControlRegisters, reloadPdptes } from '../control-registers.ts';
@@ -195,4 +195,6 @@ function restoreL1(vcpu: Vcpu): void {
   if (!reloadPdptes(vcpu, '#VMEXIT', changed, l1.cr0, l1.cr4, l1.cr3)) vcpu.shutdown();
   vcpu.mmu.reconfigure('#VMEXIT');
   if (vcpu.vm.rules.flushes('#VMEXIT', changed)) vcpu.mmu.flush();
+  // VMRUN is over only now: L1's TF traps behind it (APM vol. 2 15.5.1), GIF or not (table 15-10).
+  if ((state.rflags & EFLAGS.TF) !== 0) vcpu.raiseSingleStep();
 }

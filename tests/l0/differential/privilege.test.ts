@@ -1,8 +1,13 @@
 /** What the manuals demand of the bare processor and of L0 alike. */
 import { describe, expect, it } from 'vitest';
+import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../../src/arch/msrs.ts';
-import { eax, ecx, edx } from '../../../src/guest/operands.ts';
-import { build, CAUGHT, end, seenByBoth } from './both.ts';
+import { DR6, EFLAGS } from '../../../src/arch/registers.ts';
+import type { Assembler } from '../../../src/guest/assembler.ts';
+import { eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
+import { build, CAUGHT, end, fillBlock, seenByBoth, turnSvmOn } from './both.ts';
+
+type Fields = readonly (readonly [field: number, value: number])[];
 
 describe('INIT under VM_CR.R_INIT', () => {
   it('is #SX with error code 1 (APM vol. 2 8.2.22, 15.30.1)', () => {
@@ -19,9 +24,45 @@ describe('INIT under VM_CR.R_INIT', () => {
     });
     const { log } = seenByBoth(built);
     expect([log[CAUGHT.VECTOR], log[CAUGHT.TOP], log[CAUGHT.SECOND]]).toEqual([
-      30,
+      VECTOR.SX,
       1,
       built.labels.get('behind'),
+    ]);
+  });
+});
+
+/** L1 from `behind` on, with the VMCB in EAX, and its guest from `l2`. */
+function nested(l1: (a: Assembler) => void, l2: (a: Assembler) => void, fields: Fields = []) {
+  return build(
+    (a) => {
+      turnSvmOn(a);
+      l1(a);
+      a.label('l2');
+      l2(a);
+    },
+    (image, labels) => fillBlock(image, labels, fields),
+  );
+}
+
+describe('L1', () => {
+  it('single-steps over VMRUN: its trap follows #VMEXIT (APM vol. 2 15.5.1)', () => {
+    const built = nested(
+      (a) => {
+        a.pushfd();
+        a.emit('Or', mem32(esp), EFLAGS.TF);
+        a.popfd();
+        a.vmrun();
+        a.label('behind');
+        end(a);
+      },
+      (a) => a.vmmcall(),
+    );
+    const { log } = seenByBoth(built);
+    const behind = built.labels.get('behind');
+    expect([log[CAUGHT.VECTOR], log[CAUGHT.TOP], log[CAUGHT.DR6] & DR6.BS]).toEqual([
+      VECTOR.DB,
+      behind,
+      DR6.BS,
     ]);
   });
 });
