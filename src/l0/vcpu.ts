@@ -216,6 +216,7 @@ export class Vcpu {
     if (!this.events.empty) return true;
     if (this.gif && this.events.initPending) return true;
     if (this.gif && this.events.nmiPending && !this.events.nmiBlocked) return true;
+    if (this.state.guestMode && this.nested.virtualInterruptOpen) return true;
     return this.vm.environment.interrupts.pending && this.interruptsOpen;
   }
 

@@ -6,11 +6,14 @@
 import type { Hpa } from '../../arch/address.ts';
 import { PAGE_SIZE } from '../../arch/address.ts';
 import { EFLAGS } from '../../arch/registers.ts';
-import { INTERCEPT1, MSRPM_SIZE, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
+import { INTERCEPT1, MSRPM_SIZE, V_INTR, V_INTR_PRIORITY_SHIFT, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { AsidContext } from '../svm/asid.ts';
 import { Vmcb } from '../svm/vmcb.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { interceptEvents } from './events.ts';
+
+/** The four bits of V_TPR that count (APM vol. 2 table B-1). */
+const TASK_PRIORITY = 0xf;
 
 /** Words of a VMCB that L0 reads from L1: the control area and the save area up to the last field it uses. */
 export const VMCB12_WORDS = 0x6a0 >>> 2;
@@ -73,6 +76,16 @@ export class Nested {
   /** L1's own virtual interrupt for L2, as it must stand in vmcb02 while L0 needs no window (APM vol. 2 15.21.1). */
   get virtualInterrupt(): number {
     return this.read12(VMCB.V_INTR) & (V_INTR.IRQ | V_INTR.PRIORITY | V_INTR.IGNORE_TPR);
+  }
+
+  /** L1's virtual interrupt for L2 is pending and open: L2 does not wait in HLT (APM vol. 2 15.21.4). */
+  get virtualInterruptOpen(): boolean {
+    const { intercepts, state } = this.#vcpu;
+    const word = intercepts.interruptWindow ? this.virtualInterrupt : this.vmcb02.read(VMCB.V_INTR);
+    if ((word & V_INTR.IRQ) === 0 || (state.rflags & EFLAGS.IF) === 0) return false;
+    if ((word & V_INTR.IGNORE_TPR) !== 0) return true;
+    const priority = (word & V_INTR.PRIORITY) >>> V_INTR_PRIORITY_SHIFT;
+    return priority > (this.vmcb02.read(VMCB.V_INTR) & TASK_PRIORITY);
   }
 
   /**

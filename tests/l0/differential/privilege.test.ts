@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../../src/arch/msrs.ts';
 import { DR6, EFLAGS } from '../../../src/arch/registers.ts';
+import { V_INTR, V_INTR_PRIORITY_SHIFT, VMCB } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
 import { eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
 import { build, CAUGHT, end, fillBlock, seenByBoth, turnSvmOn } from './both.ts';
@@ -64,5 +65,28 @@ describe('L1', () => {
       behind,
       DR6.BS,
     ]);
+  });
+});
+
+describe('L2', () => {
+  it('leaves HLT for a virtual interrupt that was pending before (APM vol. 2 15.21.4)', () => {
+    const built = nested(
+      (a) => {
+        a.vmrun();
+        end(a, 1);
+      },
+      (a) => {
+        a.sti();
+        a.hlt();
+        a.label('behind');
+        end(a, 2);
+      },
+      [
+        [VMCB.V_INTR, V_INTR.IRQ | V_INTR.INTR_MASKING | (8 << V_INTR_PRIORITY_SHIFT) | 7],
+        [VMCB.V_INTR_VECTOR, 0x33],
+      ],
+    );
+    const { log } = seenByBoth(built);
+    expect([log[CAUGHT.VECTOR], log[CAUGHT.TOP]]).toEqual([0x33, built.labels.get('behind')]);
   });
 });
