@@ -6,6 +6,7 @@ import { hasEfer } from '../../arch/writable-bits.ts';
 import { hasApicBase, isApicBase } from '../../cpu/register-values.ts';
 import { writeEfer } from '../control-registers.ts';
 import type { Halves } from '../hardware.ts';
+import { writeTscOffset } from '../nested/enter.ts';
 import type { Vcpu } from '../vcpu.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
@@ -91,14 +92,20 @@ function guestTime(vcpu: Vcpu): Halves {
   return { lo: low >>> 0, hi: (hi + vmcb.readHigh(VMCB.TSC_OFFSET) + carry) >>> 0 };
 }
 
-/** Sets TSC_OFFSET so that the guest's TSC is {lo, hi} now. */
+/**
+ * Sets TSC_OFFSET so that L1's TSC is {lo, hi} now. A write by L2 is one of the same register: TSC_OFFSET of L1's VMCB is
+ * added to what L2 reads, and not taken from what it writes (APM vol. 2 appendix B).
+ */
 function setGuestTime(vcpu: Vcpu, lo: number, hi: number): void {
   const now = vcpu.hardware.rdtsc();
   const low = lo - now.lo;
   const borrow = low < 0 ? 1 : 0;
-  const { vmcb } = vcpu.state;
-  vmcb.write64(VMCB.TSC_OFFSET, low >>> 0, (hi - now.hi - borrow) >>> 0);
-  vmcb.dirty(CLEAN.INTERCEPTS);
+  const { vmcb01, state } = vcpu;
+  vmcb01.write64(VMCB.TSC_OFFSET, low >>> 0, (hi - now.hi - borrow) >>> 0);
+  vmcb01.dirty(CLEAN.INTERCEPTS);
+  if (!state.guestMode) return;
+  writeTscOffset(vcpu);
+  state.vmcb.dirty(CLEAN.INTERCEPTS);
 }
 
 /** VMEXIT_MSR: EXITINFO1 is 0 for RDMSR, 1 for WRMSR. */

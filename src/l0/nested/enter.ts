@@ -112,7 +112,7 @@ const msrMapAddress = (vcpu: Vcpu): number => {
 };
 
 /** What L2 reads is offset by L1's TSC_OFFSET from what L1 reads. */
-function writeTscOffset(vcpu: Vcpu): void {
+export function writeTscOffset(vcpu: Vcpu): void {
   const { nested, vmcb01 } = vcpu;
   const lo = vmcb01.read(VMCB.TSC_OFFSET) + nested.read12(VMCB.TSC_OFFSET);
   const carry = lo >= TWO_TO_32 ? 1 : 0;

@@ -6,7 +6,7 @@ import { DR6, EFLAGS } from '../../../src/arch/registers.ts';
 import { V_INTR, V_INTR_PRIORITY_SHIFT, VMCB } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
 import { eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
-import { build, CAUGHT, end, fillBlock, seenByBoth, turnSvmOn } from './both.ts';
+import { build, CAUGHT, end, fillBlock, log, seenByBoth, turnSvmOn } from './both.ts';
 
 type Fields = readonly (readonly [field: number, value: number])[];
 
@@ -23,8 +23,8 @@ describe('INIT under VM_CR.R_INIT', () => {
       a.nop();
       end(a);
     });
-    const { log } = seenByBoth(built);
-    expect([log[CAUGHT.VECTOR], log[CAUGHT.TOP], log[CAUGHT.SECOND]]).toEqual([
+    const seen = seenByBoth(built).log;
+    expect([seen[CAUGHT.VECTOR], seen[CAUGHT.TOP], seen[CAUGHT.SECOND]]).toEqual([
       VECTOR.SX,
       1,
       built.labels.get('behind'),
@@ -58,9 +58,9 @@ describe('L1', () => {
       },
       (a) => a.vmmcall(),
     );
-    const { log } = seenByBoth(built);
+    const seen = seenByBoth(built).log;
     const behind = built.labels.get('behind');
-    expect([log[CAUGHT.VECTOR], log[CAUGHT.TOP], log[CAUGHT.DR6] & DR6.BS]).toEqual([
+    expect([seen[CAUGHT.VECTOR], seen[CAUGHT.TOP], seen[CAUGHT.DR6] & DR6.BS]).toEqual([
       VECTOR.DB,
       behind,
       DR6.BS,
@@ -86,7 +86,29 @@ describe('L2', () => {
         [VMCB.V_INTR_VECTOR, 0x33],
       ],
     );
-    const { log } = seenByBoth(built);
-    expect([log[CAUGHT.VECTOR], log[CAUGHT.TOP]]).toEqual([0x33, built.labels.get('behind')]);
+    const seen = seenByBoth(built).log;
+    expect([seen[CAUGHT.VECTOR], seen[CAUGHT.TOP]]).toEqual([0x33, built.labels.get('behind')]);
+  });
+
+  it("writes L1's TSC, and reads it with TSC_OFFSET (APM vol. 2 appendix B)", () => {
+    const built = nested(
+      (a) => {
+        a.vmrun();
+        a.rdtsc();
+        log(a, 1, edx);
+        end(a);
+      },
+      (a) => {
+        a.mov(ecx, MSR.TSC);
+        a.mov(edx, 0x500);
+        a.xor(eax, eax);
+        a.wrmsr();
+        a.rdtsc();
+        log(a, 0, edx);
+        a.vmmcall();
+      },
+      [[VMCB.TSC_OFFSET + 4, 0x1_0000]],
+    );
+    expect(seenByBoth(built).log.slice(0, 2)).toEqual([0x1_0500, 0x500]);
   });
 });
