@@ -167,6 +167,12 @@ export const RULES = {
     return true;
   },
 
+  /**
+   * A root is given up if one of its directories was zapped, which nothing leads to any more by its key, or if memory slots
+   * came or went since it was built.
+   */
+  rootIsObsolete: (generation: number, now: number, zapped: boolean): boolean => zapped || generation !== now,
+
   /** Invalidations reach the root in use only. One that is taken up again, or built of pages found, has missed some. */
   syncsRoot: (_reused: boolean): boolean => true,
 

@@ -374,6 +374,12 @@ const CONTENTS: readonly Mutant[] = [
     fate: byProbe('directed/directory-edits'),
   },
   {
+    name: 'root-of-zapped-directories-kept',
+    history: 'A root goes on with a directory that was zapped: writes to the directory are seen no more.',
+    override: () => ({ rootIsObsolete: (generation, now) => generation !== now }),
+    fate: byProbe('directed/tables-written-without-wp-pae'),
+  },
+  {
     name: 'root-by-role-alone',
     history: 'A root is taken up again whatever CR3 is.',
     override: () => ({ rootServes: (root, role) => root.role === role }),

@@ -189,9 +189,10 @@ export class Roots {
   #dropObsolete(): void {
     if (this.#rootEpoch === this.#tables.rootEpoch) return;
     this.#rootEpoch = this.#tables.rootEpoch;
+    const { rules, generation } = this.#tables;
     for (const root of this.#roots) {
-      const obsolete = root.generation !== this.#tables.generation;
-      if (obsolete || root.directories.some((page) => page?.invalid === true)) this.#free(root);
+      const zapped = root.directories.some((page) => page?.invalid === true);
+      if (rules.rootIsObsolete(root.generation, generation, zapped)) this.#free(root);
     }
   }
 }
