@@ -2,7 +2,7 @@
  * Umbra as a library: everything the commands do. Nothing here needs Node.
  *
  * A machine: `new Machine({ model: parseCpuModel('pentium4'), memoryBytes: 256 << 20 })`, then `load` and `run`. A VM of
- * L0: `HostedMachine`, with the same methods. The grid: `runMatrix(onHost(umbraHost({ l0: 'shadow' })))`.
+ * L0: `HostedMachine`, with the same methods. The grid: `runGrid(onHost(umbraHost({ l0: 'shadow' })), gridParts(1))`.
  */
 export * from './arch/address.ts';
 export { parseCpuModel } from './arch/cpu-model-text.ts';
@@ -13,7 +13,7 @@ export { PC_MEMORY } from './arch/memory-size.ts';
 export { Cpu, type CpuOptions } from './cpu/cpu.ts';
 export { type Execute, type Judged, onHost } from './grid/execute.ts';
 export { runScenario, type ScenarioHost } from './grid/run.ts';
-export { type PartVerdict, runMatrix } from './grid/run-matrix.ts';
+export { gridParts, type PartVerdict, runGrid } from './grid/run-grid.ts';
 export type { Scenario } from './grid/scenario.ts';
 export { umbraHost } from './grid/umbra-host.ts';
 export { Assembler } from './guest/assembler.ts';

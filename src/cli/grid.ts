@@ -1,4 +1,4 @@
-import { isCell, type PartVerdict, partTitle } from '../grid/run-matrix.ts';
+import { isCell, type PartVerdict, partTitle } from '../grid/run-grid.ts';
 import { OutputFile } from './files.ts';
 import type { Host } from './host.ts';
 import { type Progress, withProgress } from './progress.ts';
@@ -11,23 +11,28 @@ export interface GridReports {
   readonly junit: (parts: readonly PartVerdict[], seconds: number) => string;
 }
 
+/** Which scenarios of the grid. */
+export interface GridChoice {
+  /** Names of scenarios, or parts or globs of them; all of the grid where there is none. */
+  readonly patterns: readonly string[];
+  /** Which random scenarios the grid has. */
+  readonly seed: number;
+}
+
 /**
- * Runs the scenarios whose names match any pattern, or all: yields after each, and returns the cells, row by row, and the
- * groups of other scenarios. Throws
- * an InputError for a pattern that matches none.
+ * Runs the scenarios that were chosen: yields after each, and returns the cells, row by row, and the groups of other
+ * scenarios. Throws an InputError for a pattern that matches none.
  */
 export type RunGrid = (
   setup: GridSetup,
   host: Host,
-  patterns: readonly string[],
+  choice: GridChoice,
 ) => AsyncGenerator<Progress, readonly PartVerdict[]>;
 
-export interface GridOptions extends GridSetup {
+export interface GridOptions extends GridSetup, GridChoice {
   readonly json?: string | undefined;
   readonly junit?: string | undefined;
   readonly html?: string | undefined;
-  /** Names of scenarios, or parts or globs of them; all of the grid where there is none. */
-  readonly patterns: readonly string[];
 }
 
 /** Mismatches that the terminal shows; the JSON file has all that the grid reports. */
@@ -38,7 +43,7 @@ const SHOWN_DETAILS = 20;
  * @returns the exit status: 1 where any probe differs from the oracle
  */
 export async function grid(
-  { json, junit, html, patterns, ...setup }: GridOptions,
+  { json, junit, html, patterns, seed, ...setup }: GridOptions,
   host: Host,
   runGrid: RunGrid,
   reports: GridReports,
@@ -49,7 +54,7 @@ export async function grid(
   const [jsonFile, junitFile, htmlFile] = files;
   try {
     const started = host.now();
-    const parts = await withProgress(host, runGrid(setup, host, patterns));
+    const parts = await withProgress(host, runGrid(setup, host, { patterns, seed }));
     const seconds = (host.now() - started) / 1000;
     host.stdout.write(`${introduction(setup)}\n${renderGrid(parts, seconds)}`);
     for (const file of jsonFile) file.write(gridJson(parts, seconds));

@@ -159,7 +159,7 @@ async function gridCommand(
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   refuseSharedOutput({ '--json': json, '--junit': junit, '--html': html, '--trace': trace });
   if (list) {
-    for (const { name, about } of services.listScenarios(patterns))
+    for (const { name, about } of services.listScenarios({ patterns, seed }))
       host.stdout.write(`${name}\n    ${about}\n`);
     return 0;
   }
@@ -183,7 +183,7 @@ async function gridCommand(
   return withTrace(trace, setup, (traced) => {
     if (replay !== undefined) return replayFiles(replay, traced, host, services.replay);
     if (random !== undefined) return randomScenarios({ count: random, seed }, traced, host, services.random);
-    return grid({ ...traced, json, junit, html, patterns }, host, services.runGrid, services.reports);
+    return grid({ ...traced, json, junit, html, patterns, seed }, host, services.runGrid, services.reports);
   });
 }
 

@@ -1,9 +1,10 @@
-import { scenarioByName } from '../grid/replay.ts';
+import { allScenarios, scenarioByName } from '../grid/replay.ts';
 import { htmlReport } from '../grid/report/html.ts';
 import { junitReport } from '../grid/report/junit.ts';
 import { matrixReport } from '../grid/report/report.ts';
 import { type Story, tellStory, worthTelling } from '../grid/report/story.ts';
-import type { PartVerdict } from '../grid/run-matrix.ts';
+import type { PartVerdict } from '../grid/run-grid.ts';
+import type { Scenario } from '../grid/scenario.ts';
 import type { GridReports } from './grid.ts';
 import type { Progress } from './progress.ts';
 import type { GridSetup } from './scenarios.ts';
@@ -17,7 +18,9 @@ const where = ({ l0 }: GridSetup): string =>
 
 async function* html(parts: readonly PartVerdict[], setup: GridSetup): AsyncGenerator<Progress, string> {
   // Only L0 has an MMU to look at.
-  const scenarios = setup.l0 === 'none' ? [] : worthTelling(parts, scenarioByName);
+  const named = new Map(allScenarios().map((scenario) => [scenario.name, scenario]));
+  const byName = (name: string): Scenario => named.get(name) ?? scenarioByName(name);
+  const scenarios = setup.l0 === 'none' ? [] : worthTelling(parts, byName);
   const stories: Story[] = [];
   for (const scenario of scenarios) {
     stories.push(tellStory(scenario));

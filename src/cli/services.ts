@@ -1,6 +1,6 @@
 import type { Inexpressible } from '../grid/mutants/inexpressible.ts';
 import type { ExportImage } from './export.ts';
-import type { GridReports, RunGrid } from './grid.ts';
+import type { GridChoice, GridReports, RunGrid } from './grid.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import type { ChooseMutants, HuntMutants } from './mutants.ts';
@@ -15,7 +15,7 @@ export interface Services {
   readonly reports: GridReports;
   /** Name of each scenario that a pattern matches, or of all, and a sentence. Throws an InputError as `runGrid`. */
   readonly listScenarios: (
-    patterns: readonly string[],
+    choice: GridChoice,
   ) => readonly { readonly name: string; readonly about: string }[];
   /** The text of a scenario of the grid by name. Throws an InputError if there is none. */
   readonly showScenario: (name: string) => string;

@@ -1,12 +1,12 @@
 import { InputError } from '../arch/input-error.ts';
 import { scenarioText } from '../grid/describe.ts';
-import { type Execute, onHost } from '../grid/execute.ts';
+import { type Execute, onHost, type Work, workAbout, workName } from '../grid/execute.ts';
 import { exportScenarios } from '../grid/export/export.ts';
 import { INEXPRESSIBLE } from '../grid/mutants/inexpressible.ts';
 import { MUTANTS, mutantNamed } from '../grid/mutants/mutants.ts';
 import { failureAt, runRandom } from '../grid/random/run-random.ts';
 import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
-import { gridParts, runMatrix } from '../grid/run-matrix.ts';
+import { gridParts, runGrid } from '../grid/run-grid.ts';
 import type { Scenario } from '../grid/scenario.ts';
 import { selectScenarios } from '../grid/select.ts';
 import { parseScenarios } from '../grid/text/parse.ts';
@@ -49,8 +49,12 @@ const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
 /** Where the command line meets the machine, L0 and the grid. */
 export const services: Services = {
   createMachine,
-  runGrid: (setup, host, patterns) => runMatrix(execute(setup, host), selectScenarios(gridParts(), patterns)),
-  listScenarios: (patterns) => selectScenarios(gridParts(), patterns).flatMap(({ scenarios }) => scenarios),
+  runGrid: (setup, host, { patterns, seed }) =>
+    runGrid(execute(setup, host), selectScenarios(gridParts(seed), patterns)),
+  listScenarios: ({ patterns, seed }) =>
+    selectScenarios(gridParts(seed), patterns)
+      .flatMap(({ scenarios }): readonly Work[] => scenarios)
+      .map((work) => ({ name: workName(work), about: workAbout(work) })),
   reports,
   showScenario: (name) => scenarioText(scenarioByName(name)),
   exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),

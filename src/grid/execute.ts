@@ -1,16 +1,20 @@
 import { InputError } from '../arch/input-error.ts';
 import { InvariantBroken } from '../l0/check.ts';
 import type { ScenarioVerdict } from './judge.ts';
-import { randomScenario } from './random/generate.ts';
+import { RANDOM_ABOUT } from './random/arbitrary.ts';
+import { randomScenario, randomScenarioName } from './random/generate.ts';
 import { runScenario, type ScenarioHost } from './run.ts';
 import type { Scenario } from './scenario.ts';
 
 /** A scenario to run: itself, or the seed and the number of a random one. Plain data, as it travels between threads. */
 export type Work = Scenario | { readonly seed: number; readonly index: number };
 
-/** What messages call the work. */
+/** The name of the scenario. */
 export const workName = (work: Work): string =>
-  'seed' in work ? `random scenario ${work.index} of seed ${work.seed}` : work.name;
+  'seed' in work ? randomScenarioName(work.seed, work.index) : work.name;
+
+/** What the scenario is about, a sentence. */
+export const workAbout = (work: Work): string => ('seed' in work ? RANDOM_ABOUT : work.about);
 
 /**
  * Runs a scenario on a host and judges it. A broken invariant of L0 is a mismatch. Throws an InputError for a scenario that
@@ -25,7 +29,7 @@ export function judgeWork(work: Work, host: ScenarioHost): ScenarioVerdict {
     if (!ours) throw error;
     const what = error instanceof InputError ? 'should never have been made' : 'broke an invariant of L0';
     const text = `Scenario ${scenario.name} ${what}: ${error.message}`;
-    return { probes: 0, mismatches: [{ scenario: scenario.name, index: -1, text }] };
+    return { probes: 0, switches: 0, mismatches: [{ scenario: scenario.name, index: -1, text }] };
   }
 }
 

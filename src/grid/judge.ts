@@ -14,7 +14,7 @@ import {
   seenText,
 } from './records.ts';
 import type { PagingRegisters } from './registers.ts';
-import type { Scenario, Step } from './scenario.ts';
+import type { Scenario, Step, StepKind } from './scenario.ts';
 
 /** How a machine ended, and its memory then. */
 export interface MachineEnd {
@@ -51,10 +51,14 @@ export interface MismatchDetails {
 export interface ScenarioVerdict {
   /** Probe steps that were judged. */
   readonly probes: number;
+  /** Steps of them all in which control or a level's paging mode switches: VMRUN, exit to L1, mode switch. */
+  readonly switches: number;
   readonly mismatches: readonly Mismatch[];
   /** Why it did not run: `Umbra, bare cannot remove memory`; absent if it ran. */
   readonly skipped?: string;
 }
+
+const SWITCHES: ReadonlySet<StepKind> = new Set(['enter', 'leave', 'switch']);
 
 /** The agents' log out of a machine's memory. Throws a RangeError if what is there is no log. */
 export function readLog(end: MachineEnd): LogEntry[] {
@@ -95,14 +99,16 @@ export function judgeScenario(
     note(
       `Scenario ${scenario.name}: the agents left no log (${error.message}); the machine stopped because ${end.reason}.`,
     );
-    return { probes: 0, mismatches };
+    return { probes: 0, switches: 0, mismatches };
   }
   const seenAt = groupByStep(log);
   const lastStep = log.reduce((last, entry) => Math.max(last, entry.step), 0);
   const finished = end.exitCode === AGENT_EXIT.DONE;
   let probes = 0;
+  let switches = 0;
   const judge = (expectation: StepExpectation): void => {
     if (expectation.step.do === 'probe') probes++;
+    if (SWITCHES.has(expectation.step.do)) switches++;
     const seen = seenAt.get(stepNumber(expectation.index)) ?? [];
     const taken = expectation.alternatives.filter(
       ({ records }) =>
@@ -128,7 +134,7 @@ export function judgeScenario(
     const what = lastStep === 0 ? 'before its first step' : `after step ${lastStep}`;
     note(`Scenario ${scenario.name} did not finish: the machine stopped ${what} because ${end.reason}.`);
   }
-  return { probes, mismatches };
+  return { probes, switches, mismatches };
 }
 
 function groupByStep(log: readonly LogEntry[]): Map<number, SeenRecord[]> {

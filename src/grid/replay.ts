@@ -2,7 +2,8 @@ import { InputError } from '../arch/input-error.ts';
 import { scenarioText } from './describe.ts';
 import type { Execute } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
-import { type GridProgress, gridParts } from './run-matrix.ts';
+import { randomScenario } from './random/generate.ts';
+import { type GridProgress, writtenParts } from './run-grid.ts';
 import type { Scenario } from './scenario.ts';
 import { parseScenarios } from './text/parse.ts';
 
@@ -59,11 +60,16 @@ export async function* replay(
   };
 }
 
-/** Every scenario of the grid, in its order. */
-export const allScenarios = (): Scenario[] => gridParts().flatMap((part) => part.scenarios);
+/** Every scenario of the grid that is not a random one, in its order. */
+export const allScenarios = (): Scenario[] =>
+  writtenParts().flatMap((part): readonly Scenario[] => part.scenarios);
 
-/** The scenario of the grid that has a name. Throws an InputError if there is none. */
+const RANDOM_NAME = /^random\/(\d{1,10})\/(\d{1,10})$/;
+
+/** The scenario of the grid that has a name, random ones of any seed included. Throws an InputError if there is none. */
 export function scenarioByName(name: string): Scenario {
+  const random = RANDOM_NAME.exec(name);
+  if (random !== null) return randomScenario(Number(random[1]), Number(random[2]));
   const scenarios = allScenarios();
   const found = scenarios.find((scenario) => scenario.name === name);
   if (found !== undefined) return found;

@@ -43,7 +43,7 @@ const INSTRUCTIONS_TO_BOOT = 1_000_000;
  */
 export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVerdict {
   const skipped = whySkipped(scenario, host);
-  if (skipped !== undefined) return { probes: 0, mismatches: [], skipped };
+  if (skipped !== undefined) return { probes: 0, switches: 0, mismatches: [], skipped };
   const compiled = compileScenario(scenario, { dump: host.needsDump ?? false });
   const { end, processor } = runCompiled(compiled, host);
   return judgeScenario(compiled, end, processor);

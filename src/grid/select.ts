@@ -1,5 +1,6 @@
 import { InputError } from '../arch/input-error.ts';
-import type { Scenario } from './scenario.ts';
+import { type Work, workName } from './execute.ts';
+import type { GridPart } from './run-grid.ts';
 
 /**
  * What a pattern matches: with `*` or `?` it is a glob over the whole name (`*` also matches slashes), without it any
@@ -17,23 +18,25 @@ export function nameMatcher(pattern: string): (name: string) => boolean {
  * without scenarios are left out.
  * @throws InputError for a pattern that matches no scenario
  */
-export function selectScenarios<Part extends { readonly scenarios: readonly Scenario[] }>(
-  parts: readonly Part[],
+export function selectScenarios(
+  parts: readonly GridPart[],
   patterns: readonly string[],
-): readonly Part[] {
+): readonly GridPart[] {
   if (patterns.length === 0) return parts;
   const matchers = patterns.map(nameMatcher);
-  const names = parts.flatMap(({ scenarios }) => scenarios.map(({ name }) => name));
+  const names = parts.flatMap(({ scenarios }) => scenarios.map(workName));
   const idle = patterns.find((_, index) => !names.some(matchers[index]));
   if (idle !== undefined) {
     throw new InputError(
       `No scenario's name matches "${idle}" among the ${names.length}, of which the first is ${names[0]}; --list shows all.`,
     );
   }
+  const chosen = (work: Work): boolean => matchers.some((matches) => matches(workName(work)));
   return parts
-    .map((part) => ({
-      ...part,
-      scenarios: part.scenarios.filter(({ name }) => matchers.some((matches) => matches(name))),
-    }))
+    .map((part) =>
+      'group' in part
+        ? { ...part, scenarios: part.scenarios.filter(chosen) }
+        : { ...part, scenarios: part.scenarios.filter(chosen) },
+    )
     .filter(({ scenarios }) => scenarios.length > 0);
 }

@@ -13,7 +13,7 @@ import type { HuntVerdict } from '../../src/grid/mutants/hunt.ts';
 import { INEXPRESSIBLE } from '../../src/grid/mutants/inexpressible.ts';
 import { MUTANTS } from '../../src/grid/mutants/mutants.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
-import { type CellVerdict, type PartVerdict, partTitle } from '../../src/grid/run-matrix.ts';
+import { type CellVerdict, type PartVerdict, partTitle } from '../../src/grid/run-grid.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
 
@@ -440,17 +440,17 @@ describe('umbra grid', () => {
   it('runs the scenarios that patterns choose', async () => {
     const asked: unknown[] = [];
     await call(['grid', 'edits', '--only', '2-level/*', '--only', 'x?'], {
-      runGrid: (_setup, _host, patterns) => {
-        asked.push(patterns);
+      runGrid: (_setup, _host, choice) => {
+        asked.push(choice);
         return cells([]);
       },
     });
-    expect(asked).toEqual([['edits', '2-level/*', 'x?']]);
+    expect(asked).toEqual([{ patterns: ['edits', '2-level/*', 'x?'], seed: 1 }]);
   });
 
   it('lists scenarios', async () => {
     const { status, out } = await call(['grid', '--list', 'one'], {
-      listScenarios: (patterns) => [{ name: `a/${patterns[0]}`, about: 'What it is.' }],
+      listScenarios: ({ patterns }) => [{ name: `a/${patterns[0]}`, about: 'What it is.' }],
     });
     expect({ status, out }).toEqual({ status: 0, out: 'a/one\n    What it is.\n' });
   });

@@ -40,10 +40,10 @@ class Bench implements SoakBench {
   };
 
   #verdict(number: number): ScenarioVerdict {
-    if (number % 10 !== 7) return { probes: 5, mismatches: [] };
+    if (number % 10 !== 7) return { probes: 5, switches: 0, mismatches: [] };
     const reason = number < 100 ? 'it halted' : 'it reset the machine';
     const text = `Scenario random-${number} did not finish: after step ${number} because ${reason}.`;
-    return { probes: 5, mismatches: [{ scenario: 'random', index: -1, text }] };
+    return { probes: 5, switches: 0, mismatches: [{ scenario: 'random', index: -1, text }] };
   }
 }
 

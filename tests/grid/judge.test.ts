@@ -5,7 +5,7 @@ import { Expectations, type ProcessorFacts } from '../../src/grid/expect.ts';
 import { judgeScenario, type MachineEnd } from '../../src/grid/judge.ts';
 import type { ExpectedRecord } from '../../src/grid/records.ts';
 import type { ScenarioHost } from '../../src/grid/run.ts';
-import { runMatrix } from '../../src/grid/run-matrix.ts';
+import { runGrid } from '../../src/grid/run-grid.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { AGENT_STATE } from '../../src/guest/agent-core.ts';
 import { AGENT_LAYOUT, RECORD_STATUS } from '../../src/guest/agent-layout.ts';
@@ -179,7 +179,7 @@ describe('Expectations', () => {
   });
 });
 
-describe('runMatrix', () => {
+describe('runGrid', () => {
   it('counts probes and mismatches by cell and reports progress', async () => {
     const answers = [RIGHT, RIGHT.map((one) => (one[0] === 1 ? [1, 0x101, 7] : one))];
     const host: ScenarioHost = {
@@ -188,7 +188,7 @@ describe('runMatrix', () => {
       run: () => machineEnd(answers.shift()!),
     };
     const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO, SCENARIO] }] as const;
-    const run = runMatrix(onHost(host), cells);
+    const run = runGrid(onHost(host), cells);
     expect(await run.next()).toEqual({ done: false, value: { done: 1, total: 2, name: 'judged' } });
     expect(await run.next()).toEqual({ done: false, value: { done: 2, total: 2, name: 'judged' } });
     const { value } = await run.next();
@@ -198,7 +198,7 @@ describe('runMatrix', () => {
   it('says so where there is no SVM', async () => {
     const host: ScenarioHost = { name: 'a 486', processor: PROCESSOR, run: () => machineEnd([], 2) };
     const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO] }] as const;
-    await expect(runMatrix(onHost(host), cells).next()).rejects.toThrow('The processor of a 486 has no SVM');
+    await expect(runGrid(onHost(host), cells).next()).rejects.toThrow('The processor of a 486 has no SVM');
   });
 });
 

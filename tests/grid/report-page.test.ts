@@ -8,7 +8,7 @@ import { matrix } from '../../src/grid/matrix/matrix.ts';
 import { htmlReport } from '../../src/grid/report/html.ts';
 import { matrixReport } from '../../src/grid/report/report.ts';
 import { tellStory } from '../../src/grid/report/story.ts';
-import type { CellVerdict } from '../../src/grid/run-matrix.ts';
+import type { CellVerdict } from '../../src/grid/run-grid.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
 const missing = existsSync(CHROMIUM) ? undefined : `there is no ${CHROMIUM}`;

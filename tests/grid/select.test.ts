@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { matrix } from '../../src/grid/matrix/matrix.ts';
+import { workName } from '../../src/grid/execute.ts';
+import { allScenarios } from '../../src/grid/replay.ts';
+import { gridParts, RANDOM_IN_GRID } from '../../src/grid/run-grid.ts';
 import { nameMatcher, selectScenarios } from '../../src/grid/select.ts';
 
+const plan = gridParts(1);
 const names = (patterns: string[]): string[] =>
-  selectScenarios(matrix(), patterns).flatMap(({ scenarios }) => scenarios.map(({ name }) => name));
+  selectScenarios(plan, patterns).flatMap(({ scenarios }) => scenarios.map(workName));
 
 describe('a pattern', () => {
   it.each([
@@ -20,7 +23,8 @@ describe('a pattern', () => {
 
 describe('a selection', () => {
   it('is everything without patterns', () => {
-    expect(names([])).toEqual(matrix().flatMap(({ scenarios }) => scenarios.map(({ name }) => name)));
+    expect(names([]).slice(0, allScenarios().length)).toEqual(allScenarios().map(({ name }) => name));
+    expect(names([]).at(-1)).toBe(`random/1/${RANDOM_IN_GRID - 1}`);
   });
 
   it('is what any pattern matches, in the order of the grid', () => {
@@ -32,8 +36,15 @@ describe('a selection', () => {
     expect(chosen.length).toBeGreaterThan(2);
   });
 
+  it('has more than 2,000 scenarios in all, each with a name of its own', () => {
+    expect(new Set(names([])).size).toBe(names([]).length);
+    expect(names([]).length).toBeGreaterThan(2000);
+  });
+
   it('leaves out cells without scenarios', () => {
-    expect(selectScenarios(matrix(), ['pae/pae/*']).map(({ l1, l2 }) => [l1, l2])).toEqual([['PAE', 'PAE']]);
+    const parts = selectScenarios(plan, ['pae/pae/*', 'random/1/17']);
+    expect(parts).toMatchObject([{ l1: 'PAE', l2: 'PAE' }, { group: 'random' }]);
+    expect(parts[1].scenarios).toContainEqual({ seed: 1, index: 17 });
   });
 
   it('refuses a pattern that matches nothing', () => {

@@ -2,7 +2,7 @@ import { InputError } from '../../arch/input-error.ts';
 import { SUITE_FEATURES } from '../../guest/suite/format.ts';
 import { type SuiteScenario, suiteImage } from '../../guest/suite/program.ts';
 import { SCENARIO_MEMORY } from '../placement.ts';
-import type { GridProgress } from '../run-matrix.ts';
+import type { GridProgress } from '../run-grid.ts';
 import { type CpuFeature, hostNeeds, type Scenario } from '../scenario.ts';
 import { scenarioBlock } from './block.ts';
 import { packLz4 } from './lz4.ts';

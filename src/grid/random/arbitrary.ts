@@ -5,6 +5,9 @@ import { FRAMES, otherHalf, type Shape, shape } from './shape.ts';
 import { entryFor, type Slot, slotsOf, widthOf } from './slots.ts';
 import { stepsOn } from './steps.ts';
 
+/** What random scenarios are about. */
+export const RANDOM_ABOUT = 'Random steps on a few pages.';
+
 /** Groups of one to seven steps, about two on average. */
 const LEAST_GROUPS = 9;
 const MOST_GROUPS = 28;
@@ -43,7 +46,7 @@ function build(
 ): Scenario {
   const scenario = {
     name,
-    about: 'Random steps on a few pages.',
+    about: RANDOM_ABOUT,
     pages: pagesOf(ground, slots, entries),
     l1: ground.l1,
     l2: ground.l2,

@@ -6,13 +6,15 @@ import { repair } from './repair.ts';
 /** Tries for a scenario that has any steps left; it hardly ever takes a second one. */
 const MOST_TRIES = 100;
 
+export const randomScenarioName = (seed: number, index: number): string => `random/${seed >>> 0}/${index}`;
+
 /**
  * Scenario number `index` of a seed, always the same.
  * @param seed  32 bits
  * @param index 0 and up
  */
 export function randomScenario(seed: number, index: number): Scenario {
-  const name = `random/${seed >>> 0}/${index}`;
+  const name = randomScenarioName(seed, index);
   const raw = rawScenario(name);
   for (let attempt = 0; attempt < MOST_TRIES; attempt++) {
     const [scenario] = fc.sample(raw, { seed: mix(mix(mix(0, seed), index), attempt), numRuns: 1 });

@@ -2,7 +2,7 @@ import { InputError } from '../../arch/input-error.ts';
 import { type Execute, judgeWork, type Work } from '../execute.ts';
 import { failureOf, type ScenarioFailure, type ScenarioReport } from '../replay.ts';
 import type { ScenarioHost } from '../run.ts';
-import type { GridProgress } from '../run-matrix.ts';
+import type { GridProgress } from '../run-grid.ts';
 import type { Scenario } from '../scenario.ts';
 import { randomScenario } from './generate.ts';
 import { reduceScenario } from './reduce.ts';

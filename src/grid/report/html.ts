@@ -1,4 +1,4 @@
-import type { ScenarioSummary } from '../run-matrix.ts';
+import type { ScenarioSummary } from '../run-grid.ts';
 import type { GridReport, ReportCell } from './report.ts';
 import type { Story, StoryStep } from './story.ts';
 import { STYLE } from './style.ts';

@@ -1,4 +1,4 @@
-import type { ScenarioSummary } from '../run-matrix.ts';
+import type { ScenarioSummary } from '../run-grid.ts';
 import type { GridReport } from './report.ts';
 
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -1,4 +1,4 @@
-import { isCell, type PartVerdict, partTitle, type ScenarioSummary } from '../run-matrix.ts';
+import { isCell, type PartVerdict, partTitle, type ScenarioSummary } from '../run-grid.ts';
 
 /** What a run of the grid found, scenario by scenario: what every report is made from. */
 export interface GridReport {

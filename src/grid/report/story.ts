@@ -5,7 +5,7 @@ import { pagingRegistersText, stepText } from '../describe.ts';
 import { judgeScenario } from '../judge.ts';
 import { expectedText, seenText } from '../records.ts';
 import { runCompiled } from '../run.ts';
-import type { ScenarioSummary } from '../run-matrix.ts';
+import type { ScenarioSummary } from '../run-grid.ts';
 import type { Scenario, Step } from '../scenario.ts';
 import { type UmbraHostOptions, umbraHost } from '../umbra-host.ts';
 import { type TableView, viewTables } from './table-view.ts';
@@ -81,7 +81,10 @@ export function tellStory(scenario: Scenario, options: Omit<UmbraHostOptions, 'l
 /** Stories of wrong scenarios in a report, at most: the first are the ones to read. */
 const MOST_WRONG = 40;
 
-/** The scenarios whose stories belong in a report: the wrong ones, and of each cell its shortest, to see what is right. */
+/** Scenarios of a part among which the shortest is sought: making random ones takes time. */
+const LOOKED_AT = 60;
+
+/** The scenarios whose stories belong in a report: the wrong ones, and of each part a short one, to see what is right. */
 export function worthTelling(
   cells: readonly { readonly summaries: readonly ScenarioSummary[] }[],
   scenarioByName: (name: string) => Scenario,
@@ -93,6 +96,7 @@ export function worthTelling(
   const right = cells.flatMap(({ summaries }) => {
     const entering = summaries
       .filter(({ mismatches, skipped }) => mismatches.length === 0 && skipped === undefined)
+      .slice(0, LOOKED_AT)
       .map(({ name }) => scenarioByName(name))
       .filter(({ steps }) => steps.some((step) => step.do === 'enter'));
     return entering.sort((a, b) => a.steps.length - b.steps.length).slice(0, 1);

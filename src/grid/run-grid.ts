@@ -1,8 +1,8 @@
 import { directedScenarios } from './directed/directed.ts';
-import type { Execute } from './execute.ts';
+import { type Execute, type Work, workAbout, workName } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
-import type { PagingMode, Scenario, StepKind } from './scenario.ts';
+import type { PagingMode, Scenario } from './scenario.ts';
 
 /** How far a run of the grid is, in scenarios. */
 export interface GridProgress {
@@ -24,17 +24,29 @@ export interface ScenarioSummary {
 }
 
 /** Scenarios of the grid that are in no cell. */
-export interface ScenarioGroup {
+export interface ScenarioGroup<One extends Work = Work> {
   readonly group: string;
-  readonly scenarios: readonly Scenario[];
+  readonly scenarios: readonly One[];
 }
 
-export type GridPart = MatrixCell | ScenarioGroup;
+export type GridPart<One extends Work = Work> = MatrixCell | ScenarioGroup<One>;
 
-/** The whole grid: the matrix cell by cell, then the directed scenarios. */
-export const gridParts = (): GridPart[] => [
+/** What of the grid was written by hand: the matrix cell by cell, then the directed scenarios. */
+export const writtenParts = (): GridPart<Scenario>[] => [
   ...matrix(),
   { group: 'directed', scenarios: directedScenarios() },
+];
+
+/** Random scenarios of the grid: with them it has more than 2,000. */
+export const RANDOM_IN_GRID = 1_800;
+
+/** The whole grid: what was written, and the first random scenarios of a seed. */
+export const gridParts = (seed: number): GridPart[] => [
+  ...writtenParts(),
+  {
+    group: 'random',
+    scenarios: Array.from({ length: RANDOM_IN_GRID }, (_, index): Work => ({ seed, index })),
+  },
 ];
 
 /** What the scenarios of one part found. */
@@ -43,7 +55,7 @@ interface Findings {
   readonly scenarios: number;
   /** Those that the host cannot run, each with the reason: `2-level/pae/removed-memory: QEMU cannot remove memory`. */
   readonly skipped: readonly string[];
-  /** Steps of those that ran in which control or a level's paging mode switches: VMRUN, exit to L1, mode switch. */
+  /** Steps in which control or a level's paging mode switched: VMRUN, exit to L1, mode switch. */
   readonly switches: number;
   readonly probes: number;
   readonly mismatches: number;
@@ -76,19 +88,18 @@ const DETAILS_PER_SCENARIO = 3;
 /**
  * Runs the grid, yielding after each scenario. The answer is the same every time, whatever way `execute` takes. Throws
  * an InputError if the host has no SVM.
- * @param parts what to run; the whole grid by default
  * @returns the verdicts on the parts, in their order
  */
-export async function* runMatrix(
+export async function* runGrid(
   execute: Execute,
-  parts: readonly GridPart[] = gridParts(),
+  parts: readonly GridPart[],
 ): AsyncGenerator<GridProgress, PartVerdict[]> {
-  const scenarios = parts.flatMap((part) => part.scenarios);
+  const scenarios = parts.flatMap((part): readonly Work[] => part.scenarios);
   const verdicts = new Array<ScenarioVerdict>(scenarios.length);
   let done = 0;
   for await (const { index, verdict } of execute(scenarios)) {
     verdicts[index] = verdict;
-    yield { done: ++done, total: scenarios.length, name: scenarios[index].name };
+    yield { done: ++done, total: scenarios.length, name: workName(scenarios[index]) };
   }
   let first = 0;
   return parts.map(({ scenarios: own, ...part }) => {
@@ -98,27 +109,20 @@ export async function* runMatrix(
   });
 }
 
-const SWITCHES: ReadonlySet<string> = new Set<StepKind>(['enter', 'leave', 'switch']);
-
-const switchesOf = ({ steps }: Scenario): number => steps.filter((step) => SWITCHES.has(step.do)).length;
-
-const findings = (scenarios: readonly Scenario[], verdicts: readonly ScenarioVerdict[]): Findings => ({
+const findings = (scenarios: readonly Work[], verdicts: readonly ScenarioVerdict[]): Findings => ({
   scenarios: verdicts.filter(({ skipped }) => skipped === undefined).length,
   skipped: verdicts.flatMap(({ skipped }, index) =>
-    skipped === undefined ? [] : [`${scenarios[index].name}: ${skipped}`],
+    skipped === undefined ? [] : [`${workName(scenarios[index])}: ${skipped}`],
   ),
-  switches: verdicts.reduce(
-    (sum, { skipped }, index) => sum + (skipped === undefined ? switchesOf(scenarios[index]) : 0),
-    0,
-  ),
+  switches: verdicts.reduce((sum, { switches }) => sum + switches, 0),
   probes: verdicts.reduce((sum, { probes }) => sum + probes, 0),
   mismatches: verdicts.reduce((sum, { mismatches }) => sum + mismatches.length, 0),
   details: verdicts.flatMap(({ mismatches }) =>
     mismatches.slice(0, DETAILS_PER_SCENARIO).map(({ text }) => text),
   ),
   summaries: verdicts.map(({ probes, mismatches, skipped }, index) => ({
-    name: scenarios[index].name,
-    about: scenarios[index].about,
+    name: workName(scenarios[index]),
+    about: workAbout(scenarios[index]),
     probes,
     mismatches: mismatches.map(({ text }) => text),
     ...(skipped !== undefined && { skipped }),
