@@ -14,6 +14,7 @@ import {
   settleProbe,
 } from '../oracle/probe.ts';
 import type { VmrunVerdict } from '../oracle/svm/vmrun-checks.ts';
+import { Undecided } from '../oracle/undecided.ts';
 import type { Alternative } from './expect.ts';
 import { FETCH_CODE, MARKER_DESCRIPTOR } from './marker.ts';
 import type { ExpectedRecord } from './records.ts';
@@ -90,6 +91,8 @@ function atPrivilege<Result>(model: AddressSpaceModel, { cpl, ac }: ProbeStep, a
   model.adjust({ cpl, eflagsAc: ac ?? false });
   try {
     return act();
+  } catch (error) {
+    throw error instanceof Undecided ? new InputError(error.message) : error;
   } finally {
     model.adjust({ cpl: 0, eflagsAc: false });
   }

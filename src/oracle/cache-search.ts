@@ -3,6 +3,7 @@ import { currentPcid, pagingMode } from './cpu.ts';
 import { ALL_RIGHTS, bothRights, type EntryPlace, type Page, type Rights } from './formats/entry.ts';
 import { firstEntry, readEntry } from './formats/formats.ts';
 import type { Context, EntryVersion, Flush, Timeline } from './timeline.ts';
+import { requireDecided } from './undecided.ts';
 
 /** A translation that may sit in a TLB. */
 export interface CachedTranslation {
@@ -32,6 +33,7 @@ export function walksNow(timeline: Timeline, gva: bigint): Walk[] {
 
   const readOn = (place: EntryPlace, rights: Rights, read: Walk['read'], fresh: boolean): void => {
     const { value, unknown } = timeline.versions(place.address, place.width, now)[0]!;
+    requireDecided(place, unknown);
     const meaning = readEntry(cpu, place, value, gva);
     if (meaning.kind === 'absent' || meaning.kind === 'reserved') {
       walks.push({ read, rights, end: meaning, fresh });
@@ -153,6 +155,7 @@ function followCached(
     for (const version of timeline.versions(place.address, place.width, from)) {
       if (version.from > epoch.last) break;
       if (!cacheable(place, version, timeline.now)) continue;
+      requireDecided(place, version.unknown);
       const last = Math.min(version.last, epoch.last);
       for (const context of timeline.contexts(timeline.asid, version.from, last)) {
         if (pagingMode(context.cpu) !== mode) continue;

@@ -585,6 +585,17 @@ describe('a page fault in a large page that is no more', () => {
   });
 });
 
+describe('an entry that nobody can tell', () => {
+  it('is followed while only its flags are open, and refused otherwise', () => {
+    const { model } = mapped(twoLevel(), 0x7000n | P | W | U);
+    model.store(PTE, 4, 0x8000n | P | W | U, A | D);
+    model.invlpg(linear);
+    expect(new Set(outcomes(model))).toEqual(new Set(['8678']));
+    model.store(PTE, 4, P | W | U, 0xf000n);
+    expect(() => model.allowed(linear, read)).toThrow('Nobody can tell what the PTE at 0x2014 holds');
+  });
+});
+
 describe('a page that is taken out of the memory', () => {
   it('reads as all ones, drops stores, and comes back as it was', () => {
     const { model, memory } = mapped();

@@ -57,9 +57,13 @@ export const flags: fc.Arbitrary<Flag[]> = fc.oneof(
   fc.subarray([...FLAGS]),
 );
 
-export const mode: fc.Arbitrary<PagingMode> = fc.oneof(
-  { weight: 1, arbitrary: fc.constant<PagingMode>('off') },
-  { weight: 9, arbitrary: fc.constantFrom(...PAGING_MODES) },
+/** Without paging there is little to find; PAE has most to offer. */
+export const mode: fc.Arbitrary<PagingMode> = fc.constantFrom<PagingMode>(
+  'off',
+  ...PAGING_MODES.slice(1),
+  ...PAGING_MODES.slice(1),
+  'PAE',
+  'PAE',
 );
 
 export const rootOf = (page: string): string => `${page}+0x${PDPT_OFFSET.toString(16)}`;

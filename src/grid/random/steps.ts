@@ -35,6 +35,19 @@ export function stepsOn(ground: Shape): fc.Arbitrary<Step[]> {
   ]);
 }
 
+/** One bit; paging goes on more often than off, or most of a scenario would be without. */
+const setStep: StepArbitrary = oneOf([
+  [
+    8,
+    fc.record({
+      do: fc.constant('set' as const),
+      flag: fc.constantFrom(...SETTABLE_FLAGS),
+      value: fc.boolean(),
+    }),
+  ],
+  [1, fc.constant<Step>({ do: 'set', flag: 'CR0.PG', value: true })],
+]);
+
 class StepParts {
   readonly any: StepArbitrary;
   readonly enter: fc.Arbitrary<EnterStep>;
@@ -59,7 +72,7 @@ class StepParts {
       [2,  fc.record({ do: fc.constant('invlpga' as const), at, asid: fc.integer({ min: 0, max: 3 }) })],
       [3,  fc.constant({ do: 'reload-cr3' })],
       [3,  root.map((page) => ({ do: 'load-cr3', root: page }))],
-      [9,  fc.record({ do: fc.constant('set' as const), flag: fc.constantFrom(...SETTABLE_FLAGS), value: fc.boolean() })],
+      [9,  setStep],
       [3,  space(roots).map((state) => ({ do: 'switch', ...state }))],
       [9,  this.enter],
       [4,  fc.constant({ do: 'leave' })],

@@ -1,0 +1,18 @@
+import { ENTRY } from './bits.ts';
+import type { EntryPlace } from './formats/entry.ts';
+
+/** The oracle cannot tell what an access may see: too much of an entry on its way is open. The message is a sentence. */
+export class Undecided extends Error {
+  override readonly name = 'Undecided';
+}
+
+/**
+ * Throws Undecided for an entry of which more may be either way than its accessed and dirty flags: accesses that nobody
+ * could tell apart have stored to it or past it.
+ */
+export function requireDecided(place: EntryPlace, unknown: bigint): void {
+  if ((unknown & ~(ENTRY.A | ENTRY.D)) === 0n) return;
+  throw new Undecided(
+    `Nobody can tell what the ${place.name} at 0x${place.address.toString(16)} holds: stores that may have gone there look alike.`,
+  );
+}
