@@ -6,8 +6,8 @@
 import type { Hpa } from '../../arch/address.ts';
 import { ATTRIBUTE } from '../../arch/descriptors.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
-import { SEGMENT } from '../../arch/registers.ts';
-import { VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
+import { GPR, SEGMENT } from '../../arch/registers.ts';
+import { VMCB, VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
 import type { Vcpu } from '../vcpu.ts';
 
 /** SDM vol. 2A 2.3.11: longer ones raise #GP before any intercept. */
@@ -37,6 +37,10 @@ export interface InterceptedInstruction {
   readonly modrm: number;
   /** Linear address of a memory operand, -1 without one. */
   readonly linear: number;
+  /** FFFFh or FFFF_FFFFh by address size. */
+  readonly addressMask: number;
+  /** That a prefix names, by SEGMENT; -1 for none. */
+  readonly segment: number;
 }
 
 /** One byte of the guest's code, -1 if it cannot be fetched. */
@@ -66,11 +70,10 @@ export function readInstruction(vcpu: Vcpu): InterceptedInstruction | null {
   }
   if (byte !== 0x0f) {
     reader.skipOperand(byte, operand32, address32);
-    return reader.failed ? null : { length: reader.length, opcode: 0, modrm: 0, linear: -1 };
+    return reader.finish(0, 0, -1, address32, segment);
   }
   const opcode = reader.next();
-  if (!WITH_MODRM.has(opcode))
-    return reader.failed ? null : { length: reader.length, opcode, modrm: 0, linear: -1 };
+  if (!WITH_MODRM.has(opcode)) return reader.finish(opcode, 0, -1, address32, segment);
   const modrm = reader.next();
   const register = modrm >= 0xc0 || (opcode & ~3) === MOV_CR_DR;
   const linear = register
@@ -78,11 +81,24 @@ export function readInstruction(vcpu: Vcpu): InterceptedInstruction | null {
     : address32
       ? reader.address32(modrm, segment)
       : reader.address16(modrm, segment);
-  return reader.failed ? null : { length: reader.length, opcode, modrm, linear };
+  return reader.finish(opcode, modrm, linear, address32, segment);
 }
 
 /** Length of the instruction at CS:RIP in bytes; 0 if it is out of reach, which cannot be for one that was just intercepted. */
 export const instructionLength = (vcpu: Vcpu): number => readInstruction(vcpu)?.length ?? 0;
+
+/** Bytes of an SVM instruction without prefixes. */
+const UNPREFIXED = 3;
+
+/** rAX as wide as the address size of the intercepted SVM instruction (APM vol. 3 VMRUN). */
+export function addressInRax(vcpu: Vcpu): number {
+  const { state, vm } = vcpu;
+  const eax = state.register(GPR.EAX);
+  const length = vm.hypervisor.nextRip ? state.vmcb.read(VMCB.NRIP) - state.rip : 0;
+  if (length === UNPREFIXED && isCode32(vcpu)) return eax;
+  const instruction = readInstruction(vcpu);
+  return instruction === null ? eax : (eax & instruction.addressMask) >>> 0;
+}
 
 class CodeReader {
   length = 0;
@@ -95,6 +111,25 @@ class CodeReader {
     this.#vcpu = vcpu;
     this.#start = vcpu.state.rip;
     this.#wrap = isCode32(vcpu) ? 0xffff_ffff : 0xffff;
+  }
+
+  /** What was read; null if not all of it could be. */
+  finish(
+    opcode: number,
+    modrm: number,
+    linear: number,
+    address32: boolean,
+    segment: number,
+  ): InterceptedInstruction | null {
+    if (this.failed) return null;
+    return {
+      length: this.length,
+      opcode,
+      modrm,
+      linear,
+      addressMask: address32 ? -1 >>> 0 : 0xffff,
+      segment,
+    };
   }
 
   next(): number {

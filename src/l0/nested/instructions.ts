@@ -2,6 +2,7 @@
 import type { Gva, Hpa } from '../../arch/address.ts';
 import { EFER, GPR } from '../../arch/registers.ts';
 import { VMCB_SIZE } from '../../arch/vmcb.ts';
+import { addressInRax } from '../exits/instruction.ts';
 import { trackWrite } from '../mmu/write-track.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { enterL2 } from './enter.ts';
@@ -18,7 +19,7 @@ function isAllowed(vcpu: Vcpu): boolean {
 
 /** Guest-physical address of the VMCB in rAX; -1 after #GP for one that is no page below MAXPHYADDR. */
 function vmcbOperand(vcpu: Vcpu): number {
-  const address = vcpu.state.register(GPR.EAX);
+  const address = addressInRax(vcpu);
   const limit = 2 ** vcpu.vm.model.maxPhysicalAddressBits;
   if (address % VMCB_SIZE === 0 && address < limit) return address;
   vcpu.raiseGeneralProtection();
@@ -45,7 +46,7 @@ export function handleVmsave(vcpu: Vcpu): void {
   if (host < 0) return;
   vcpu.hardware.vmsave(host as Hpa);
   vcpu.hardware.memory.written(host as Hpa, VMCB_SIZE);
-  trackWrite(vcpu.vm.tables, vcpu.state.register(GPR.EAX), VMCB_SIZE);
+  trackWrite(vcpu.vm.tables, addressInRax(vcpu), VMCB_SIZE);
   vcpu.skipInstruction();
 }
 
@@ -75,7 +76,7 @@ export function handleClgi(vcpu: Vcpu): void {
  */
 export function handleInvlpga(vcpu: Vcpu): void {
   if (!isAllowed(vcpu)) return;
-  const linear = vcpu.state.register(GPR.EAX);
+  const linear = addressInRax(vcpu);
   if (vcpu.state.register(GPR.ECX) === 0 && !vcpu.state.guestMode) vcpu.invalidatePage(linear);
   else vcpu.hardware.invlpga(linear as Gva, vcpu.nested.asid02.asid);
   vcpu.skipInstruction();

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../../src/arch/msrs.ts';
 import { DR6, EFLAGS } from '../../../src/arch/registers.ts';
-import { V_INTR, V_INTR_PRIORITY_SHIFT, VMCB } from '../../../src/arch/vmcb.ts';
+import { V_INTR, V_INTR_PRIORITY_SHIFT, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
 import { eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
-import { build, CAUGHT, end, fillBlock, log, seenByBoth, turnSvmOn } from './both.ts';
+import { BLOCK, build, CAUGHT, end, fillBlock, log, seenByBoth, turnSvmOn } from './both.ts';
 
 type Fields = readonly (readonly [field: number, value: number])[];
 
@@ -65,6 +65,24 @@ describe('L1', () => {
       behind,
       DR6.BS,
     ]);
+  });
+
+  it('addresses a VMCB with AX where the address size is 16 bits (APM vol. 3 VMSAVE)', () => {
+    const built = nested(
+      (a) => {
+        a.mov(eax, 0x1_0000 + BLOCK);
+        a.raw(0x67);
+        a.vmsave();
+        for (const [n, block] of [BLOCK, BLOCK + 0x1_0000].entries()) {
+          a.mov(eax, mem32(block + VMCB_SAVE.TR));
+          log(a, n, eax);
+        }
+        end(a);
+      },
+      () => {},
+    );
+    const [own, above] = seenByBoth(built).log;
+    expect([own !== 0, above]).toEqual([true, 0]);
   });
 });
 
