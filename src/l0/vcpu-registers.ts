@@ -39,6 +39,7 @@ export function resetVcpu(vcpu: Vcpu, cr0: number = CR0_RESET): void {
   vmcb01.write64(VMCB_SAVE.DR6, DR6_FIXED_ONE, 0);
   vmcb01.write64(VMCB_SAVE.DR7, DR7_FIXED_ONE, 0);
   vcpu.halted = false;
+  vcpu.monitor.disarm();
   vcpu.gif = true;
   vcpu.events.clear();
   vcpu.events.initPending = false;

@@ -8,6 +8,7 @@ import { MSR } from '../arch/msrs.ts';
 import { DR6, DR7, EFLAGS } from '../arch/registers.ts';
 import { CLEAN, EVENT, EVENT_TYPE, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import { RegisterFile } from '../cpu/register-file.ts';
+import { Monitor } from '../cpu/system/monitor.ts';
 import { collectCr0 } from './control-registers.ts';
 import { Emulation } from './emulation.ts';
 import { EventQueue, NO_EVENT } from './events.ts';
@@ -36,6 +37,7 @@ export class Vcpu {
   readonly mmu: Mmu;
   readonly events = new EventQueue();
   readonly intercepts = new Intercepts();
+  readonly monitor = new Monitor();
   readonly msrs: RegisterFile;
   readonly emulation: Emulation;
   /** L1's VMCB, and all about the guests that L1 runs. */

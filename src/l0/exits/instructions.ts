@@ -1,12 +1,13 @@
 /** Exits of single instructions that need no room of their own. */
 import { cpuid } from '../../arch/cpuid.ts';
 import { APIC_BASE, MSR } from '../../arch/msrs.ts';
+import { ACCESS } from '../../arch/paging/permissions.ts';
 import { GPR } from '../../arch/registers.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
-import { TASK_SWITCH_HI, VMCB } from '../../arch/vmcb.ts';
+import { TASK_SWITCH_HI, VMCB, VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
 import { eventInDelivery } from '../delivery.ts';
 import type { Vcpu } from '../vcpu.ts';
-import { instructionLength } from './instruction.ts';
+import { instructionLength, readInstruction } from './instruction.ts';
 import { readMsr } from './msr.ts';
 
 /** CPUID answers for the VM's model. */
@@ -31,7 +32,35 @@ export function handleHlt(vcpu: Vcpu): void {
   vcpu.halted = true;
 }
 
-/** Caches are not modelled: INVD and WBINVD have nothing to do, MONITOR nothing to watch. */
+/**
+ * MONITOR: the line at EAX, in DS unless a prefix says otherwise; the processor has checked the access. MWAIT compares (SDM
+ * vol. 2B "MONITOR").
+ */
+export function handleMonitor(vcpu: Vcpu): void {
+  const { state, mmu, vm, hardware } = vcpu;
+  const instruction = readInstruction(vcpu);
+  let host = NOWHERE;
+  if (instruction !== null) {
+    const segment = instruction.segment < 0 ? VMCB_SAVE.DS : VMCB_SEGMENT_ORDER[instruction.segment];
+    const offset = state.register(GPR.EAX) & instruction.addressMask;
+    const address = mmu.probe((state.vmcb.base(segment) + offset) >>> 0, ACCESS.READ, state.alignmentCheck);
+    if (address >= 0) host = vm.slots.hostAddress(address);
+  }
+  vcpu.monitor.arm(hardware.memory.u8, host);
+  vcpu.skipInstruction();
+}
+const NOWHERE = -1;
+
+/** MWAIT waits as HLT does, unless nothing is watched or the line was stored to since (SDM vol. 2B "MWAIT"). */
+export function handleMwait(vcpu: Vcpu): void {
+  const { monitor, hardware } = vcpu;
+  const waits = monitor.waits(hardware.memory.u8);
+  monitor.disarm();
+  vcpu.skipInstruction();
+  if (waits) vcpu.halted = true;
+}
+
+/** Caches are not modelled: INVD and WBINVD have nothing to do. */
 export const handleNothing = (vcpu: Vcpu): void => vcpu.skipInstruction();
 
 /** Instructions that the VM's CPU does not have. */

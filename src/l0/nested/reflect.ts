@@ -13,10 +13,16 @@ const PAGE_FAULT = VMEXIT.EXCP + 14;
 export function reflectIfWanted(vcpu: Vcpu): boolean {
   const code = vcpu.state.vmcb.read(VMCB.EXITCODE) | 0;
   if (code === VMEXIT.CR0_WRITE || code === VMEXIT.CR0_SEL_WRITE) return reflectCr0Write(vcpu, code);
-  if (!isWanted(vcpu, code)) return false;
-  reflectExit(vcpu, code);
+  const wait = code === VMEXIT.MWAIT && waitIsWanted(vcpu);
+  if (!wait && !isWanted(vcpu, code)) return false;
+  reflectExit(vcpu, wait ? VMEXIT.MWAIT_CONDITIONAL : code);
   return true;
 }
+
+/** L1's conditional intercept means an MWAIT that would wait, and comes before the other (APM vol. 2 15.9). */
+const waitIsWanted = (vcpu: Vcpu): boolean =>
+  isIntercepted(vcpu.nested.interceptWords, VMEXIT.MWAIT_CONDITIONAL) &&
+  vcpu.monitor.waits(vcpu.hardware.memory.u8);
 
 function isWanted(vcpu: Vcpu, code: number): boolean {
   const { nested } = vcpu;

@@ -3,10 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../../src/arch/msrs.ts';
 import { DR6, EFLAGS } from '../../../src/arch/registers.ts';
-import { V_INTR, V_INTR_PRIORITY_SHIFT, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { VMEXIT } from '../../../src/arch/svm-exits.ts';
+import { INTERCEPT2, V_INTR, V_INTR_PRIORITY_SHIFT, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
 import { eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
-import { BLOCK, build, CAUGHT, end, fillBlock, log, seenByBoth, turnSvmOn } from './both.ts';
+import { BLOCK, build, CAUGHT, end, fillBlock, LOG, log, seenByBoth, turnSvmOn } from './both.ts';
 
 type Fields = readonly (readonly [field: number, value: number])[];
 
@@ -128,5 +129,50 @@ describe('L2', () => {
       [[VMCB.TSC_OFFSET + 4, 0x1_0000]],
     );
     expect(seenByBoth(built).log.slice(0, 2)).toEqual([0x1_0500, 0x500]);
+  });
+});
+
+describe('MWAIT (SDM vol. 2B)', () => {
+  const MONITOR = [0x0f, 0x01, 0xc8];
+  const MWAIT = [0x0f, 0x01, 0xc9];
+  const clear = (a: Assembler): void => {
+    for (const register of [eax, ecx, edx]) a.xor(register, register);
+  };
+
+  it('does not wait where nothing is watched, or the line was stored to', () => {
+    const built = build((a) => {
+      clear(a);
+      a.raw(...MWAIT);
+      a.mov(eax, LOG + 8);
+      a.raw(...MONITOR);
+      a.mov(mem32(LOG), 5);
+      a.raw(...MWAIT);
+      end(a);
+    });
+    expect(seenByBoth(built).end).toBe('exit 0');
+  });
+
+  it.each([
+    ['waits', LOG + 0x80, VMEXIT.MWAIT_CONDITIONAL],
+    ['would not wait', LOG, VMEXIT.VMMCALL],
+  ])('of L2 meets the conditional intercept where it %s (APM vol. 2 15.9)', (_name, watched, code) => {
+    const built = nested(
+      (a) => {
+        a.vmrun();
+        a.mov(eax, mem32(BLOCK + VMCB.EXITCODE));
+        log(a, 0, eax);
+        end(a);
+      },
+      (a) => {
+        clear(a);
+        a.mov(eax, watched);
+        a.raw(...MONITOR);
+        a.mov(mem32(LOG), 5);
+        a.raw(...MWAIT);
+        a.vmmcall();
+      },
+      [[VMCB.INTERCEPT_MISC2, INTERCEPT2.VMRUN | INTERCEPT2.VMMCALL | INTERCEPT2.MWAIT_ARMED]],
+    );
+    expect(seenByBoth(built).log[0]).toBe(code);
   });
 });
