@@ -55,13 +55,23 @@ const VMCB_SIZE_USED = 0x700;
 /** The count and 15 bytes behind it. */
 const INSTRUCTION_BYTES = 16;
 
-/** VMRUN on an illegal VMCB: VMEXIT_INVALID, nothing else is stored (APM vol. 2 15.5.1). */
+/**
+ * VMRUN on an illegal VMCB: #VMEXIT with VMEXIT_INVALID, by which no guest state is stored, and the host's is as after any
+ * #VMEXIT (APM vol. 2 15.5.1, 15.6).
+ */
 export function reportInvalid(vcpu: Vcpu): void {
+  const { state, vmcb01 } = vcpu;
   const vmcb12 = new Vmcb12Writer(vcpu);
+  saveInstruction(vcpu, vmcb12, false);
+  vmcb12.write64(VMCB.EXITINTINFO, 0, 0);
+  vmcb12.write64(VMCB.EVENTINJ, 0, 0);
   vmcb12.write64(VMCB.EXITCODE, VMEXIT.INVALID >>> 0, FLOATING_HI);
   vmcb12.write64(VMCB.EXITINFO1, 0, 0);
   vmcb12.write64(VMCB.EXITINFO2, 0, 0);
   vmcb12.finish(vcpu);
+  vmcb01.write64(VMCB_SAVE.DR7, DR7_FIXED_ONE, 0);
+  vmcb01.dirty(CLEAN.DRX);
+  if (!reloadPdptes(vcpu, '#VMEXIT', 0, state.cr0, state.cr4, state.cr3)) vcpu.shutdown();
 }
 
 /** An exit that L0 found to be L1's. `code` is the low half of EXITCODE, signed. Next rIP and instruction bytes are not known. */

@@ -2,11 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../../src/arch/msrs.ts';
-import { DR6, EFLAGS } from '../../../src/arch/registers.ts';
+import { DR6, DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
 import { VMEXIT } from '../../../src/arch/svm-exits.ts';
 import { INTERCEPT2, V_INTR, V_INTR_PRIORITY_SHIFT, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
-import { eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
+import { dr7, eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
 import { BLOCK, build, CAUGHT, end, fillBlock, LOG, log, seenByBoth, turnSvmOn } from './both.ts';
 
 type Fields = readonly (readonly [field: number, value: number])[];
@@ -84,6 +84,24 @@ describe('L1', () => {
     );
     const [own, above] = seenByBoth(built).log;
     expect([own !== 0, above]).toEqual([true, 0]);
+  });
+
+  it('finds a failed VMRUN to be a #VMEXIT: no breakpoints, nothing to inject (APM vol. 2 15.6)', () => {
+    const fields = [VMCB.EXITCODE, VMCB.EXITINTINFO, VMCB.EVENTINJ, VMCB.NRIP];
+    const built = nested((a) => {
+      a.mov(ecx, DR7_FIXED_ONE | DR7.G0);
+      a.mov(dr7, ecx);
+      a.vmrun();
+      a.mov(ecx, dr7);
+      log(a, 0, ecx);
+      for (const [n, field] of fields.entries()) {
+        a.mov(ecx, mem32(BLOCK + field));
+        log(a, 1 + n, ecx);
+      }
+      end(a);
+    }, () => {}, [...fields.map((field) => [field, 0x8000_0030] as const), [VMCB.GUEST_ASID, 0]]);
+    const { log: words } = seenByBoth(built);
+    expect(words.slice(0, 5)).toEqual([DR7_FIXED_ONE, VMEXIT.INVALID >>> 0, 0, 0, 0]);
   });
 });
 
