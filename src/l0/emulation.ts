@@ -154,6 +154,8 @@ export class Emulation implements EmulatorBus {
 
   #complete(trap: number): void {
     const { hardware, state } = this.#vcpu;
+    // What was in delivery has arrived, and is nothing that a later exit interrupted.
+    state.vmcb.write64(VMCB.EXITINTINFO, 0, 0);
     state.interruptShadow = hardware.emulator.interruptShadow;
     const conditions = hardware.emulator.debugConditions | trap;
     if (conditions !== 0) this.#vcpu.raiseDebugTrap(conditions);

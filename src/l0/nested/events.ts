@@ -5,6 +5,12 @@ import { INTERCEPT1, VMCB } from '../../arch/vmcb.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { exitToL1 } from './exit.ts';
 
+/** INT n and its like, whose delivery the last exit met, L2 is still to execute; other events are in the queue. */
+function exitBetweenInstructions(vcpu: Vcpu, code: number): void {
+  vcpu.state.vmcb.write64(VMCB.EXITINTINFO, 0, 0);
+  exitToL1(vcpu, code);
+}
+
 /** Called before each entry of L2. Afterwards L1 is current if it wanted one of the pending events. */
 export function interceptEvents(vcpu: Vcpu): void {
   const { events, nested, vm } = vcpu;
@@ -16,12 +22,12 @@ export function interceptEvents(vcpu: Vcpu): void {
     events.tripleFault = false;
     exitToL1(vcpu, VMEXIT.SHUTDOWN);
   } else if (events.initPending && nested.interceptsInit) {
-    exitToL1(vcpu, VMEXIT.INIT);
+    exitBetweenInstructions(vcpu, VMEXIT.INIT);
   } else if (events.nmiPending && !events.nmiBlocked && nested.interceptsNmi) {
     // The NMI stays pending for L1, which takes it after STGI.
-    exitToL1(vcpu, VMEXIT.NMI);
+    exitBetweenInstructions(vcpu, VMEXIT.NMI);
   } else if (nested.interceptsInterrupts && vm.environment.interrupts.pending && nested.interruptsOpen) {
     // Likewise: a physical interrupt is not acknowledged by the exit.
-    exitToL1(vcpu, VMEXIT.INTR);
+    exitBetweenInstructions(vcpu, VMEXIT.INTR);
   }
 }

@@ -4,7 +4,14 @@ import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../../src/arch/msrs.ts';
 import { DR6, DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
 import { VMEXIT } from '../../../src/arch/svm-exits.ts';
-import { INTERCEPT2, V_INTR, V_INTR_PRIORITY_SHIFT, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import {
+  INTERCEPT1,
+  INTERCEPT2,
+  V_INTR,
+  V_INTR_PRIORITY_SHIFT,
+  VMCB,
+  VMCB_SAVE,
+} from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
 import { dr7, eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
 import { BLOCK, build, CAUGHT, end, fillBlock, LOG, log, seenByBoth, turnSvmOn } from './both.ts';
@@ -147,6 +154,32 @@ describe('L2', () => {
       [[VMCB.TSC_OFFSET + 4, 0x1_0000]],
     );
     expect(seenByBoth(built).log.slice(0, 2)).toEqual([0x1_0500, 0x500]);
+  });
+
+  it('tells of no event in EXITINTINFO that has reached its handler (APM vol. 2 15.7.2)', () => {
+    // INT n pushes EIP to the local APIC's ICR: an interrupt to itself, which L1 intercepts.
+    const VECTOR_OF_INT = 0x31;
+    const RETURN = 0x4_0033;
+    const ICR = 0xfee0_0300;
+    const { image, labels } = nested((a) => {
+      a.mov(mem32(0xfee0_00f0), 0x1ff);
+      a.sti();
+      a.vmrun();
+      a.cli();
+      for (const [n, field] of [VMCB.EXITCODE, VMCB.EXITINTINFO, VMCB_SAVE.RIP].entries()) {
+        a.mov(ecx, mem32(BLOCK + field));
+        log(a, n, ecx);
+      }
+      end(a);
+    }, () => {}, [
+      [VMCB.INTERCEPT_MISC1, INTERCEPT1.INTR],
+      [VMCB.V_INTR, V_INTR.INTR_MASKING],
+      [VMCB_SAVE.RIP, RETURN - 2],
+      [VMCB_SAVE.RSP, ICR + 12],
+    ]);
+    image.set([0xcd, VECTOR_OF_INT], RETURN - 2);
+    const { log: words } = seenByBoth({ image });
+    expect(words.slice(0, 3)).toEqual([VMEXIT.INTR, 0, labels.get(`stub${VECTOR_OF_INT}`)]);
   });
 });
 
