@@ -52,11 +52,11 @@ function expectedStep({ step, level, registers, alternatives }: StepExpectation)
     const text = records.length === 0 ? 'nothing recorded' : records.map(expectedText).join(', then ');
     return source === 'tables' ? text : `${text} (from a ${source})`;
   });
-  const list = [...new Set(texts)].map((text) => `    - ${quoted(text)}\n`).join('');
+  const list = [...new Set(texts)].map((text) => `  - ${quoted(text)}\n`).join('');
   return {
-    step: `  level: ${quoted(level)}\n  does: ${quoted(stepText(step))}\n`,
-    expected: `  expected:\n${list}`,
-    registers: `  registers: ${quoted(pagingRegistersText(registers))}\n  role: ${quoted(roleText(registers, level))}\n`,
+    step: `level: ${quoted(level)}\ndoes: ${quoted(stepText(step))}\n`,
+    expected: `expected:\n${list}`,
+    registers: `registers: ${quoted(pagingRegistersText(registers))}\nrole: ${quoted(roleText(registers, level))}\n`,
     alternatives: alternativeWords(alternatives),
   };
 }

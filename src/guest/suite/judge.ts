@@ -25,31 +25,29 @@ import {
   TABLE_SIZE,
 } from './format.ts';
 
+/** A mismatch: the step's expectation, its number, and its records in the log, from where to where. */
+export const MISMATCH = { STEP: 0, NUMBER: 4, SEEN: 8, SEEN_END: 12 } as const;
+export const MISMATCH_SIZE = 16;
+/** Mismatches of a scenario that can be shown. */
+export const MOST_MISMATCHES = 512;
+
 /**
  * Emits `judge`: compares the agents' log with the expectations in the unpacked block. Before, `log-end` and
  * `exit-code` have what the agents left. Afterwards `mismatches` is the number of steps that were otherwise than any
- * alternative, and of the first one `first-step` is the expectation, `first-number` the number, and `first-seen` to
- * `first-seen-end` the records; `last-step` is the last step with a record. All registers are lost.
+ * alternative, `mismatch-list` has the first of them (MISMATCH), and `last-step` is the last step with a record. All
+ * registers are lost.
  */
 export function emitJudge(a: Assembler): void {
   emitTableChoice(a);
   emitSteps(a);
   emitMatch(a);
   a.align(4);
-  for (const word of [
-    'log-end',
-    'exit-code',
-    'mismatches',
-    'first-step',
-    'first-number',
-    'first-seen',
-    'first-seen-end',
-    'seen-count',
-    'last-step',
-  ]) {
+  for (const word of ['log-end', 'exit-code', 'mismatches', 'seen-count', 'last-step']) {
     a.label(word);
     a.data32(0);
   }
+  a.label('mismatch-list');
+  a.zero(MOST_MISMATCHES * MISMATCH_SIZE);
 }
 
 /** Sets ESI to the first step of the table that is for this processor. */
@@ -111,13 +109,16 @@ function emitSteps(a: Assembler): void {
   a.jmp('judge-alternative');
 
   a.label('judge-mismatch');
+  a.mov(eax, mem32(address('mismatches')));
   a.inc(mem32(address('mismatches')));
-  a.cmp(mem32(address('mismatches')), 1);
-  a.jnz('judge-next');
-  a.mov(mem32(address('first-step')), esi);
-  a.mov(mem32(address('first-number')), ebx);
-  a.mov(mem32(address('first-seen')), ebp);
-  a.mov(mem32(address('first-seen-end')), edi);
+  a.cmp(eax, MOST_MISMATCHES);
+  a.jae('judge-next');
+  a.shl(eax, Math.log2(MISMATCH_SIZE));
+  a.add(eax, address('mismatch-list'));
+  a.mov(mem32(eax, MISMATCH.STEP), esi);
+  a.mov(mem32(eax, MISMATCH.NUMBER), ebx);
+  a.mov(mem32(eax, MISMATCH.SEEN), ebp);
+  a.mov(mem32(eax, MISMATCH.SEEN_END), edi);
   a.label('judge-next');
   a.mov(ebp, edi);
   a.add(esi, mem32(esi, STEP.LENGTH * 4));

@@ -1,5 +1,5 @@
 import { type Assembler, address, eax, ebx, ecx, edi, edx, esi, mem8, mem32 } from '../assembler.ts';
-import { emitTexts } from './report.ts';
+import { emitTexts } from './texts.ts';
 
 /** What a boot loader leaves in EAX, and in the information at EBX (multiboot 0.6.96, 3.2 and 3.3). */
 const BOOT_MAGIC = 0x2bad_b002;
@@ -10,11 +10,15 @@ const HAS_COMMAND_LINE = 1 << 2;
 const OPTIONS = [
   { name: 'first', standard: 1 },
   { name: 'last', standard: 0xffff_ffff },
+  { name: 'show', standard: 1 },
 ] as const;
 
 /**
- * Emits `read-options`: `first=N` and `last=N` of the command line, into `option-first` and `option-last`, so that a
- * machine that a scenario kills can go on with the next one. EAX and EBX are as the boot loader left them.
+ * Emits `read-options`: what the command line says, into `option-first` and so on. EAX and EBX are as the boot loader
+ * left them.
+ *
+ *     first=N last=N  numbers of the first and the last scenario to run: where one kills the machine, go on behind it
+ *     show=N          so many mismatches of a scenario are reported in full
  */
 export function emitOptions(a: Assembler): void {
   a.label('read-options');

@@ -9,8 +9,9 @@ import { emitDetect } from './detect.ts';
 import { emitJudge } from './judge.ts';
 import { emitLoadPieces, emitUnpack } from './load.ts';
 import { emitOptions } from './options.ts';
-import { emitReport, emitTexts } from './report.ts';
+import { emitReport } from './report.ts';
 import { emitRunner } from './runner.ts';
+import { emitTexts } from './texts.ts';
 
 /** A scenario of an exported image. */
 export interface SuiteScenario {

@@ -25,7 +25,7 @@ import {
   ss,
 } from '../assembler.ts';
 import { CATALOGUE, CATALOGUE_ENTRY_SIZE, SUITE_EXIT, SUITE_FEATURES } from './format.ts';
-import { emitTexts, say } from './report.ts';
+import { emitTexts, say } from './texts.ts';
 
 const CODE_SELECTOR = 0x08;
 const DATA_SELECTOR = 0x10;
