@@ -1,5 +1,5 @@
 import { CR0 } from '../../arch/registers.ts';
-import { agentPageTables } from '../agent-paging.ts';
+import { AGENT_TWO_LEVEL_ENTRIES, agentPageTables } from '../agent-paging.ts';
 import { agents, MULTIBOOT_HEADER } from '../agents.ts';
 import { Assembler, address } from '../assembler.ts';
 import { elfImage } from '../elf.ts';
@@ -35,7 +35,7 @@ const PAGE = 0x1000;
 
 /**
  * An image that runs scenarios one after another, judges them and prints TAP on COM1: multiboot 1, as ELF.
- * @param origin where it lies in physical memory, beyond what scenarios use; a multiple of 4096
+ * @param origin where it lies in physical memory, beyond what scenarios use; a multiple of 4 MiB
  */
 export function suiteImage(origin: number, scenarios: readonly SuiteScenario[]): Uint8Array<ArrayBuffer> {
   const a = new Assembler(origin);
@@ -55,8 +55,17 @@ export function suiteImage(origin: number, scenarios: readonly SuiteScenario[]):
   a.label('suite-stack-top');
   a.align(PAGE);
   a.label('flush-vmcb');
-  const off = { cr0: CR0.PE | CR0.ET, cr3: 0, cr4: 0, efer: 0, asid: 1, interceptExceptions: 0 };
-  a.append(buildVmcb(off, program.labels));
+  // The runner fills in CR3 and EIP.
+  const registers = {
+    cr0: CR0.PG | CR0.PE | CR0.ET,
+    cr3: 0,
+    cr4: 0,
+    efer: 0,
+    asid: 1,
+    interceptExceptions: 0,
+  };
+  a.append(buildVmcb(registers, program.labels));
+  emitFlushTables(a, origin);
   emitScenarios(a, scenarios);
   a.align(16);
   // From here on there is memory but nothing in the file.
@@ -64,6 +73,25 @@ export function suiteImage(origin: number, scenarios: readonly SuiteScenario[]):
   const reserved = Math.max(0, ...scenarios.map(({ unpackedSize }) => unpackedSize));
   const { bytes, labels } = a.finish();
   return elfImage(labels.get('suite-entry')!, [{ address: origin, bytes, reserved }]);
+}
+
+/** P, W, A, D. */
+const ENTRY = 0x63;
+const TABLE_ENTRIES = 1024;
+
+/** A 2-level address space with the agents' part and the first 4 MiB of the image. */
+function emitFlushTables(a: Assembler, origin: number): void {
+  if (a.here > origin + TABLE_ENTRIES * PAGE) throw new Error('The runner is too large for one page table.');
+  a.label('flush-table');
+  const table = a.here;
+  for (let index = 0; index < TABLE_ENTRIES; index++) a.data32((origin + index * PAGE) | ENTRY);
+  a.label('flush-directory');
+  const directory = new Array<number>(TABLE_ENTRIES).fill(0);
+  AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
+    directory[index] = entry;
+  });
+  directory[origin / (TABLE_ENTRIES * PAGE)] = table | ENTRY;
+  a.data32(...directory);
 }
 
 /** Bytes that are copied as they are, a multiple of 4 of them, and the number of dwords. */

@@ -1,5 +1,5 @@
 import { MSR } from '../../arch/msrs.ts';
-import { EFER } from '../../arch/registers.ts';
+import { CR0, EFER } from '../../arch/registers.ts';
 import { TLB_CONTROL, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { AGENT_STATE } from '../agent-core.ts';
 import { AGENT_LAYOUT, DEBUG_EXIT_PORT } from '../agent-layout.ts';
@@ -7,6 +7,8 @@ import type { Agents } from '../agents.ts';
 import {
   type Assembler,
   address,
+  cr0,
+  cr3,
   cr4,
   ds,
   dx,
@@ -184,16 +186,28 @@ function copy(a: Assembler, label: string, to: number): void {
   a.movsd();
 }
 
-/** Forgets the translations of every ASID: a guest that exits at once, with TLB_CONTROL (APM vol. 2 15.16.1). */
+/**
+ * Forgets the translations of every ASID: a guest that exits at once, with TLB_CONTROL (APM vol. 2 15.16.1). Both have
+ * paging on, because Linux's KVM knows no SVM instructions without and may not survive a guest without (docs/findings.md).
+ */
 function emitFlush(a: Assembler): void {
   writeMsr(a, MSR.EFER, EFER.SVME);
   writeMsr(a, MSR.VM_HSAVE_PA, AGENT_LAYOUT.HOST_SAVE);
+  a.mov(eax, address('flush-directory'));
+  a.mov(cr3, eax);
+  a.mov(eax, cr0);
+  a.or(eax, CR0.PG);
+  a.mov(cr0, eax);
   a.clgi();
   a.mov(eax, address('flush-vmcb'));
   a.mov(mem32(eax, VMCB.TLB_CONTROL), TLB_CONTROL.FLUSH_ALL);
+  a.mov(mem32(eax, VMCB_SAVE.CR3), address('flush-directory'));
   a.mov(mem32(eax, VMCB_SAVE.RIP), address('flush-guest'));
   a.vmrun();
   a.stgi();
+  a.mov(eax, cr0);
+  a.and(eax, 0x7fff_ffff);
+  a.mov(cr0, eax);
   writeMsr(a, MSR.EFER, 0);
   a.jmp('flush-done');
   a.label('flush-guest');

@@ -1,22 +1,12 @@
-import type { Mismatch, MismatchDetails } from '../../src/grid/judge.ts';
 import { pagingModeOf } from '../../src/grid/registers.ts';
-import type { Scenario } from '../../src/grid/scenario.ts';
 import { PROBE_FORMS, probeFormNumber } from '../../src/guest/probe-forms.ts';
+import type { Finding } from './explain.ts';
 
 /** Page-fault error code bits (SDM vol. 3A 4.7). */
 const P = 0x01;
 const RSVD = 0x08;
 
-/** What QEMU's TCG does otherwise than the manuals say. Each was checked against them; the oracle is right. */
-export interface Finding {
-  readonly name: string;
-  /** What it does, what the manual says and where, as a sentence. */
-  readonly about: string;
-  readonly explains: (details: MismatchDetails) => boolean;
-  /** Later mismatches of the same scenario follow from it. */
-  readonly hasConsequences?: true;
-}
-
+/** What QEMU's TCG does otherwise than the manuals say. */
 export const QEMU_FINDINGS: readonly Finding[] = [
   {
     name: 'rsvd-without-p',
@@ -96,32 +86,12 @@ export const QEMU_FINDINGS: readonly Finding[] = [
       expected.every(({ records }) => records[0]?.kind === 'fault' || records[0]?.kind === 'exit') &&
       seen[0]?.kind === 'done',
   },
+  {
+    name: 'reserved-cr4-bit-exits',
+    about:
+      'MOV CR4 with SMEP or SMAP, where CPUID has no such feature, does a #VMEXIT, in a guest or not, instead of ' +
+      'raising #GP (APM vol. 2 3.1.3); outside a guest the processor runs on with a host state of zeros.',
+    explains: () => false,
+    kills: ({ absent = [] }) => absent.some((feature) => feature === 'smep' || feature === 'smap'),
+  },
 ];
-
-/**
- * Scenarios that QEMU does not survive: MOV CR4 with SMEP or SMAP, where CPUID has no such feature, makes the processor
- * do a #VMEXIT without a guest instead of raising #GP (APM vol. 2 3.1.3), and it runs on with a host state of zeros.
- */
-const WEDGED: Finding = {
-  name: 'reserved-cr4-bit-exits',
-  about: 'MOV CR4 with a reserved bit does a #VMEXIT, in a guest or not; it raises #GP (APM vol. 2 3.1.3).',
-  explains: () => false,
-};
-
-/** Whether QEMU is known not to survive a scenario. */
-export const wedgesQemu = (scenario: Scenario): boolean =>
-  (scenario.absent ?? []).some((feature) => feature === 'smep' || feature === 'smap');
-
-/** Mismatches of one scenario, each with the finding that explains it, if one does. */
-export function explainMismatches(
-  scenario: Scenario,
-  mismatches: readonly Mismatch[],
-): { mismatch: Mismatch; finding: Finding | undefined }[] {
-  let cause: Finding | undefined = wedgesQemu(scenario) ? WEDGED : undefined;
-  return mismatches.map((mismatch) => {
-    const { details } = mismatch;
-    const finding = (details && QEMU_FINDINGS.find(({ explains }) => explains(details))) ?? cause;
-    if (finding?.hasConsequences === true) cause = finding;
-    return { mismatch, finding };
-  });
-}

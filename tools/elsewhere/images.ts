@@ -1,0 +1,42 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exportScenarios } from '../../src/grid/export/export.ts';
+import type { CpuFeature, Scenario } from '../../src/grid/scenario.ts';
+
+/** An image, and the processor that its scenarios want: one without these features. */
+export interface ImageFile {
+  readonly path: string;
+  readonly absent: readonly CpuFeature[];
+}
+
+/** Images of scenarios, one for each processor that they want, for as long as `use` takes. */
+export async function withImages<Result>(
+  scenarios: readonly Scenario[],
+  use: (images: readonly ImageFile[]) => Promise<Result>,
+): Promise<Result> {
+  const folder = mkdtempSync(join(tmpdir(), 'umbra-elsewhere-'));
+  try {
+    const groups = new Map<string, Scenario[]>();
+    for (const scenario of scenarios) {
+      const key = (scenario.absent ?? []).join('+');
+      groups.set(key, [...(groups.get(key) ?? []), scenario]);
+    }
+    const images: ImageFile[] = [];
+    for (const [key, group] of groups) {
+      const path = join(folder, `grid${key}.elf`);
+      writeFileSync(path, await imageOf(group));
+      images.push({ path, absent: group[0].absent ?? [] });
+    }
+    return await use(images);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function imageOf(scenarios: readonly Scenario[]): Promise<Uint8Array> {
+  const steps = exportScenarios(scenarios);
+  let step = await steps.next();
+  while (step.done !== true) step = await steps.next();
+  return step.value;
+}
