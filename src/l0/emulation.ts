@@ -249,9 +249,7 @@ export class Emulation implements EmulatorBus {
   }
 
   loadCr3(value: number): boolean {
-    const before = this.#vcpu.state.cr3;
-    // A task switch to the same CR3 reloads nothing (SDM vol. 3A 4.4.1).
-    if (before === value >>> 0 || writeCr3(this.#vcpu, value)) return true;
+    if (writeCr3(this.#vcpu, value)) return true;
     this.fault.vector = VECTOR.GP;
     this.fault.errorCode = 0;
     this.fault.address = 0;

@@ -101,7 +101,9 @@ function enterTask(
   finish(cpu, next, request, layout);
 }
 
+/** The same CR3 loads no PDPTEs and drops no translations (SDM vol. 3A 4.4.1, 4.10.4.1). */
 function switchTables(cpu: Cpu, cr3: number): void {
+  if (cr3 === cpu.state.cr3) return;
   if (cpu.memory.loadCr3 === undefined) loadCr3(cpu, cr3);
   else cpu.memory.loadCr3(cr3);
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { descriptorHi, descriptorLo } from '../../../src/arch/descriptors.ts';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
-import { DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
+import { CR0, CR4, DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
 import { VMEXIT } from '../../../src/arch/svm-exits.ts';
 import { VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import { SYSTEM } from '../../../src/cpu/layout.ts';
@@ -170,5 +170,39 @@ describe('the old task (SDM vol. 3A 7.3, table 6-6)', () => {
     const gate = worldWithTask(UD2, VECTOR.MF);
     setTaskGate(gate, VECTOR.UD);
     expect(saved(gate)).toBe(2 | EFLAGS.RF);
+  });
+});
+
+describe('a task switch under PAE paging', () => {
+  const TABLE = 0x1_0000;
+  const DIRECTORY = 0x1_1000;
+  const PDPTE = DIRECTORY | 1;
+
+  /** Switches to a task with `cr3`, after the PDPT that is in use got an entry with reserved bits. */
+  function switchWithCr3(cr3: number): World['cpu'] {
+    const world = worldWithTask([], VECTOR.MF);
+    const { cpu } = world;
+    const { physical, state } = cpu;
+    world.load(PLACE.HOST_CODE, (a) => a.raw(...JUMP_TO_TASK));
+    world.load(TASK_CODE, (a) => a.hlt());
+    for (let n = 0; n < 8; n++) physical.write32(DIRECTORY + n * 8, (n << 21) | 0x83);
+    physical.write32(TABLE, PDPTE);
+    physical.write32(TABLE + 8, 7);
+    physical.write32(TABLE + 0x20, PDPTE);
+    physical.write32(PLACE.SECOND_TSS + 0x1c, cr3);
+    state.setSystem(SYSTEM.CR3, TABLE);
+    state.setSystem(SYSTEM.CR4, CR4.PAE);
+    state.setSystem(SYSTEM.CR0, (CR0.PE | CR0.PG | CR0.ET) >>> 0);
+    state.u32[SYSTEM.PDPTES >> 2] = PDPTE;
+    cpu.paging.modeChanged();
+    cpu.updateContext();
+    cpu.run(cpu.now + 1000);
+    return cpu;
+  }
+
+  it('loads the PDPTEs only if it changes CR3 (SDM vol. 3A 4.4.1)', () => {
+    const same = switchWithCr3(TABLE);
+    expect([same.halted, same.state.eip]).toEqual([true, TASK_CODE + 1]);
+    expect(switchWithCr3(TABLE + 0x20).state.eip).toBe(TASK_CODE + 1);
   });
 });
