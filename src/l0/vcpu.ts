@@ -36,7 +36,7 @@ export class Vcpu {
   readonly state: GuestState;
   readonly mmu: Mmu;
   readonly events = new EventQueue();
-  readonly intercepts = new Intercepts();
+  readonly intercepts: Intercepts;
   readonly monitor = new Monitor();
   readonly msrs: RegisterFile;
   readonly emulation: Emulation;
@@ -64,6 +64,7 @@ export class Vcpu {
   constructor(vm: Vm, index: number) {
     const { hardware, pages, iopm, msrpm } = vm.hypervisor;
     this.vm = vm;
+    this.intercepts = new Intercepts(vm.model.features);
     this.index = index;
     this.hardware = hardware;
     this.statistics = vm.statistics;

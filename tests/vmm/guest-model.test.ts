@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { gpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { UnsupportedGuest, UnsupportedHost } from '../../src/l0/hypervisor.ts';
 import { HostedMachine } from '../../src/vmm/hosted-machine.ts';
@@ -44,6 +45,19 @@ describe('a guest of L0', () => {
     machine.load({ image, raw: { address: 0x7c00, mode: 'real' } });
     expect(machine.vm.model.features.has('cmov')).toBe(false);
     expect(machine.run(1000)).toEqual({ kind: 'debug-exit', value: 0x2a });
+  });
+
+  it.each([
+    ['486', [0x0f, 0x31]],
+    ['pentium4', [0x0f, 0x01, 0xf9]],
+  ])('finds that a %s has no such instruction where an intercept can hide it', (guest, instruction) => {
+    const machine = make('current-amd', guest)();
+    // RDTSC or RDTSCP, then the debug exit with 1; the #UD handler at 0x500 exits with 2.
+    const image = Uint8Array.of(...instruction, 0xb0, 1, 0xe6, 0xf4);
+    machine.load({ image, raw: { address: 0x7c00, mode: 'real' } });
+    machine.write(gpa(6 * 4), Uint8Array.of(0x00, 0x05, 0x00, 0x00));
+    machine.write(gpa(0x500), Uint8Array.of(0xb0, 2, 0xe6, 0xf4));
+    expect(machine.run(1000)).toEqual({ kind: 'debug-exit', value: 2 });
   });
 
   it('may be told of what L0 has by itself', () => {

@@ -100,14 +100,20 @@ export function handleInvalid(vcpu: Vcpu): void {
   vcpu.fail('the processor refused a VMCB of its making (VMEXIT_INVALID)');
 }
 
-/** RDTSC and RDTSCP: L0 has no intercept for them, but an emulator cannot tell the time. */
+/**
+ * RDTSC and RDTSCP: intercepted where the VM's CPU lacks them, and met by the emulator, which cannot tell the time.
+ */
 export function handleRdtsc(vcpu: Vcpu): void {
-  const { state, msrs } = vcpu;
+  const { state, msrs, vm } = vcpu;
+  const rdtscp = state.vmcb.read(VMCB.EXITCODE) === VMEXIT.RDTSCP;
+  if (!vm.model.features.has(rdtscp ? 'rdtscp' : 'tsc')) {
+    vcpu.raiseUndefined();
+    return;
+  }
   const time = readMsr(vcpu, MSR.TSC);
   state.setRegister(GPR.EAX, time?.lo ?? 0);
   state.setRegister(GPR.EDX, time?.hi ?? 0);
-  if (state.vmcb.read(VMCB.EXITCODE) === VMEXIT.RDTSCP)
-    state.setRegister(GPR.ECX, msrs.get(MSR.TSC_AUX)?.lo ?? 0);
+  if (rdtscp) state.setRegister(GPR.ECX, msrs.get(MSR.TSC_AUX)?.lo ?? 0);
   vcpu.skipInstruction();
 }
 

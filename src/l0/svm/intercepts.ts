@@ -74,6 +74,15 @@ export class Intercepts {
   interruptWindow = false;
   /** IRET ends the blocking of NMIs. */
   iret = false;
+  /** RDTSC and RDTSCP, as far as the VM's CPU lacks them and the processor does not. */
+  readonly #missing1: number;
+  readonly #missing2: number;
+
+  /** @param features of the VM's CPU */
+  constructor(features: ReadonlySet<string>) {
+    this.#missing1 = features.has('tsc') ? 0 : INTERCEPT1.RDTSC;
+    this.#missing2 = features.has('rdtscp') ? 0 : INTERCEPT2.RDTSCP;
+  }
 
   /**
    * Writes the intercepts of a VMCB.
@@ -83,7 +92,7 @@ export class Intercepts {
   apply(vmcb: Vmcb, nested: Uint32Array | null): void {
     const { words } = vmcb;
     let cr = CR_WANTED | (this.cr0 ? CR0_ACCESS : 0);
-    let misc2 = MISC2_WANTED;
+    let misc2 = MISC2_WANTED | this.#missing2;
     if (nested !== null) {
       // The task priority of L2 is L1's business, and so are its hypercalls.
       cr &= ~CR8_ACCESS;
@@ -93,7 +102,10 @@ export class Intercepts {
     words[1] = 0;
     words[EXCEPTION] = EXCEPTIONS_WANTED | (this.generalProtection ? 1 << VECTOR.GP : 0);
     words[MISC1] =
-      MISC1_WANTED | (this.interruptWindow ? INTERCEPT1.VINTR : 0) | (this.iret ? INTERCEPT1.IRET : 0);
+      MISC1_WANTED |
+      this.#missing1 |
+      (this.interruptWindow ? INTERCEPT1.VINTR : 0) |
+      (this.iret ? INTERCEPT1.IRET : 0);
     words[MISC2] = misc2;
     words[MISC3] = MISC3_WANTED;
     if (nested !== null) for (let i = 0; i < WORDS; i += 1) words[i] |= nested[i];
