@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { InputError } from '../arch/input-error.ts';
 import { OutputFile, readInput } from './files.ts';
+import type { ScenarioText } from './grid/scenarios.ts';
 import type { Host } from './host.ts';
 import { type Progress, withProgress } from './progress.ts';
-import type { ScenarioText } from './scenarios.ts';
 
 /** Makes an image of scenarios, named or given as text, or of all. */
 export type ExportImage = (

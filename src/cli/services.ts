@@ -1,11 +1,11 @@
 import type { Inexpressible } from '../grid/mutants/inexpressible.ts';
 import type { ExportImage } from './export.ts';
-import type { GridChoice, GridReports, RunGrid } from './grid.ts';
+import type { GridChoice, GridReports, RunGrid } from './grid/grid.ts';
+import type { ChooseMutants, HuntMutants } from './grid/mutants.ts';
+import type { Random, Replay } from './grid/scenarios.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
-import type { ChooseMutants, HuntMutants } from './mutants.ts';
 import type { CreateMachine } from './run/session.ts';
-import type { Random, Replay } from './scenarios.ts';
 import type { MakeSoakBench } from './soak/soak.ts';
 
 /** What the commands drive, given to the command line from outside so that each can be tested by itself. */

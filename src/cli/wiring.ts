@@ -13,15 +13,15 @@ import { parseScenarios } from '../grid/text/parse.ts';
 import { type UmbraHostOptions, umbraHost } from '../grid/umbra-host.ts';
 import { lineTrace } from '../inspect/trace-lines.ts';
 import type { HostedMachine } from '../vmm/hosted-machine.ts';
+import { reports } from './grid/reports.ts';
+import type { GridSetup, ScenarioText } from './grid/scenarios.ts';
 import type { Host } from './host.ts';
 import { huntOnThreads } from './jobs/hunts.ts';
 import { onThreads } from './jobs/pool.ts';
 import { onQueue } from './jobs/queue.ts';
 import { work } from './jobs/worker.ts';
 import { fetchKernels } from './kernels/fetch.ts';
-import { reports } from './reports.ts';
 import { createMachine } from './run/machines.ts';
-import type { GridSetup, ScenarioText } from './scenarios.ts';
 import type { Services } from './services.ts';
 
 function execute({ jobs, queue, l0, check, trace }: GridSetup, host: Host): Execute {

@@ -2,8 +2,8 @@ import type { Execute } from '../../grid/execute.ts';
 import type { Mismatch } from '../../grid/judge.ts';
 import { causeOf } from '../../grid/random/cause.ts';
 import type { ScenarioFailure } from '../../grid/replay.ts';
+import type { GridSetup } from '../grid/scenarios.ts';
 import type { Host } from '../host.ts';
-import type { GridSetup } from '../scenarios.ts';
 import { Corpus, type SeedProgress } from './corpus.ts';
 
 export interface SoakOptions extends GridSetup {

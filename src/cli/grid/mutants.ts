@@ -1,8 +1,8 @@
-import type { HuntVerdict } from '../grid/mutants/hunt.ts';
-import type { Inexpressible } from '../grid/mutants/inexpressible.ts';
-import type { Mutant } from '../grid/mutants/mutant.ts';
-import type { Host } from './host.ts';
-import { type Progress, withProgress } from './progress.ts';
+import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
+import type { Inexpressible } from '../../grid/mutants/inexpressible.ts';
+import type { Mutant } from '../../grid/mutants/mutant.ts';
+import type { Host } from '../host.ts';
+import { type Progress, withProgress } from '../progress.ts';
 
 /** Mutants by name, all where there is none. Throws an InputError for a name that none has. */
 export type ChooseMutants = (names: readonly string[]) => readonly Mutant[];

@@ -1,7 +1,7 @@
-import type { ScenarioReport } from '../grid/replay.ts';
-import { readInput } from './files.ts';
-import type { Host } from './host.ts';
-import { type Progress, withProgress } from './progress.ts';
+import type { ScenarioReport } from '../../grid/replay.ts';
+import { readInput } from '../files.ts';
+import type { Host } from '../host.ts';
+import { type Progress, withProgress } from '../progress.ts';
 
 /** Where scenarios run: on the bare processor or under L0, whose invariants may be checked. */
 export interface GridSetup {

@@ -1,12 +1,12 @@
-import { allScenarios, scenarioByName } from '../grid/replay.ts';
-import { htmlReport } from '../grid/report/html.ts';
-import { junitReport } from '../grid/report/junit.ts';
-import { matrixReport } from '../grid/report/report.ts';
-import { type Story, tellStory, worthTelling } from '../grid/report/story.ts';
-import type { PartVerdict } from '../grid/run-grid.ts';
-import type { Scenario } from '../grid/scenario.ts';
+import { allScenarios, scenarioByName } from '../../grid/replay.ts';
+import { htmlReport } from '../../grid/report/html.ts';
+import { junitReport } from '../../grid/report/junit.ts';
+import { matrixReport } from '../../grid/report/report.ts';
+import { type Story, tellStory, worthTelling } from '../../grid/report/story.ts';
+import type { PartVerdict } from '../../grid/run-grid.ts';
+import type { Scenario } from '../../grid/scenario.ts';
+import type { Progress } from '../progress.ts';
 import type { GridReports } from './grid.ts';
-import type { Progress } from './progress.ts';
 import type { GridSetup } from './scenarios.ts';
 
 const ABOUT =

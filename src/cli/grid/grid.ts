@@ -1,7 +1,7 @@
-import { isCell, type PartVerdict, partTitle } from '../grid/run-grid.ts';
-import { OutputFile } from './files.ts';
-import type { Host } from './host.ts';
-import { type Progress, withProgress } from './progress.ts';
+import { isCell, type PartVerdict, partTitle } from '../../grid/run-grid.ts';
+import { OutputFile } from '../files.ts';
+import type { Host } from '../host.ts';
+import { type Progress, withProgress } from '../progress.ts';
 import type { GridSetup } from './scenarios.ts';
 
 /** Makes reports of what a run of the grid found. */

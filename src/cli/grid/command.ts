@@ -1,0 +1,152 @@
+import { type Command, Option } from 'commander';
+import { InputError } from '../../arch/input-error.ts';
+import { LiveFile, refuseSharedOutput } from '../files.ts';
+import type { Host } from '../host.ts';
+import { parseQueue } from '../jobs/redis.ts';
+import { collect, jobsOption, once, option } from '../options.ts';
+import type { Services } from '../services.ts';
+import { parseScenarioCount, parseSeed } from '../values.ts';
+import { type GridOptions, grid } from './grid.ts';
+import { huntMutants, mutantList } from './mutants.ts';
+import { type GridSetup, randomScenarios, replayFiles } from './scenarios.ts';
+
+/** Adds `umbra grid`. */
+export function addGrid(
+  program: Command,
+  host: Host,
+  services: Services,
+  end: (status: number) => void,
+): void {
+  program
+    .command('grid')
+    .description('Switch L1 and L2 between paging modes and let the oracle judge every probe.')
+    .argument('[pattern...]', 'run only scenarios with this in their names; * and ? make it a glob')
+    .option('--only <pattern>', 'the same; may be repeated', collect)
+    .option('--list', 'print names of scenarios instead, and what each is about')
+    .option('--json <file>', 'write the cells and the time as JSON')
+    .option('--junit <file>', 'write a JUnit report, a case for each scenario')
+    .option('--html <file>', 'write a page: the grid as a heat map, with the stories of scenarios')
+    .addOption(jobsOption())
+    .addOption(option('--queue <url>', 'have the workers of a queue run it (umbra worker)', parseQueue))
+    .option('--show <name>', 'print a scenario of the grid instead: a file for --replay')
+    .option(
+      '--replay <file>',
+      'run the scenarios of a file instead, and print each mismatch; may be repeated',
+      collect,
+    )
+    .addOption(
+      option(
+        '--random <n>',
+        'run so many random scenarios instead; what fails is printed as a file',
+        parseScenarioCount,
+      ),
+    )
+    .addOption(option('--seed <number>', 'which random scenarios', parseSeed, '1'))
+    .addOption(
+      new Option('--l0 <kind>', 'run on the bare processor, or on L0 with shadow paging')
+        .choices(['none', 'shadow'])
+        .default('shadow'),
+    )
+    .option('--check', "check L0's invariants after every MMU operation (slow)", false)
+    .addOption(once('--trace <file>', "write L0's trace of the scenario; needs one"))
+    .option(
+      '--mutants',
+      'run it on mutants of L0 instead, all or those named (umbra mutants), until each is caught',
+    )
+    .addHelpText('after', GRID_HELP)
+    .action(async (patterns: readonly string[], options: GridCommandOptions) => {
+      end(await gridCommand([...patterns, ...(options.only ?? [])], options, host, services));
+    });
+}
+
+const GRID_HELP = `
+Exit status: 0 if everything is as the oracle says, 1 if anything is not, 2 for a wrong option or scenario file.`;
+
+interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace'> {
+  readonly only?: readonly string[];
+  readonly list?: true;
+  readonly mutants?: true;
+  readonly trace?: string;
+  readonly show?: string;
+  readonly replay?: readonly string[];
+  readonly random?: number;
+  readonly seed: number;
+}
+
+async function gridCommand(
+  patterns: readonly string[],
+  options: GridCommandOptions,
+  host: Host,
+  services: Services,
+): Promise<number> {
+  const { show, replay, random, seed, json, junit, html, only, list, mutants, trace, ...setup } = options;
+  const { l0, check } = setup;
+  if (check && l0 === 'none') throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
+  const named = (options: object): string[] =>
+    Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
+  // The reports are of the grid, and any of them go together.
+  const instead = [
+    ...named({ list, show, replay, random, mutants }),
+    ...named({ json, junit, html }).slice(0, 1),
+  ];
+  if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
+  refuseSharedOutput({ '--json': json, '--junit': junit, '--html': html, '--trace': trace });
+  if (list) {
+    for (const { name, about } of services.listScenarios({ patterns, seed }))
+      host.stdout.write(`${name}\n    ${about}\n`);
+    return 0;
+  }
+  if (mutants) {
+    if (l0 === 'none') throw new InputError('--mutants breaks L0, so it needs --l0 shadow.');
+    if (check) throw new InputError('--mutants uses --check where no probe catches a mutant; leave it away.');
+    const [elsewhere] = named({ queue: setup.queue, trace });
+    if (elsewhere !== undefined)
+      throw new InputError(`--mutants and ${elsewhere} do not go together; use one.`);
+    return huntMutants(services.mutants(patterns), setup.jobs, host, services.huntMutants);
+  }
+  const [other] = named({ show, replay, random });
+  if (other !== undefined && patterns.length > 0)
+    throw new InputError(
+      `"${patterns[0]}" chooses among the scenarios of the grid, which ${other} does not run.`,
+    );
+  if (show !== undefined) {
+    host.stdout.write(services.showScenario(show));
+    return 0;
+  }
+  return withTrace(trace, setup, (traced) => {
+    if (replay !== undefined) return replayFiles(replay, traced, host, services.replay);
+    if (random !== undefined) return randomScenarios({ count: random, seed }, traced, host, services.random);
+    return grid({ ...traced, json, junit, html, patterns, seed }, host, services.runGrid, services.reports);
+  });
+}
+
+/** Does work with a set-up whose trace goes into a file, where one is wanted. */
+async function withTrace(
+  path: string | undefined,
+  setup: GridSetup,
+  work: (setup: GridSetup) => Promise<number>,
+): Promise<number> {
+  if (path === undefined) return work(setup);
+  if (setup.l0 === 'none') throw new InputError('--trace writes what L0 does, so it needs --l0 shadow.');
+  if (setup.queue !== undefined) throw new InputError('--trace and --queue do not go together; use one.');
+  const file = new LiveFile(path, 'trace file');
+  try {
+    return await work({ ...setup, trace: (line) => file.write(`${line}\n`) });
+  } finally {
+    file.close();
+  }
+}
+
+/** Adds `umbra mutants`. */
+export function addMutants(program: Command, host: Host, services: Services): void {
+  program
+    .command('mutants')
+    .description(
+      'List the ways in which L0 can be broken on purpose: the bug of history, and what catches it.',
+    )
+    .argument('[name...]', 'only these')
+    .action((names: readonly string[]) => {
+      const inexpressible = names.length === 0 ? services.inexpressible : [];
+      host.stdout.write(mutantList(services.mutants(names), inexpressible));
+    });
+}
