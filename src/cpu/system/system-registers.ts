@@ -1,5 +1,5 @@
 import { VECTOR } from '../../arch/exceptions.ts';
-import { CR0, CR4, DR6, DR7, MSR } from '../../arch/registers.ts';
+import { CR0, CR4, DR6, DR7, EFLAGS, MSR } from '../../arch/registers.ts';
 import { cr4Writable } from '../../arch/writable-bits.ts';
 import { RAX, RCX, RDX } from '../../isa/builder.ts';
 import type { Cpu } from '../cpu.ts';
@@ -124,10 +124,16 @@ function debugRegister(cpu: Cpu, instruction: Instruction): number {
 const placeOf = (number: number): number =>
   number === 6 ? SYSTEM.DR6 : number === 7 ? SYSTEM.DR7 : SYSTEM.DR0 + number * 8;
 
-/** DR7.GD: any access is a fault (SDM vol. 3B 17.2.4). */
+/**
+ * DR7.GD: any access is a fault (SDM vol. 3B 17.2.4). Of all #DB this one alone pushes RF = 1: 17.3.1.1 exempts instruction
+ * breakpoints only, and the others are traps.
+ */
 function checkGeneralDetect(cpu: Cpu): void {
   if ((cpu.state.system(SYSTEM.DR7) & DR7.GD) === 0) return;
   noteDebugConditions(cpu, DR6.BD);
+  cpu.state.systemFlags |= EFLAGS.RF;
+  // A #VMEXIT of it keeps RF as well: by that a hypervisor that passes it on can tell it from a trap.
+  cpu.resumeFlagUntil = cpu.completed + 1;
   cpu.raise(VECTOR.DB);
 }
 

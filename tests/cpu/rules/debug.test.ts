@@ -37,6 +37,9 @@ describe('DR7.GD is clear in the handler of every #DB (SDM vol. 3B 17.2.4)', () 
     const cpu = run([0x0f, 0x21, 0xc0], DR7.GD, 0);
     expect(isClear(cpu)).toBe(true);
     expect(cpu.state.system(SYSTEM.DR6) & DR6.BD).toBe(DR6.BD);
+    // It is a fault, and no instruction breakpoint (17.3.1.1).
+    expect(caught(cpu)).toMatchObject({ eip: CODE });
+    expect((caught(cpu)?.flags ?? 0) & EFLAGS.RF).toBe(EFLAGS.RF);
   });
 });
 

@@ -14,7 +14,19 @@ import {
 } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
 import { dr7, eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
-import { BLOCK, build, CAUGHT, end, fillBlock, LOG, log, seenByBoth, turnSvmOn } from './both.ts';
+import {
+  BLOCK,
+  build,
+  CAUGHT,
+  end,
+  fillBlock,
+  IDT,
+  type Image,
+  LOG,
+  log,
+  seenByBoth,
+  turnSvmOn,
+} from './both.ts';
 
 type Fields = readonly (readonly [field: number, value: number])[];
 
@@ -109,6 +121,55 @@ describe('L1', () => {
     }, () => {}, [...fields.map((field) => [field, 0x8000_0030] as const), [VMCB.GUEST_ASID, 0]]);
     const { log: words } = seenByBoth(built);
     expect(words.slice(0, 5)).toEqual([DR7_FIXED_ONE, VMEXIT.INVALID >>> 0, 0, 0, 0]);
+  });
+});
+
+/** The handler of #DB logs what the frame has for EIP and EFLAGS, and ends. */
+function debugHandler(a: Assembler): void {
+  a.label('debug');
+  a.mov(ecx, mem32(esp));
+  log(a, 0, ecx);
+  a.mov(ecx, mem32(esp, 8));
+  log(a, 1, ecx);
+  end(a, 3);
+}
+const useDebugHandler = (image: Image, labels: ReadonlyMap<string, number>): void =>
+  image.put(IDT + 8 * VECTOR.DB, (0x08 << 16) | (labels.get('debug') as number));
+
+describe('#DB of DR7.GD', () => {
+  const detect = (a: Assembler): void => {
+    a.mov(ecx, DR7_FIXED_ONE | DR7.GD);
+    a.mov(dr7, ecx);
+    a.label('access');
+    a.mov(ecx, dr7);
+  };
+
+  it('is a fault that pushes RF = 1 (SDM vol. 3B 17.3.1.1)', () => {
+    const built = build((a) => {
+      detect(a);
+      debugHandler(a);
+    }, useDebugHandler);
+    const [eip, flags] = seenByBoth(built).log;
+    expect([eip, flags & EFLAGS.RF]).toEqual([built.labels.get('access'), EFLAGS.RF]);
+  });
+
+  it('does so in L2', () => {
+    const built = build(
+      (a) => {
+        turnSvmOn(a);
+        a.vmrun();
+        end(a, 1);
+        a.label('l2');
+        detect(a);
+        debugHandler(a);
+      },
+      (image, labels) => {
+        fillBlock(image, labels);
+        useDebugHandler(image, labels);
+      },
+    );
+    const [eip, flags] = seenByBoth(built).log;
+    expect([eip, flags & EFLAGS.RF]).toEqual([built.labels.get('access'), EFLAGS.RF]);
   });
 });
 
