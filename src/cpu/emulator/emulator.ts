@@ -1,5 +1,6 @@
 import type { Gva } from '../../arch/address.ts';
 import { MSR } from '../../arch/msrs.ts';
+import { EFLAGS } from '../../arch/registers.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import { VMCB_SAVE, VMCB_SEGMENT, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
 import { Cpu } from '../cpu.ts';
@@ -151,6 +152,7 @@ export class Emulator {
     this.#guard.begin(state.vmcb, disregarded);
     this.#load(state);
     cpu.shadowAt = -1;
+    cpu.resumeFlagUntil = cpu.completed;
     cpu.delivered = false;
     cpu.pendingDebug = 0;
   }
@@ -162,6 +164,8 @@ export class Emulator {
     this.interruptShadow = cpu.shadowAt === cpu.retired;
     this.delivered = cpu.delivered;
     this.debugConditions = cpu.pendingDebug;
+    // An instruction that is over clears RF, as in the processor (SDM vol. 3B 17.3.1.1).
+    if (cpu.resumeFlagUntil < cpu.retired) cpu.state.systemFlags &= ~EFLAGS.RF;
     this.#store(state);
     return DONE;
   }

@@ -58,10 +58,14 @@ function advance(
   return done;
 }
 
-/** The instruction is to go on later: EIP stays on it, and RF holds until it is over (SDM vol. 3B 17.3.1.1). */
+/**
+ * The instruction is to go on later: EIP stays on it. An interrupt or a trap behind any iteration but the last pushes
+ * RF = 1, and none of the iterations left meets the instruction's breakpoint again (SDM vol. 3B 17.3.1.1).
+ */
 function interrupted(cpu: Cpu): void {
   cpu.nextEip = cpu.instructionEip;
-  if ((cpu.state.systemFlags & EFLAGS.RF) !== 0) cpu.resumeFlagUntil = cpu.completed + 1;
+  cpu.state.systemFlags |= EFLAGS.RF;
+  cpu.resumeFlagUntil = cpu.completed + 1;
 }
 
 /**

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { DR6, DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
 import type { Cpu } from '../../../src/cpu/cpu.ts';
+import type { Environment } from '../../../src/cpu/environment.ts';
 import { SYSTEM } from '../../../src/cpu/layout.ts';
 import { bareCpu, CODE, identityPaging, runToHalt } from '../bare.ts';
 import { catchExceptions, caught, enterUser } from '../system/traps.ts';
@@ -57,6 +58,26 @@ it('RF outlasts the parts of a long REP instruction (SDM vol. 3B 17.3.1.1)', () 
   expect(caught(cpu)).toBeUndefined();
   expect(cpu.state.gpr(1)).toBe(0);
   expect(cpu.state.gpr(7)).toBe(0x10_0000 + COUNT);
+});
+
+it('an interrupt amid a REP instruction pushes RF = 1, one behind it 0 (SDM vol. 3B 17.3.1.1)', () => {
+  // rep stosb; nop; hlt
+  const flagsAt = (count: number): [number, number] => {
+    const interrupts = { pending: false, acknowledge: () => VECTOR.MF };
+    const environment: Environment = { interrupts, ports: { read: () => 0, write: () => {} } };
+    const cpu = bareCpu((a) => a.raw(0xf3, 0xaa, 0x90, 0xf4), { environment });
+    catchExceptions(cpu);
+    const { state } = cpu;
+    state.systemFlags |= EFLAGS.IF;
+    state.setGpr(1, count);
+    state.setGpr(7, 0x10_0000);
+    cpu.run(cpu.now + 1);
+    interrupts.pending = true;
+    runToHalt(cpu);
+    return [caught(cpu)?.eip ?? 0, (caught(cpu)?.flags ?? 0) & EFLAGS.RF];
+  };
+  expect(flagsAt(1_000_000)).toEqual([CODE, EFLAGS.RF]);
+  expect(flagsAt(1)).toEqual([CODE + 2, 0]);
 });
 
 it('INT1 pushes a clear RF: it is a trap (SDM vol. 3B 17.3.1.1)', () => {

@@ -13,7 +13,7 @@ import {
   VMCB_SAVE,
 } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
-import { dr7, eax, ecx, edx, esp, mem32 } from '../../../src/guest/operands.ts';
+import { dr7, eax, ecx, edi, edx, esi, esp, mem32 } from '../../../src/guest/operands.ts';
 import {
   BLOCK,
   build,
@@ -170,6 +170,41 @@ describe('#DB of DR7.GD', () => {
     );
     const [eip, flags] = seenByBoth(built).log;
     expect([eip, flags & EFLAGS.RF]).toEqual([built.labels.get('access'), EFLAGS.RF]);
+  });
+});
+
+describe('A single step through REP STOSD pushes RF = 1 but behind the last iteration (SDM vol. 3B 17.3.1.1)', () => {
+  const APIC_TPR = 0xfee0_0080;
+  // L0 must carry out what reaches the APIC, and leaves RAM to the processor.
+  it.each([
+    ['RAM', BLOCK],
+    ['a device', APIC_TPR],
+  ])('to %s', (_name, destination) => {
+    const built = build(
+      (a) => {
+        a.xor(edx, edx);
+        a.mov(ecx, 3);
+        a.mov(edi, destination);
+        a.pushfd();
+        a.emit('Or', mem32(esp), EFLAGS.TF);
+        a.popfd();
+        a.raw(0xf3);
+        a.stosd();
+        a.label('trapped');
+        a.mov(esi, mem32(esp, 8));
+        a.emit('And', esi, EFLAGS.RF);
+        a.mov(mem32(edx, LOG), esi);
+        a.add(edx, 4);
+        a.cmp(edx, 12);
+        a.jnz('on');
+        end(a);
+        a.label('on');
+        a.iretd();
+      },
+      (image, labels) => image.put(IDT + 8 * VECTOR.DB, (0x08 << 16) | (labels.get('trapped') as number)),
+    );
+    const seen = seenByBoth(built);
+    expect([seen.end, ...seen.log.slice(0, 3)]).toEqual(['exit 0', EFLAGS.RF, EFLAGS.RF, 0]);
   });
 });
 
