@@ -29,19 +29,14 @@ export interface CompiledScenario {
   readonly claimed: ReadonlySet<number>;
 }
 
-/** How to compile. `dump`: the agents print their log on COM1 at the end. */
-export interface CompileOptions {
-  readonly dump?: boolean;
-}
-
 /** Number in script and log of step `index` of a scenario; 0 is what comes before the first. */
 export const stepNumber = (index: number): number => index + 1;
 
 /** Compiles a scenario. Throws an InputError that says which step or page cannot be and why. */
-export function compileScenario(scenario: Scenario, options: CompileOptions = {}): CompiledScenario {
+export function compileScenario(scenario: Scenario): CompiledScenario {
   const placement = placePages(scenario);
   const memory = new MemoryImage(scenario, placement);
-  const script = compileSteps(scenario, placement, memory, options.dump ?? false);
+  const script = compileSteps(scenario, placement, memory);
   const { bytes, origin, entry } = agents();
   const own: Segment[] = [
     ...vmcbSegment(scenario, placement),
@@ -94,16 +89,10 @@ function vmcbSegment(scenario: Scenario, placement: Placement): Segment[] {
   return [{ address: AGENT_LAYOUT.VMCB, bytes }];
 }
 
-function compileSteps(
-  scenario: Scenario,
-  placement: Placement,
-  memory: MemoryImage,
-  dump: boolean,
-): Uint8Array {
+function compileSteps(scenario: Scenario, placement: Placement, memory: MemoryImage): Uint8Array {
   const tracker = new Tracker(scenario, placement);
   const script = new ScriptWriter();
   const context: Context = { scenario, placement, script, tracker };
-  if (dump) script.operation(OPERATION.DUMP, 1);
   for (const level of tracker.levels) useRoot(memory, tracker.spaceOf(level));
   script.switchPaging(tracker.current.registers);
   let resumeAfterLeave: ((after: number) => void) | undefined;

@@ -68,7 +68,7 @@ const exit = (code: number): Alternative => ({
 });
 
 /** The memory of a compiled scenario, in which it must not write over what the agents need. */
-const scenarioMemory = ({ segments, claimed }: CompiledScenario): PageMemory =>
+export const scenarioMemory = ({ segments, claimed }: CompiledScenario): PageMemory =>
   new PageMemory(SCENARIO_MEMORY, segments, { below: AGENT_LAYOUT.PAGES, words: claimed });
 
 /** Goes through a scenario with the oracle, step by step. */

@@ -28,8 +28,6 @@ export interface ScenarioHost {
   readonly processor: ProcessorFacts;
   /** What it can do to the memory below L1; scenarios that ask more are skipped. */
   readonly abilities?: readonly HostAbility[];
-  /** Its memory cannot be read afterwards: the agents print their log on COM1. */
-  readonly needsDump?: boolean;
   run(request: MachineRequest): MachineEnd;
 }
 
@@ -44,7 +42,7 @@ const INSTRUCTIONS_TO_BOOT = 1_000_000;
 export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVerdict {
   const skipped = whySkipped(scenario, host);
   if (skipped !== undefined) return { probes: 0, switches: 0, mismatches: [], skipped };
-  const compiled = compileScenario(scenario, { dump: host.needsDump ?? false });
+  const compiled = compileScenario(scenario);
   const { end, processor } = runCompiled(compiled, host);
   return judgeScenario(compiled, end, processor);
 }

@@ -48,7 +48,6 @@ export type AgentName = 'l1' | 'l2';
 export const AGENT_STATE = {
   SCRIPT: 'script-pointer',
   LOG: 'log-pointer',
-  DUMP: 'dump',
   /** What the run ended with (AGENT_EXIT). */
   EXIT: 'exit-code',
   /** Where to go on at the end, with paging off; 0: nowhere, the machine ends through the debug exit port. */

@@ -86,12 +86,10 @@ export const OPERATION = {
   LEAVE:      11,
   /** Does nothing: a place for an injected event to arrive. */
   NOTHING:    12,
-  /** L1: number. Turns the log dump on COM1 on (1) or off (0). */
-  DUMP:       13,
   /** A word for HOST_MEMORY.PORT. Records nothing. */
-  HOST_MEMORY: 14,
+  HOST_MEMORY: 13,
 } as const;
-export const OPERATION_COUNT = 15;
+export const OPERATION_COUNT = 14;
 
 /**
  * The port of a machine under a hypervisor at which a guest asks for changes to the memory behind its pages: one 32-bit

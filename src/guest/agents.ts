@@ -68,8 +68,6 @@ function emitState(a: Assembler): void {
   a.data32(AGENT_LAYOUT.SCRIPT);
   a.label(AGENT_STATE.LOG);
   a.data32(AGENT_LAYOUT.LOG);
-  a.label(AGENT_STATE.DUMP);
-  a.data32(0);
   a.label(AGENT_STATE.EXIT);
   a.data32(0xffff_ffff);
   a.label(AGENT_STATE.RUNNER);

@@ -40,7 +40,6 @@ import {
   ss,
 } from './assembler.ts';
 import { L2_CALL } from './l2-agent.ts';
-import { emitLogDump } from './log-dump.ts';
 
 /** Registers of L2 that VMRUN leaves to the hypervisor, in the order of `l2-software-registers`. */
 const SOFTWARE_REGISTERS = [ebx, ecx, edx, esi, edi, ebp];
@@ -55,7 +54,6 @@ export function emitL1Agent(a: Assembler): void {
   emitEnter(a);
   emitExit(a);
   emitEnd(a);
-  emitLogDump(a);
   emitAgentCore(
     a,
     'l1',
@@ -64,7 +62,6 @@ export function emitL1Agent(a: Assembler): void {
       [OPERATION.ENTER, 'l1-enter'],
       [OPERATION.NOTHING, 'l1-next'],
       [OPERATION.HOST_MEMORY, 'l1-host-memory'],
-      [OPERATION.DUMP, 'l1-dump'],
     ]),
   );
 }
@@ -267,15 +264,9 @@ function emitSkipStep(a: Assembler): void {
 }
 
 /**
- * The end: with ECX the exit code, goes back to the runner if there is one; otherwise dumps the log if asked and leaves
- * through the debug exit port.
+ * The end: with ECX the exit code, goes back to the runner if there is one; otherwise leaves through the debug exit port.
  */
 function emitEnd(a: Assembler): void {
-  a.label('l1-dump');
-  a.mov(eax, mem32(esi, 8));
-  a.mov(mem32(address(AGENT_STATE.DUMP)), eax);
-  a.jmp('l1-next');
-
   a.label('l1-end');
   a.mov(ecx, AGENT_EXIT.DONE);
   a.label('l1-fail');
@@ -288,10 +279,6 @@ function emitEnd(a: Assembler): void {
   a.mov(cr0, eax);
   a.jmp(mem32(address(AGENT_STATE.RUNNER)));
   a.label('l1-alone');
-  a.cmp(mem32(address(AGENT_STATE.DUMP)), 0);
-  a.jz('l1-leave');
-  a.call('log-dump');
-  a.label('l1-leave');
   a.mov(eax, mem32(address(AGENT_STATE.EXIT)));
   a.mov(dx, DEBUG_EXIT_PORT);
   a.out(dx, eax);

@@ -10,7 +10,7 @@ import { BLOCK, STEP, STEP_HEADER_SIZE, TABLE } from '../../src/guest/suite/form
 import { type SuiteScenario, suiteImage } from '../../src/guest/suite/program.ts';
 import { exported, type Transcript, transcriptOf } from './export-machine.ts';
 
-/** A scenario of every cell, each of another family. tests/kernels runs all of them. */
+/** A scenario of every cell, each of another family. tests/kernels/export-all.test.ts runs all of them. */
 const SOME = matrix().map(({ scenarios }, index) => scenarios[(index * 3 + 2) % scenarios.length]);
 
 const result = (lines: readonly string[], number: number): string | undefined =>

@@ -5,7 +5,6 @@ import { AGENT_PAE_ENTRIES, AGENT_TWO_LEVEL_ENTRIES, agentPageTables } from '../
 import { agents } from '../../src/guest/agents.ts';
 import { elfImage } from '../../src/guest/elf.ts';
 import { buildVmcb } from '../../src/guest/l2-agent.ts';
-import { parseLogDump } from '../../src/guest/log-dump.ts';
 import { PROBE_FORMS, probeFormNumber, probeLabel } from '../../src/guest/probe-forms.ts';
 
 const bytesAt = (address: number, count: number): number[] => {
@@ -132,24 +131,5 @@ describe('elfImage', () => {
       expect(view.getUint32(header + 16, true)).toBe(bytes.length);
       expect([...image.slice(offset, offset + bytes.length)]).toEqual([...bytes]);
     });
-  });
-});
-
-describe('parseLogDump', () => {
-  const word = (value: number) => value.toString(16).padStart(8, '0');
-  const record = [1, 0x101, 0x5050505, 0, 0, 0, 0, 0];
-
-  it('reads the records and the exit code', () => {
-    const text = `SeaBIOS\r\nUMBRA-LOG 00000020\n${record.map(word).join('')}\nUMBRA-END 00000003\n`;
-    const { log, exitCode } = parseLogDump(text);
-    expect([...new Uint32Array(log.buffer)]).toEqual(record);
-    expect(exitCode).toBe(3);
-  });
-
-  it('refuses a dump that breaks off', () => {
-    expect(() => parseLogDump(`UMBRA-LOG 00000020\n${word(1)}\n`)).toThrow('no whole log dump');
-    expect(() =>
-      parseLogDump(`UMBRA-LOG 00000040\n${record.map(word).join('')}\nUMBRA-END 00000000\n`),
-    ).toThrow('has 32 bytes, not 64');
   });
 });

@@ -1,8 +1,6 @@
 import type { CompiledScenario } from '../compile.ts';
 import { pagingRegistersText, roleText, stepText } from '../describe.ts';
-import { Expectations, type ProcessorFacts, type StepExpectation } from '../expect.ts';
-import { PageMemory } from '../page-memory.ts';
-import { SCENARIO_MEMORY } from '../placement.ts';
+import { Expectations, type ProcessorFacts, type StepExpectation, scenarioMemory } from '../expect.ts';
 import { expectedText } from '../records.ts';
 import type { Scenario, Step } from '../scenario.ts';
 import { RecordingMemory } from './recording-memory.ts';
@@ -31,10 +29,7 @@ export interface ExpectedStep {
  * after is expected with all of them possible.
  */
 export function expectScenario(compiled: CompiledScenario, facts: ProcessorFacts): ScenarioExpectation {
-  const memory = new RecordingMemory(
-    new PageMemory(SCENARIO_MEMORY, compiled.segments),
-    usesPae(compiled.scenario),
-  );
+  const memory = new RecordingMemory(scenarioMemory(compiled), usesPae(compiled.scenario));
   const expectations = new Expectations(compiled, facts, memory);
   const steps: ExpectedStep[] = [];
   for (let next = expectations.next(); next !== undefined; next = expectations.next()) {
