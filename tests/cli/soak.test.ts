@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import initSqlJs from 'sql.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Corpus } from '../../src/cli/soak/corpus.ts';
 import { type SoakBench, soak } from '../../src/cli/soak/soak.ts';
@@ -105,6 +106,43 @@ describe('umbra soak', () => {
       await expect(Corpus.open(file(name))).rejects.toThrow('is no corpus of umbra soak');
       expect(readFileSync(file(name), 'utf8')).toBe(bytes);
     }
+  });
+
+  it.each([
+    ['a table of another shape', 'DROP TABLE seeds; CREATE TABLE seeds (seed INTEGER PRIMARY KEY)'],
+    ['a number below zero', 'INSERT INTO seeds VALUES (4, -5, 0, 0)'],
+    ['a number that no double holds', 'INSERT INTO seeds VALUES (4, 0, 9223372036854775807, 0)'],
+  ])('refuses a corpus with %s', async (what, sql) => {
+    const path = file(`${what}.sqlite`);
+    (await Corpus.open(path)).save();
+    const { Database } = await initSqlJs();
+    const database = new Database(readFileSync(path));
+    database.run(sql);
+    writeFileSync(path, database.export());
+    await expect(Corpus.open(path)).rejects.toThrow('is no corpus of umbra soak, or a damaged one');
+  });
+
+  it('refuses a corpus whose pages are damaged, in the schema or behind it', async () => {
+    const path = file('damaged.sqlite');
+    const corpus = await Corpus.open(path);
+    for (let number = 0; number < 100; number++)
+      corpus.add({ cause: `${number}`, seed: 1, number, count: 1, scenario: 'x'.repeat(500), story: '' });
+    corpus.save();
+    const whole = readFileSync(path);
+    for (const from of [200, 4096, 5 * 4096]) {
+      const bytes = Uint8Array.from(whole);
+      for (let at = from; at < bytes.length; at += 7) bytes[at] ^= 0x55;
+      writeFileSync(path, bytes);
+      await expect(Corpus.open(path)).rejects.toThrow('is no corpus of umbra soak, or a damaged one');
+    }
+  });
+
+  it('says before the work that a place cannot be read or written', async () => {
+    await expect(Corpus.open(folder)).rejects.toThrow(`Cannot read the corpus ${folder}: it is a folder.`);
+    const nowhere = file('missing/corpus.sqlite');
+    await expect(Corpus.open(nowhere)).rejects.toThrow(
+      `Cannot write the corpus ${nowhere}: there is no such`,
+    );
   });
 
   it('does not write over what another soak has written', async () => {

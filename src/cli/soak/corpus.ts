@@ -1,16 +1,8 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import initSqlJs, { type Database } from 'sql.js';
 import { InputError } from '../../arch/input-error.ts';
 import { Failure } from '../failure.ts';
+import { OutputFile, readInput, reason } from '../files.ts';
 
 /** Written into the file's header (PRAGMA application_id): "umbr". */
 const APPLICATION = 0x756d_6272;
@@ -24,6 +16,14 @@ const SCHEMA = `
     scenario TEXT NOT NULL, story TEXT NOT NULL
   ) STRICT;
 `;
+
+/** What no soak has written: counts below zero or beyond what arithmetic is exact for. Fails where a column is missing. */
+const IMPOSSIBLE = `
+  SELECT 1 FROM seeds WHERE min(seed, next, scenarios, probes) < 0 OR max(seed, next, scenarios, probes) > $most
+  UNION ALL SELECT 1 FROM failures WHERE min(seed, number, count) < 0 OR max(seed, number, count) > $most
+    OR typeof(cause || scenario || story) <> 'text'
+`;
+const MOST = 2 ** 48;
 
 /** One cause of failure, with the first scenario that had it. */
 export interface CorpusFailure {
@@ -61,19 +61,25 @@ export class Corpus {
     this.#written = identity(path);
   }
 
-  /** Opens a corpus, or begins one where there is no file. @throws InputError where the file is something else */
+  /**
+   * Opens a corpus, or begins one where there is no file.
+   * @throws InputError where the file is something else or damaged, or where it could not be written
+   */
   static async open(path: string): Promise<Corpus> {
     const { Database } = await initSqlJs();
-    const bytes = existsSync(path) ? readFileSync(path) : undefined;
+    const bytes = existsSync(path) ? readInput(path, 'corpus') : undefined;
+    new OutputFile(path, 'corpus');
     try {
       const database = new Database(bytes);
-      const [row] = bytes === undefined ? [] : database.exec('PRAGMA application_id');
-      if (row !== undefined && row.values[0][0] !== APPLICATION) throw new Error('not ours');
+      if (bytes !== undefined && one(database, 'PRAGMA application_id') !== APPLICATION)
+        throw new Error('not ours');
       database.run(SCHEMA);
+      const whole = one(database, 'PRAGMA integrity_check') === 'ok';
+      if (!whole || one(database, IMPOSSIBLE, { $most: MOST }) !== undefined) throw new Error('damaged');
       return new Corpus(path, database);
     } catch {
       throw new InputError(
-        `The file ${path} is no corpus of umbra soak; name one, or a file that is not there yet.`,
+        `The file ${path} is no corpus of umbra soak, or a damaged one; name one, or a file that is not there yet.`,
       );
     }
   }
@@ -129,7 +135,8 @@ export class Corpus {
       }
       renameSync(fresh, this.#path);
     } catch (error) {
-      throw new Failure(`Cannot write the corpus ${this.#path}: ${(error as Error).message}.`);
+      rmSync(fresh, { force: true });
+      throw new Failure(`Cannot write the corpus ${this.#path}: ${reason(error)}.`);
     }
     this.#written = identity(this.#path);
   }
@@ -142,6 +149,10 @@ export class Corpus {
     return rows;
   }
 }
+
+/** The first value that a query gives; undefined where it gives none. */
+const one = (database: Database, sql: string, parameters: Record<string, number> = {}): unknown =>
+  database.exec(sql, parameters)[0]?.values[0]?.[0];
 
 /** What changes when somebody writes a file. */
 function identity(path: string): string {
