@@ -3,6 +3,7 @@ import { CR0 } from '../arch/registers.ts';
 import { IOPM_SIZE, MSRPM_SIZE, VMCB_SIZE } from '../arch/vmcb.ts';
 import { AGENT_LAYOUT, HOST_MEMORY, OPERATION } from '../guest/agent-layout.ts';
 import { agentPageTables } from '../guest/agent-paging.ts';
+import { GATED_VECTORS } from '../guest/agent-tables.ts';
 import { agents } from '../guest/agents.ts';
 import { elfImage, type Segment } from '../guest/elf.ts';
 import { buildVmcb } from '../guest/l2-agent.ts';
@@ -139,6 +140,11 @@ function compileEnter(context: Context, step: Extract<Step, { do: 'enter' }>): (
   const { scenario, script, tracker } = context;
   const changes = step.vmcb ?? {};
   tracker.spaceOf(step.l2);
+  if ((changes.inject?.vector ?? 0) >= GATED_VECTORS) {
+    throw new InputError(
+      `L2 has no handler for vector ${changes.inject?.vector}; those from 0 to ${GATED_VECTORS - 1} can be injected.`,
+    );
+  }
   const at = vmcbAddress(scenario, step.l2);
   script.vmcb(at, tracker.afterVmcbChanges(step.l2, changes)?.registers, changes);
   return script.enter(at, step.reflect ?? false);

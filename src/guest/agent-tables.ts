@@ -5,7 +5,7 @@ import { AGENT_LAYOUT, AGENT_SELECTOR, SHIFTED_BASE } from './agent-layout.ts';
 import { type Assembler, address } from './assembler.ts';
 
 /** Vectors with a gate of their own: the exceptions and a few interrupts for injection. */
-const GATED_VECTORS = 48;
+export const GATED_VECTORS = 48;
 const USER_RETURN_VECTOR = 0x80;
 /** Bytes of an IDT that reaches to interrupt 80h. */
 export const AGENT_IDT_LIMIT = (USER_RETURN_VECTOR + 1) * 8 - 1;

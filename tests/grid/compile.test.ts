@@ -100,6 +100,7 @@ describe('compileScenario', () => {
     ['a flag of the wrong width', withSteps({ do: 'edit', page: 'pt', index: 0, width: 4, entry: { flags: 'P NX' } }), '"NX" is not a flag of an entry of 4 bytes'],
     ['PUSH at CPL 0', withSteps({ do: 'probe', form: 'push', cpl: 0, at: 0x0100_0000 }), 'A push probe runs at CPL 3 only'],
     ['a write over the agents', withSteps({ do: 'probe', form: 'write4', cpl: 0, at: 0x0010_0000 }), 'would write over the agents'],
+    ['a vector without handler', withSteps({ do: 'enter', l2: 'A', vmcb: { inject: { vector: 48 } } }, { do: 'leave' }), 'L2 has no handler for vector 48; those from 0 to 47 can be injected.'],
     ['a root without a page', { ...SMALL, l1: { mode: 'PAE', flags: [] } }, 'Paging mode PAE needs a root page.'],
     ['a page on another', { ...SMALL, pages: { ...SMALL.pages, more: { at: 0x0080_0000 } } }, 'where page "large" is already'],
     ['a page in the agents', { ...SMALL, pages: { ...SMALL.pages, more: { at: 0x0010_0000 } } }, 'pages of scenarios lie in 0x300000 to'],

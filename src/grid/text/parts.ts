@@ -1,3 +1,4 @@
+import { SCENARIO_MEMORY } from '../placement.ts';
 import {
   type Entry,
   FLAGS,
@@ -12,11 +13,15 @@ import type { Words } from './words.ts';
 const FLAG_NAMES = ['P', 'W', 'U', 'PWT', 'PCD', 'A', 'D', 'PS', 'G', 'NX'];
 
 /** What `to` of an entry and `root` may be: a page's name with an offset behind it, or an address. */
-const REFERENCE = /^[a-z][A-Za-z0-9._/-]*(\+(0x[0-9a-f]+|[0-9]+))?$/;
+const REFERENCE = /^[a-z][A-Za-z0-9._/-]*(?:\+(0x[0-9a-f]+|[0-9]+))?$/;
+/** Behind whatever page, it stays below 4 GiB. */
+const MOST_OFFSET = 2 ** 32 - SCENARIO_MEMORY - 1;
 
 export function parseReference(words: Words, what: string): string {
   const word = words.take(what);
-  if (REFERENCE.test(word) && word !== 'zero') return word;
+  const match = REFERENCE.exec(word);
+  if (match?.[1] !== undefined) words.asNumber(match[1], 'offset', MOST_OFFSET);
+  if (match !== null && word !== 'zero') return word;
   return words.fail(`"${word}" is no ${what}`, 'it is the name of a page, with an offset as in table+0xfe0');
 }
 

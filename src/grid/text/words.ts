@@ -2,6 +2,10 @@ import { InputError } from '../../arch/input-error.ts';
 
 const COMMENT = '#';
 const MOST_32_BIT = 0xffff_ffff;
+/** Characters of a line: what is wrong in one is quoted on a terminal. */
+const LONGEST_LINE = 1000;
+/** What a terminal would obey instead of showing it. */
+const CONTROL = /(?!\t)\p{Cc}/u;
 
 /** One line of a scenario file, taken word by word from the left. Every complaint names the line. */
 export class Words {
@@ -14,7 +18,17 @@ export class Words {
   constructor(text: string, source: string, line: number) {
     this.text = text.trim();
     this.#where = `${source}, line ${line}`;
+    if (!this.blank) this.#checkText();
     this.#words = this.text === '' ? [] : this.text.split(/\s+/);
+  }
+
+  #checkText(): void {
+    const { length } = this.text;
+    if (length > LONGEST_LINE)
+      this.fail(`The line has ${length} characters`, `lines have ${LONGEST_LINE} at most`);
+    const control = CONTROL.exec(this.text)?.[0].charCodeAt(0);
+    if (control !== undefined)
+      this.fail(`There is a control character, 0x${control.toString(16)}`, 'a scenario file is plain text');
   }
 
   /** Nothing but white space, or a comment. */
