@@ -41,16 +41,27 @@ describe.skipIf(missing !== undefined)(
       folder = mkdtempSync(join(tmpdir(), 'umbra-redis-'));
       const port = await freePort();
       url = `redis://127.0.0.1:${port}`;
-      const options = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--dir', folder];
-      processes.push(spawn('redis-server', options, { stdio: 'ignore' }));
+      await startRedis(port);
     });
     afterAll(() => {
       for (const process of processes) process.kill('SIGKILL');
       rmSync(folder, { recursive: true, force: true });
     });
 
-    async function startWorker(): Promise<ChildProcess> {
-      const args = ['dist/cli/main.js', 'worker', '--queue', url, '--jobs', '1'];
+    async function startRedis(port: number): Promise<ChildProcess> {
+      const options = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--dir', folder];
+      const redis = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'ignore'] });
+      processes.push(redis);
+      await new Promise<void>((resolve) =>
+        redis.stdout.on('data', (text) => {
+          if (`${text}`.includes('Ready to accept')) resolve();
+        }),
+      );
+      return redis;
+    }
+
+    async function startWorker(address = url): Promise<ChildProcess> {
+      const args = ['dist/cli/main.js', 'worker', '--queue', address, '--jobs', '1'];
       const worker = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
       processes.push(worker);
       await new Promise<void>((resolve, reject) => {
@@ -83,6 +94,24 @@ describe.skipIf(missing !== undefined)(
       const worker = await helper;
       worker?.kill('SIGINT');
       expect(await new Promise((resolve) => worker?.once('exit', resolve))).toBe(0);
+    });
+
+    it('asks again when Redis dies and comes back without its memory', { timeout: 60_000 }, async () => {
+      const port = await freePort();
+      const address = `redis://127.0.0.1:${port}`;
+      const redis = await startRedis(port);
+      const work = scenarios.slice(0, 2);
+      const host = new TestHost();
+      const run = onQueue(UNDER_L0, address, host)(work)[Symbol.asyncIterator]();
+      const first = run.next();
+      await expect.poll(() => host.error, { timeout: 10_000 }).toContain('No worker is at');
+      redis.kill('SIGKILL');
+      await new Promise((resolve) => redis.once('exit', resolve));
+      await startRedis(port);
+      await startWorker(address);
+      const judged = [(await first).value, (await run.next()).value];
+      expect(judged.map(({ index }) => index).sort()).toEqual([0, 1]);
+      expect((await run.next()).done).toBe(true);
     });
 
     it('says that no worker is there, and takes its scenarios back when interrupted', async () => {

@@ -19,7 +19,7 @@ const ATTEMPTS = 3;
 
 /**
  * Runs scenarios on the workers of a queue, wherever they are. A scenario whose worker dies goes to another one; its
- * verdict counts once, whoever gives it.
+ * verdict counts once, whoever gives it. A Redis that comes back without its memory is asked again.
  * @param url where Redis is
  * Interrupted, it takes back what no worker has begun. Throws a Failure where there is no Redis, or where a scenario
  * outlives no worker.
@@ -37,16 +37,23 @@ export const onQueue = (scenarioHost: UmbraHostOptions, url: string, host: Host)
         run.completed(jobId, returnvalue as unknown as WorkerAnswer),
       );
       events.on('failed', ({ jobId, failedReason }) => run.failed(jobId, failedReason));
-      await queue.addBulk(
-        scenarios.map((scenario, index) => run.job({ scenario, host: scenarioHost }, index)),
-      );
+      // Redis knows a job by its name: what it has already is not added twice.
+      const ask = () =>
+        queue.addBulk(
+          run.missing().map((index) => run.job({ scenario: scenarios[index], host: scenarioHost }, index)),
+        );
+      await ask();
+      connection.on('ready', () => {
+        // Whoever loses the connection again comes here again.
+        ask().catch(() => {});
+      });
       if ((await queue.getWorkersCount()) === 0) {
         host.stderr.write(`No worker is at ${url} yet; start some with: umbra worker --queue ${url}\n`);
       }
       yield* run.judged();
     } finally {
       stopListening();
-      await Promise.allSettled(run.unfinished().map((id) => queue.remove(id)));
+      await Promise.allSettled(run.missing().map((index) => queue.remove(run.jobId(index))));
       await Promise.allSettled([events.close(), queue.close()]);
       connection.disconnect();
     }
@@ -69,7 +76,7 @@ class QueueRun {
 
   job(data: QueuedScenario, index: number): Bulk {
     const opts = {
-      jobId: `${this.#id}-${index}`,
+      jobId: this.jobId(index),
       attempts: ATTEMPTS,
       removeOnComplete: true,
       removeOnFail: true,
@@ -77,8 +84,13 @@ class QueueRun {
     return { name: workName(data.scenario), data, opts };
   }
 
-  unfinished(): string[] {
-    return [...this.#missing].map((index) => `${this.#id}-${index}`);
+  jobId(index: number): string {
+    return `${this.#id}-${index}`;
+  }
+
+  /** Places of the scenarios whose verdicts have not come. */
+  missing(): number[] {
+    return [...this.#missing];
   }
 
   completed(jobId: string, answer: WorkerAnswer): void {
