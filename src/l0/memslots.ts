@@ -102,6 +102,10 @@ export class MemorySlots {
     return this.#slots.values();
   }
 
+  get count(): number {
+    return this.#slots.length;
+  }
+
   /** Slot of a guest frame, if no device hides it. The last one found is tried first: accesses cluster. */
   find(frame: number): MemorySlot | undefined {
     if (this.#hidden.size !== 0 && this.#hidden.has(frame)) return undefined;

@@ -6,6 +6,11 @@ import type { IoBus } from '../machine/io-bus.ts';
 import type { AccessSize, PortDevice } from '../machine/ports.ts';
 
 const ACTIONS = (1 << HOST_MEMORY.MOVE) | (1 << HOST_MEMORY.REMOVE) | (1 << HOST_MEMORY.RETURN);
+/**
+ * Slots that a guest may break its VM's memory into, as KVM had for long. Every access that L0 makes for the guest looks
+ * through them, and every page that is taken away copies what is known of a slot.
+ */
+const MOST_SLOTS = 512;
 /** What a host page holds that a guest's page has moved away from: who still looks there shows it. */
 const ABANDONED = 0xdd;
 
@@ -32,7 +37,7 @@ export class HostMemoryPort implements PortDevice {
     return size === 4 ? ACTIONS : 0xffff_ffff;
   }
 
-  /** A word that names no action, or a page that is not the VM's, does nothing. */
+  /** A word that names no action, a page that is not the VM's, or one too many to take away, does nothing. */
   writePort(_port: number, size: AccessSize, value: number): void {
     if (size !== 4) return;
     const action = value % PAGE_SIZE;
@@ -58,8 +63,10 @@ export class HostMemoryPort implements PortDevice {
   }
 
   #remove(frame: number): void {
-    const slot = this.#vm.slots.find(frame);
-    if (slot === undefined) return;
+    const { slots } = this.#vm;
+    const slot = slots.find(frame);
+    // One slot becomes two, and the page comes back as a third.
+    if (slot === undefined || slots.count + this.#removed.size + 2 > MOST_SLOTS) return;
     this.#removed.set(frame, slot.pfn(frame));
     this.#vm.removePage(addressOf(frame));
   }

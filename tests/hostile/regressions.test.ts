@@ -1,12 +1,15 @@
 /** What hostile guests found; each test is named after its bug. */
 import { describe, expect, it } from 'vitest';
-import { gpa, type Hpa } from '../../src/arch/address.ts';
+import { gpa, type Hpa, hpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { Cpu } from '../../src/cpu/cpu.ts';
-import { Assembler, ebx, ecx, edi, esp, mem8, mem32 } from '../../src/guest/assembler.ts';
+import { HOST_MEMORY } from '../../src/guest/agent-layout.ts';
+import { Assembler, dx, eax, ebx, ecx, edi, edx, esp, mem8, mem32 } from '../../src/guest/assembler.ts';
+import { setInitialState } from '../../src/l0/vcpu-registers.ts';
 import { applyInitialState } from '../../src/machine/initial-registers.ts';
-import { realState } from '../../src/machine/loaders/initial-state.ts';
+import { protectedState, realState } from '../../src/machine/loaders/initial-state.ts';
 import { Machine } from '../../src/machine/machine.ts';
+import { HostedMachine } from '../../src/vmm/hosted-machine.ts';
 import { bareCpu } from '../cpu/bare.ts';
 import { hostedWith } from './hosted.ts';
 
@@ -97,5 +100,29 @@ describe('REP INS', () => {
     // Two instructions and six elements, of a microsecond each; half of the others are INC.
     const expected = [LENGTH, LENGTH + 6000, 0, (LENGTH - 8) / 2];
     for (const piece of [1, 7, 2500, LENGTH]) expect([piece, run(piece)]).toEqual([piece, expected]);
+  });
+});
+
+describe('the port that takes memory away', () => {
+  it('does not let a guest break its memory into so many slots that every access takes long', () => {
+    const code = new Assembler(0x1000);
+    // Every second page goes, and some of them come back.
+    code.mov(edx, HOST_MEMORY.PORT);
+    code.mov(ebx, 0x8000);
+    code.label('next');
+    for (const action of [HOST_MEMORY.REMOVE, HOST_MEMORY.RETURN, HOST_MEMORY.REMOVE]) {
+      code.lea(eax, mem32(ebx, action));
+      code.out(dx, eax);
+    }
+    code.add(ebx, 0x2000);
+    code.jmp('next');
+    const machine = new HostedMachine({ model: parseCpuModel('current-amd'), memoryBytes: 16 << 20 });
+    machine.write(gpa(0x1000), code.finish().bytes);
+    setInitialState(machine.vcpu, protectedState(0x1000, {}, 8, 16, hpa(0)));
+    expect(machine.run(40_000).kind).toBe('limit');
+    const slots = [...machine.vm.slots].length;
+    expect(slots).toBeGreaterThan(100);
+    expect(slots).toBeLessThanOrEqual(512);
+    expect(machine.vcpu.state.gpr[3 * 2]).toBeGreaterThan(0x8000 + 1024 * 0x2000);
   });
 });
