@@ -4,7 +4,7 @@ import { type CompiledScenario, compileScenario } from './compile.ts';
 import type { ProcessorFacts } from './expect.ts';
 import { judgeScenario, type MachineEnd, type ScenarioVerdict } from './judge.ts';
 import { SCENARIO_MEMORY } from './placement.ts';
-import { type CpuFeature, type HostAbility, hostNeeds, type Scenario } from './scenario.ts';
+import { type CpuFeature, type HostAbility, highestAsid, hostNeeds, type Scenario } from './scenario.ts';
 
 /** What a host is asked to run. */
 export interface MachineRequest {
@@ -26,6 +26,8 @@ export interface ScenarioHost {
   readonly name: string;
   /** The processor that its guests see, for the oracle. */
   readonly processor: ProcessorFacts;
+  /** ASIDs of its processor, 0 included. */
+  readonly asids: number;
   /** What it can do to the memory below L1; scenarios that ask more are skipped. */
   readonly abilities?: readonly HostAbility[];
   run(request: MachineRequest): MachineEnd;
@@ -70,7 +72,9 @@ export function runCompiled(
 }
 
 /** Why a host cannot run a scenario, as a clause; undefined if it can. */
-function whySkipped(scenario: Scenario, { name, abilities = [] }: ScenarioHost): string | undefined {
+function whySkipped(scenario: Scenario, { name, asids, abilities = [] }: ScenarioHost): string | undefined {
+  const asid = highestAsid(scenario);
+  if (asid >= asids) return `${name} has the ASIDs 0 to ${asids - 1}, and the scenario uses ${asid}`;
   const missing = hostNeeds(scenario).filter((need) => !abilities.includes(need));
   return missing.length === 0 ? undefined : `${name} cannot ${missing.join(' and ')}`;
 }

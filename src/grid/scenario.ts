@@ -156,6 +156,12 @@ export function hostNeeds(scenario: Scenario): HostAbility[] {
   return actions.some((action) => action !== 'move') ? [...needs, 'remove memory'] : needs;
 }
 
+/** The highest ASID that L1 gives to an L2. */
+export function highestAsid({ l2, steps }: Scenario): number {
+  const changed = steps.map((step) => (step.do === 'enter' ? (step.vmcb?.asid ?? 0) : 0));
+  return Math.max(0, ...Object.values(l2).map(({ asid }) => asid), ...changed);
+}
+
 export type StepKind = Step['do'];
 
 /** One test: memory, an L1, its L2s, and what they do one after another. Plain data; JSON holds all of it. */

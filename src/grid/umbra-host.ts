@@ -40,9 +40,10 @@ export const machineMemory = (l0: UmbraHostOptions['l0']): ReusedMemory =>
  * @param memory for its machines; its own unless given
  */
 export function umbraHost(options: UmbraHostOptions, memory = machineMemory(options.l0)): ScenarioHost {
-  const { maxPhysicalAddressBits } = parseCpuModel(MODEL);
+  const { maxPhysicalAddressBits, asidCount } = parseCpuModel(MODEL);
   return {
     name: options.l0 === 'none' ? 'Umbra, bare' : 'Umbra, L0 with a shadow MMU',
+    asids: asidCount,
     // On the bare machine there is no host below L1 whose pages could be behind its own: every move has been made.
     abilities: options.l0 === 'none' ? ['move memory'] : ['move memory', 'remove memory'],
     processor: { maxPhyAddr: maxPhysicalAddressBits, pdptes: 'registers' },

@@ -4,7 +4,7 @@ import { onHost } from '../../src/grid/execute.ts';
 import { Expectations, type ProcessorFacts } from '../../src/grid/expect.ts';
 import { judgeScenario, type MachineEnd } from '../../src/grid/judge.ts';
 import type { ExpectedRecord } from '../../src/grid/records.ts';
-import type { ScenarioHost } from '../../src/grid/run.ts';
+import { runScenario, type ScenarioHost } from '../../src/grid/run.ts';
 import { runGrid } from '../../src/grid/run-grid.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { AGENT_STATE } from '../../src/guest/agent-core.ts';
@@ -184,6 +184,7 @@ describe('runGrid', () => {
     const answers = [RIGHT, RIGHT.map((one) => (one[0] === 1 ? [1, 0x101, 7] : one))];
     const host: ScenarioHost = {
       name: 'a machine of records',
+      asids: 64,
       processor: PROCESSOR,
       run: () => machineEnd(answers.shift()!),
     };
@@ -195,8 +196,25 @@ describe('runGrid', () => {
     expect(value).toMatchObject([{ l1: '2-level', l2: 'off', scenarios: 2, probes: 4, mismatches: 1 }]);
   });
 
+  it('skips a scenario with an ASID that the processor does not have', () => {
+    const host: ScenarioHost = {
+      name: 'a host',
+      asids: 64,
+      processor: PROCESSOR,
+      run: () => machineEnd(RIGHT),
+    };
+    const enter = { do: 'enter', l2: 'A', vmcb: { asid: 64 } } as const;
+    const { skipped } = runScenario({ ...SCENARIO, steps: [enter, { do: 'leave' }] }, host);
+    expect(skipped).toBe('a host has the ASIDs 0 to 63, and the scenario uses 64');
+  });
+
   it('says so where there is no SVM', async () => {
-    const host: ScenarioHost = { name: 'a 486', processor: PROCESSOR, run: () => machineEnd([], 2) };
+    const host: ScenarioHost = {
+      name: 'a 486',
+      asids: 64,
+      processor: PROCESSOR,
+      run: () => machineEnd([], 2),
+    };
     const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO] }] as const;
     await expect(runGrid(onHost(host), cells).next()).rejects.toThrow('The processor of a 486 has no SVM');
   });

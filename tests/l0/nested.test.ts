@@ -80,6 +80,20 @@ describe('VMRUN of L1', () => {
     expect(bench.vcpu.gif).toBe(false);
   });
 
+  it('takes the ASIDs that CPUID announces and no other, as the bare processor does', () => {
+    for (const beyond of [0, 1, 0x7fff_0000]) {
+      const { bench, enter, exitCode } = l1([]);
+      const { asidCount } = bench.vcpu.vm.model;
+      expect(asidCount).toBeGreaterThan(1);
+      bench.poke(VMCB12 + VMCB.GUEST_ASID, BigInt(asidCount + beyond), 4);
+      enter();
+      expect(exitCode()).toBe(VMEXIT.INVALID);
+      bench.poke(VMCB12 + VMCB.GUEST_ASID, BigInt(asidCount - 1), 4);
+      enter();
+      expect(bench.vcpu.state.guestMode).toBe(true);
+    }
+  });
+
   it('refuses nested paging, which L0 does not offer', () => {
     const { bench, enter, exitCode } = l1([[VMCB.NESTED_CTL, 1]]);
     enter();
@@ -100,7 +114,7 @@ describe('VMRUN of L1', () => {
       efer: bits(EFER.NXE, EFER.LME, EFER.LMA, 0x2).map((more) => more),
       svme: fc.constantFrom(EFER.SVME, EFER.SVME, EFER.SVME, 0),
       cr3: fc.constantFrom(0x1000, 0x1020, 0x48_0000, 0x2fff_f000),
-      asid: fc.constantFrom(0, 1, 1, 1, 0x7fff_ffff),
+      asid: fc.constantFrom(0, 1, 1, 1, 63),
       intercept: fc.constantFrom(INTERCEPT2.VMRUN, INTERCEPT2.VMRUN, INTERCEPT2.VMRUN, 0),
       iopmHi: fc.constantFrom(0, 0, 0, 0xffff, 0x1_0000),
       event: fc.oneof(

@@ -3,7 +3,7 @@ import { SUITE_FEATURES } from '../../guest/suite/format.ts';
 import { type SuiteScenario, suiteImage } from '../../guest/suite/program.ts';
 import { SCENARIO_MEMORY } from '../placement.ts';
 import type { GridProgress } from '../run-grid.ts';
-import { type CpuFeature, hostNeeds, type Scenario } from '../scenario.ts';
+import { type CpuFeature, highestAsid, hostNeeds, type Scenario } from '../scenario.ts';
 import { scenarioBlock } from './block.ts';
 import { packLz4 } from './lz4.ts';
 
@@ -53,9 +53,4 @@ function featureBits({ name }: Scenario, features: readonly CpuFeature[]): numbe
       `Scenario "${name}" is about ${wanted}, which an exported image does not look for; it knows ${known}.`,
     );
   }, 0);
-}
-
-function highestAsid({ l2, steps }: Scenario): number {
-  const changed = steps.map((step) => (step.do === 'enter' ? (step.vmcb?.asid ?? 0) : 0));
-  return Math.max(0, ...Object.values(l2).map(({ asid }) => asid), ...changed);
 }

@@ -36,7 +36,9 @@ export function isLegalVmcb(vm: Vm, words: Uint32Array): boolean {
 function isLegalControl(vm: Vm, words: Uint32Array): boolean {
   const limit = 2 ** vm.model.maxPhysicalAddressBits;
   if ((words[VMCB.INTERCEPT_MISC2 >>> 2] & INTERCEPT2.VMRUN) === 0) return false;
-  if (words[VMCB.GUEST_ASID >>> 2] === 0) return false;
+  const asid = words[VMCB.GUEST_ASID >>> 2];
+  // L1 has as many as its CPUID says (APM vol. 3 E.4.9), whatever they become here.
+  if (asid === 0 || asid >= vm.model.asidCount) return false;
   if (address(words, VMCB.IOPM_BASE_PA) + IOPM_SIZE > limit) return false;
   if (address(words, VMCB.MSRPM_BASE_PA) + MSRPM_SIZE > limit) return false;
   // Nested paging is not offered (CPUID 8000_000Ah EDX bit 0).
