@@ -36,7 +36,7 @@ export class EventQueue {
   /** INIT was signalled and not taken. */
   initPending = false;
   nmiPending = false;
-  /** An NMI was delivered and its IRET has not been seen. */
+  /** An NMI was accepted and its IRET has not been seen. */
   nmiBlocked = false;
   /** A fault while delivering #DF. */
   tripleFault = false;
@@ -57,7 +57,6 @@ export class EventQueue {
 
   /** The event in delivery has reached its handler, without the processor. */
   arrived(): void {
-    if ((this.event & EVENT.TYPE) === EVENT_TYPE.NMI && this.event !== NO_EVENT) this.nmiBlocked = true;
     this.clear();
   }
 

@@ -85,7 +85,10 @@ const nmiAllowed = (vcpu: Vcpu): boolean =>
   vcpu.gif && !vcpu.events.nmiBlocked && !vcpu.state.interruptShadow;
 
 function injectNmi(vcpu: Vcpu): void {
-  vcpu.events.nmiPending = false;
+  const { events } = vcpu;
+  events.nmiPending = false;
+  // From its acceptance to IRET, whatever comes of its delivery (SDM vol. 3A 6.7.1). An NMI that L1 injects blocks none.
+  events.nmiBlocked = true;
   inject(vcpu, eventInjection(EVENT_TYPE.NMI, VECTOR.NMI, false), 0);
   vcpu.intercepts.iret = true;
   vcpu.applyIntercepts();

@@ -6,7 +6,7 @@ import type { Gva } from '../arch/address.ts';
 import { VECTOR } from '../arch/exceptions.ts';
 import { MSR } from '../arch/msrs.ts';
 import { DR6, DR7, EFLAGS } from '../arch/registers.ts';
-import { CLEAN, EVENT, EVENT_TYPE, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
+import { CLEAN, EVENT, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import { RegisterFile } from '../cpu/register-file.ts';
 import { Monitor } from '../cpu/system/monitor.ts';
 import { collectCr0 } from './control-registers.ts';
@@ -108,6 +108,11 @@ export class Vcpu {
     this.events.initPending = true;
   }
 
+  /** An NMI for the vCPU, to be called from a device. */
+  signalNmi(): void {
+    this.events.nmiPending = true;
+  }
+
   /** Makes `run` return 'kicked' before the next guest instruction; to be called from a timer or a device. */
   kick(): void {
     this.#kicked = true;
@@ -196,8 +201,6 @@ export class Vcpu {
         vmcb.readHigh(VMCB.EXITINTINFO),
         info === injected && state.rip === this.#entryRip,
       );
-    } else if (injected !== NO_EVENT && (injected & EVENT.TYPE) === EVENT_TYPE.NMI) {
-      this.events.nmiBlocked = true;
     }
     this.injected = NO_EVENT;
     vmcb.write64(VMCB.EVENTINJ, NO_EVENT, 0);

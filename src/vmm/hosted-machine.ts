@@ -112,6 +112,10 @@ export class HostedMachine {
       onDebugExit: (status) => this.#end({ kind: 'debug-exit', value: status >>> 1 }),
       // What raises a line between two runs must not wait for the guest to leave the processor by itself.
       onInterrupt: () => this.#hardware.interruptHost(),
+      onNmi: () => {
+        this.vcpu.signalNmi();
+        this.#hardware.interruptHost();
+      },
       onInit: () => this.vcpu.signalInit(),
       onA20: () => {},
       onMmioMoved: (first, frames) => vm?.devicesMoved(first, frames),

@@ -13,7 +13,7 @@ import {
   VMCB_SAVE,
 } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
-import { dr7, eax, ecx, edi, edx, esi, esp, mem32 } from '../../../src/guest/operands.ts';
+import { address, dr7, eax, ecx, edi, edx, esi, esp, mem32 } from '../../../src/guest/operands.ts';
 import {
   BLOCK,
   build,
@@ -24,6 +24,7 @@ import {
   type Image,
   LOG,
   log,
+  STACK,
   seenByBoth,
   turnSvmOn,
 } from './both.ts';
@@ -134,7 +135,7 @@ function debugHandler(a: Assembler): void {
   end(a, 3);
 }
 const useDebugHandler = (image: Image, labels: ReadonlyMap<string, number>): void =>
-  image.put(IDT + 8 * VECTOR.DB, (0x08 << 16) | (labels.get('debug') as number));
+  setGate(image, VECTOR.DB, labels.get('debug') as number);
 
 describe('#DB of DR7.GD', () => {
   const detect = (a: Assembler): void => {
@@ -201,10 +202,66 @@ describe('A single step through REP STOSD pushes RF = 1 but behind the last iter
         a.label('on');
         a.iretd();
       },
-      (image, labels) => image.put(IDT + 8 * VECTOR.DB, (0x08 << 16) | (labels.get('trapped') as number)),
+      (image, labels) => setGate(image, VECTOR.DB, labels.get('trapped') as number),
     );
     const seen = seenByBoth(built);
     expect([seen.end, ...seen.log.slice(0, 3)]).toEqual(['exit 0', EFLAGS.RF, EFLAGS.RF, 0]);
+  });
+});
+
+/** An NMI from the local APIC to itself, the processor with APIC ID 0. */
+const ICR = 0xfee0_0300;
+const sendNmi = (a: Assembler): void => a.mov(mem32(ICR), 0x4400);
+const setGate = (image: Image, vector: number, handler: number): void =>
+  image.put(IDT + 8 * vector, (0x08 << 16) | handler);
+
+describe('NMIs', () => {
+  it('reach the processor', () => {
+    const built = build((a) => {
+      sendNmi(a);
+      a.label('behind');
+      a.nop();
+      end(a);
+    });
+    const seen = seenByBoth(built).log;
+    expect([seen[CAUGHT.VECTOR], seen[CAUGHT.TOP]]).toEqual([VECTOR.NMI, built.labels.get('behind')]);
+  });
+
+  it('stay blocked if the delivery of one faults (SDM vol. 3A 6.7.1)', () => {
+    const PRESENT = 0x8e00;
+    const APIC_ISR = 0xfee0_0140;
+    const built = build(
+      (a) => {
+        // #NP is pushed where L0 must carry that out.
+        a.mov(esp, APIC_ISR);
+        sendNmi(a);
+        end(a, 1);
+        a.label('absent');
+        a.mov(esp, STACK);
+        a.mov(mem32(IDT + 8 * VECTOR.NMI + 4), PRESENT);
+        sendNmi(a);
+        a.nop();
+        a.mov(mem32(LOG), 1);
+        a.pushfd();
+        a.push(0x08);
+        a.push(address('behind'));
+        a.iretd();
+        a.label('behind');
+        a.nop();
+        end(a, 2);
+        a.label('nmi');
+        a.mov(eax, mem32(LOG));
+        log(a, 1, eax);
+        end(a);
+      },
+      (image, labels) => {
+        setGate(image, VECTOR.NP, labels.get('absent') as number);
+        setGate(image, VECTOR.NMI, labels.get('nmi') as number);
+        image.put(IDT + 8 * VECTOR.NMI + 4, PRESENT & ~0x8000);
+      },
+    );
+    const seen = seenByBoth(built);
+    expect([seen.end, seen.log[1]]).toEqual(['exit 0', 1]);
   });
 });
 
