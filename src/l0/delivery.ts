@@ -3,7 +3,8 @@
  * meets a device or a protected page table on the way, L0 must do it: the processor's own delivery is run in the emulator.
  */
 import { VECTOR } from '../arch/exceptions.ts';
-import { EVENT, EVENT_TYPE, type EventType, VMCB } from '../arch/vmcb.ts';
+import { CR0, EFLAGS } from '../arch/registers.ts';
+import { CLEAN, EVENT, EVENT_TYPE, type EventType, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import { NO_EVENT } from './events.ts';
 import { instructionLength } from './exits/instruction.ts';
 import type { EmulatedEvent } from './hardware.ts';
@@ -15,6 +16,46 @@ export function deliverInSoftware(vcpu: Vcpu): void {
   // INT n and its like begin anew with the instruction.
   if (event === null) vcpu.emulation.run();
   else vcpu.emulation.deliver(event);
+}
+
+/**
+ * Delivers in software what is queued, and the faults on the way, so that another event can be taken before the handler's
+ * first instruction. Stops where L1 or user space must look.
+ */
+export function deliverQueued(vcpu: Vcpu): void {
+  const { events, state } = vcpu;
+  const { guestMode } = state;
+  while (vcpu.exit === null && state.guestMode === guestMode) {
+    if (events.nestedVector >= 0 || events.tripleFault) return;
+    const event = queuedEvent(vcpu) ?? newException(vcpu);
+    if (event === null) return;
+    applySideEffects(vcpu);
+    vcpu.halted = false;
+    vcpu.emulation.deliver(event);
+  }
+}
+
+/** An exception that L0 raised and nobody has begun to deliver. */
+function newException({ events, state }: Vcpu): EmulatedEvent | null {
+  if (events.vector < 0) return null;
+  const info = events.injection((state.cr0 & CR0.PE) !== 0);
+  return describe(info, (info & EVENT.EV) !== 0 ? events.errorCode : -1, state.rip);
+}
+
+/**
+ * What the processor does when it raises an exception by itself and not when one is injected: CR2, and RF in the flags. It
+ * does so even where the exception then makes a double fault.
+ */
+export function applySideEffects(vcpu: Vcpu): void {
+  const { events, state } = vcpu;
+  if (events.pageFaultAddress >= 0) {
+    state.vmcb.write64(VMCB_SAVE.CR2, events.pageFaultAddress, 0);
+    state.vmcb.dirty(CLEAN.CR2);
+    events.pageFaultAddress = -1;
+  }
+  // The flags that a fault pushes have RF = 1 (SDM vol. 3B 17.3.1.1).
+  if (events.faulted) state.rflags |= EFLAGS.RF;
+  events.faulted = false;
 }
 
 /** The event whose delivery the exit in the current VMCB interrupted; null for none. */

@@ -3,17 +3,9 @@
  * soon as it could take an interrupt (15.21.4).
  */
 import { VECTOR } from '../arch/exceptions.ts';
-import { CR0, EFLAGS } from '../arch/registers.ts';
-import {
-  CLEAN,
-  EVENT_TYPE,
-  eventInjection,
-  V_INTR,
-  V_INTR_PRIORITY_SHIFT,
-  VMCB,
-  VMCB_SAVE,
-} from '../arch/vmcb.ts';
-import { injectedReturn } from './delivery.ts';
+import { CR0 } from '../arch/registers.ts';
+import { CLEAN, EVENT_TYPE, eventInjection, V_INTR, V_INTR_PRIORITY_SHIFT, VMCB } from '../arch/vmcb.ts';
+import { applySideEffects, deliverQueued, injectedReturn } from './delivery.ts';
 import { NO_EVENT } from './events.ts';
 import { takeInit } from './init.ts';
 import type { Vcpu } from './vcpu.ts';
@@ -26,6 +18,7 @@ export function prepareEvents(vcpu: Vcpu): void {
   applySideEffects(vcpu);
   // Nothing but GIF holds up INIT (APM vol. 2 table 15-10).
   if (events.initPending && vcpu.gif && !(state.guestMode && nested.interceptsInit)) takeInit(vcpu);
+  if (nmiWaits(vcpu)) clearTheWay(vcpu);
   // L1 may want to see the event instead; then L1 runs from here on.
   if (state.guestMode) nested.interceptEvents();
   if (events.tripleFault) {
@@ -35,7 +28,7 @@ export function prepareEvents(vcpu: Vcpu): void {
   }
   if (events.vector >= 0) injectException(vcpu);
   else if (events.event !== NO_EVENT) injectAgain(vcpu);
-  else if (events.nmiPending && nmiAllowed(vcpu)) injectNmi(vcpu);
+  else if (nmiAllowed(vcpu)) injectNmi(vcpu);
   else if (vcpu.vm.environment.interrupts.pending && interruptAllowed(vcpu)) injectInterrupt(vcpu);
   updateWindow(vcpu);
 }
@@ -59,30 +52,33 @@ function injectException(vcpu: Vcpu): void {
   events.redelivered = NO_EVENT;
 }
 
-/**
- * What the processor does when it raises an exception by itself and not when one is injected: CR2, and RF in the flags. It
- * does so even where the exception then makes a double fault.
- */
-function applySideEffects(vcpu: Vcpu): void {
-  const { events, state } = vcpu;
-  if (events.pageFaultAddress >= 0) {
-    state.vmcb.write64(VMCB_SAVE.CR2, events.pageFaultAddress, 0);
-    state.vmcb.dirty(CLEAN.CR2);
-    events.pageFaultAddress = -1;
-  }
-  // The flags that a fault pushes have RF = 1 (SDM vol. 3B 17.3.1.1).
-  if (events.faulted) state.rflags |= EFLAGS.RF;
-  events.faulted = false;
-}
-
 function injectAgain(vcpu: Vcpu): void {
   const { events } = vcpu;
   inject(vcpu, events.event, 0, true);
   events.event = NO_EVENT;
 }
 
-const nmiAllowed = (vcpu: Vcpu): boolean =>
-  vcpu.gif && !vcpu.events.nmiBlocked && !vcpu.state.interruptShadow;
+/** An NMI is due, but for an interrupt shadow and what is to be delivered before it. */
+const nmiWaits = ({ gif, events }: Vcpu): boolean => gif && events.nmiPending && !events.nmiBlocked;
+
+/**
+ * IF does not hold up NMIs, and so no interrupt window tells when to inject one: what comes before it, an event or the
+ * instruction in an interrupt shadow, is carried out here. Of L2, an intercepted NMI ends the shadow as well.
+ */
+function clearTheWay(vcpu: Vcpu): void {
+  const { events, state, nested } = vcpu;
+  deliverQueued(vcpu);
+  for (let n = 0; n < MOST_SHADOWS && state.interruptShadow; n += 1) {
+    const intercepted = state.guestMode && nested.interceptsNmi;
+    if (intercepted || !events.empty || vcpu.exit !== null) return;
+    vcpu.emulation.run();
+    deliverQueued(vcpu);
+  }
+}
+/** Instructions in a row that each cast a shadow; behind more of them the next exit tries again. */
+const MOST_SHADOWS = 64;
+
+const nmiAllowed = (vcpu: Vcpu): boolean => nmiWaits(vcpu) && !vcpu.state.interruptShadow;
 
 function injectNmi(vcpu: Vcpu): void {
   const { events } = vcpu;
@@ -104,9 +100,8 @@ function injectInterrupt(vcpu: Vcpu): void {
 
 /** Opens the interrupt window while something waits for it, and closes it otherwise. */
 function updateWindow(vcpu: Vcpu): void {
-  const { intercepts, events, vm, state } = vcpu;
-  const nmiWaits = events.nmiPending && !events.nmiBlocked;
-  const wanted = vcpu.gif && (vm.environment.interrupts.pending || nmiWaits) && !interceptedByL1(vcpu);
+  const { intercepts, vm, state } = vcpu;
+  const wanted = vcpu.gif && vm.environment.interrupts.pending && !interceptedByL1(vcpu);
   if (wanted === intercepts.interruptWindow) return;
   intercepts.interruptWindow = wanted;
   const { vmcb } = state;

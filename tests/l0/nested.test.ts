@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../src/arch/msrs.ts';
-import { CR0, CR4, EFER, EFLAGS, PFERR } from '../../src/arch/registers.ts';
+import { CR0, CR4, EFER, PFERR } from '../../src/arch/registers.ts';
 import { VMEXIT } from '../../src/arch/svm-exits.ts';
 import {
   CR_ACCESS,
@@ -334,19 +334,6 @@ describe('events and L2', () => {
     bench.do({ kind: 'vmmcall' });
     expect(field(VMCB.EVENTINJ)).toBe(0);
     expect(field(VMCB.EXITINTINFO)).toBe(0);
-  });
-
-  it('hand an injected event back to L1 if L2 ends before it is delivered', () => {
-    const event = eventInjection(EVENT_TYPE.INTR, 0x77, false);
-    const { environment, enter, exitCode, field } = l1([
-      [VMCB.EVENTINJ, event],
-      [VMCB.INTERCEPT_MISC1, INTERCEPT1.INTR],
-      [VMCB_SAVE.RFLAGS, EFLAGS.ONE | EFLAGS.IF],
-    ]);
-    environment.pending = true;
-    enter();
-    expect(exitCode()).toBe(VMEXIT.INTR);
-    expect(field(VMCB.EXITINTINFO)).toBe(event);
   });
 
   it("let L1's virtual interrupt reach L2 and tell L1 that it is gone", () => {

@@ -2,6 +2,7 @@
 import { VECTOR } from '../../arch/exceptions.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import { INTERCEPT1, VMCB } from '../../arch/vmcb.ts';
+import { deliverQueued } from '../delivery.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { exitToL1 } from './exit.ts';
 
@@ -11,9 +12,15 @@ function exitBetweenInstructions(vcpu: Vcpu, code: number): void {
   exitToL1(vcpu, code);
 }
 
-/** Called before each entry of L2. Afterwards L1 is current if it wanted one of the pending events. */
+/**
+ * Called before each entry of L2. Afterwards L1 is current if it wanted one of the pending events. Those between two
+ * instructions come behind what is in delivery, as an event that L1 injects, and find the flags of its handler.
+ */
 export function interceptEvents(vcpu: Vcpu): void {
-  const { events, nested, vm } = vcpu;
+  const { events, nested, vm, state } = vcpu;
+  const interrupts = nested.interceptsInterrupts && vm.environment.interrupts.pending;
+  if (interrupts || (events.initPending && nested.interceptsInit)) deliverQueued(vcpu);
+  if (!state.guestMode) return;
   if (events.nestedVector >= 0) {
     const address = events.nestedVector === VECTOR.PF ? events.nestedAddress : 0;
     exitToL1(vcpu, VMEXIT.EXCP + events.nestedVector, events.nestedErrorCode, address);
@@ -26,7 +33,7 @@ export function interceptEvents(vcpu: Vcpu): void {
   } else if (events.nmiPending && !events.nmiBlocked && nested.interceptsNmi) {
     // The NMI stays pending for L1, which takes it after STGI.
     exitBetweenInstructions(vcpu, VMEXIT.NMI);
-  } else if (nested.interceptsInterrupts && vm.environment.interrupts.pending && nested.interruptsOpen) {
+  } else if (interrupts && nested.interruptsOpen) {
     // Likewise: a physical interrupt is not acknowledged by the exit.
     exitBetweenInstructions(vcpu, VMEXIT.INTR);
   }

@@ -309,11 +309,63 @@ describe('L2', () => {
     expect(seenByBoth(built).log.slice(0, 2)).toEqual([0x1_0500, 0x500]);
   });
 
+  it('enters the handler of what L1 injects before an interrupt ends it (APM vol. 2 15.20)', () => {
+    const fields = [VMCB.EXITCODE, VMCB.EXITINTINFO, VMCB_SAVE.RIP, VMCB_SAVE.RSP];
+    const built = nested(
+      (a) => {
+        a.mov(mem32(0xfee0_00f0), 0x1ff);
+        // IF is clear: the interrupt to itself waits for L2, where L1's IF counts.
+        a.mov(mem32(ICR), 0x4_0033);
+        a.sti();
+        a.vmrun();
+        a.cli();
+        for (const [n, field] of fields.entries()) {
+          a.mov(ecx, mem32(BLOCK + field));
+          log(a, n, ecx);
+        }
+        end(a);
+      },
+      (a) => a.vmmcall(),
+      [
+        [VMCB.INTERCEPT_MISC1, INTERCEPT1.INTR],
+        [VMCB.V_INTR, V_INTR.INTR_MASKING],
+        [VMCB.EVENTINJ, 0x8000_0035],
+      ],
+    );
+    const { log: words } = seenByBoth(built);
+    expect(words.slice(0, 4)).toEqual([VMEXIT.INTR, 0, built.labels.get('stub53'), STACK - 0x1000 - 12]);
+  });
+
+  it.each([
+    ['in an interrupt shadow', 1, 0, 'second'],
+    ['behind an event that L1 injects', 0, 0x8000_0035, 'stub53'],
+  ])('takes an NMI %s with IF = 0 (SDM vol. 3A 6.7.1)', (_name, shadow, event, interrupted) => {
+    const built = nested(
+      (a) => {
+        a.clgi();
+        sendNmi(a);
+        a.vmrun();
+        end(a, 1);
+      },
+      (a) => {
+        a.nop();
+        a.label('second');
+        a.nop();
+        end(a, 2);
+      },
+      [
+        [VMCB.INTERRUPT_STATE, shadow],
+        [VMCB.EVENTINJ, event],
+      ],
+    );
+    const seen = seenByBoth(built).log;
+    expect([seen[CAUGHT.VECTOR], seen[CAUGHT.TOP]]).toEqual([VECTOR.NMI, built.labels.get(interrupted)]);
+  });
+
   it('tells of no event in EXITINTINFO that has reached its handler (APM vol. 2 15.7.2)', () => {
     // INT n pushes EIP to the local APIC's ICR: an interrupt to itself, which L1 intercepts.
     const VECTOR_OF_INT = 0x31;
     const RETURN = 0x4_0033;
-    const ICR = 0xfee0_0300;
     const { image, labels } = nested((a) => {
       a.mov(mem32(0xfee0_00f0), 0x1ff);
       a.sti();
