@@ -93,6 +93,15 @@ describe('an exported image on other processors', () => {
     expect(exit).toBe(0);
   });
 
+  it('skips what uses the highest of all ASIDs', async () => {
+    const scenario = scenarioByName('2-level/2-level/globals');
+    const l2 = Object.fromEntries(
+      Object.entries(scenario.l2).map(([name, state]) => [name, { ...state, asid: 0xffff_ffff }]),
+    );
+    const { lines } = transcriptOf(await exported([{ ...scenario, l2 }]));
+    expect(result(lines, 1)).toBe('ok 1 - 2-level/2-level/globals # SKIP needs 4294967295 ASIDs');
+  });
+
   it('skips what needs more ASIDs or a smaller MAXPHYADDR', () => {
     const lines = transcriptOf(
       suiteImage(SCENARIO_MEMORY, [

@@ -27,13 +27,16 @@ export async function* exportScenarios(
   return suiteImage(SCENARIO_MEMORY, prepared);
 }
 
+const MOST_ASIDS = 0xffff_ffff;
+
 /** Prepares one scenario for an image. */
 function exportScenario(scenario: Scenario): SuiteScenario {
   const described = {
     name: scenario.name,
     needs: featureBits(scenario, scenario.features),
     lacks: featureBits(scenario, scenario.absent ?? []),
-    asids: highestAsid(scenario) + 1,
+    // 32 bits; no processor has so many.
+    asids: Math.min(highestAsid(scenario) + 1, MOST_ASIDS),
   };
   const abilities = hostNeeds(scenario);
   if (abilities.length > 0) {
