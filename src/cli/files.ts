@@ -141,6 +141,19 @@ export class LiveFile {
   }
 }
 
+/** Closes all of some files, whatever becomes of each. @throws Failure for the first that the disk does not take */
+export function closeAll(...files: readonly ({ close(): void } | undefined)[]): void {
+  const failures: unknown[] = [];
+  for (const file of files) {
+    try {
+      file?.close();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
 /** @throws InputError where two options name the same file, which would overwrite each other */
 export function refuseSharedOutput(paths: Readonly<Record<string, string | undefined>>): void {
   const seen = new Map<string, string>();

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { InputError } from '../../src/arch/input-error.ts';
 import { Failure } from '../../src/cli/failure.ts';
-import { LiveFile, OutputFile, refuseSharedOutput } from '../../src/cli/files.ts';
+import { closeAll, LiveFile, OutputFile, refuseSharedOutput } from '../../src/cli/files.ts';
 
 let folder: string;
 const path = (name: string): string => join(folder, name);
@@ -100,6 +100,14 @@ describe('a file that grows', () => {
 });
 
 describe('two results', () => {
+  it.runIf(existsSync('/dev/full'))('are both written, though the disk is full for the first', () => {
+    const full = new OutputFile('/dev/full', 'file');
+    const other = new OutputFile(path('other'), 'file');
+    for (const file of [full, other]) file.write('x');
+    expect(() => closeAll(full, undefined, other)).toThrow('Cannot write the file /dev/full');
+    expect(readFileSync(path('other'), 'utf8')).toBe('x');
+  });
+
   it('cannot be in one file, by whatever path', () => {
     writeFileSync(path('x'), '');
     symlinkSync('x', path('link'));

@@ -1,5 +1,5 @@
 import { isCell, type PartVerdict, partTitle } from '../../grid/run-grid.ts';
-import { OutputFile } from '../files.ts';
+import { closeAll, OutputFile } from '../files.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
 import type { GridSetup } from './scenarios.ts';
@@ -62,7 +62,7 @@ export async function grid(
     for (const file of htmlFile) file.write(await withProgress(host, reports.html(parts, setup)));
     return parts.some(({ mismatches }) => mismatches > 0) ? 1 : 0;
   } finally {
-    for (const file of files.flat()) file.close();
+    closeAll(...files.flat());
   }
 }
 

@@ -5,7 +5,7 @@ import { InputError } from '../../arch/input-error.ts';
 import { isMemorySize, memoryRule, sizeText } from '../../arch/memory-size.ts';
 import type { RawOptions } from '../../machine/loaders/raw.ts';
 import { HOSTED_MEMORY } from '../../vmm/hosted-machine.ts';
-import { LiveFile, OutputFile, readContents, readInput, refuseSharedOutput } from '../files.ts';
+import { closeAll, LiveFile, OutputFile, readContents, readInput, refuseSharedOutput } from '../files.ts';
 import type { Host } from '../host.ts';
 import { parseModule } from '../values.ts';
 import { type Driven, drive } from './drive.ts';
@@ -61,8 +61,7 @@ export async function runImage(
     if (sentence) host.stderr.write(`umbra: ${sentence}\n`);
     return status;
   } finally {
-    stats?.close();
-    trace?.close();
+    closeAll(stats, trace);
   }
 }
 
