@@ -89,8 +89,14 @@ export function handleCr3Write(vcpu: Vcpu): void {
   finish(vcpu, writeCr3(vcpu, value));
 }
 
+const cr4Operand = (vcpu: Vcpu): number => vcpu.state.register(Math.max(movRegister(vcpu), 0));
+
+/** Whether the intercepted MOV to CR4 writes no bit that the VM's CPU reserves. */
+export const isLegalCr4Write = (vcpu: Vcpu): boolean =>
+  vcpu.vm.rules.cr4IsLegal(cr4Operand(vcpu) >>> 0, vcpu.vm.cr4Writable, 'MOV CR4');
+
 export function handleCr4Write(vcpu: Vcpu): void {
-  const value = vcpu.state.register(Math.max(movRegister(vcpu), 0));
+  const value = cr4Operand(vcpu);
   traceAccess(vcpu, 4, value, true);
   finish(vcpu, writeCr4(vcpu, value));
 }

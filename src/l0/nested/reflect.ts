@@ -2,7 +2,7 @@
 import { CR0, CR0_DEFINED, GPR } from '../../arch/registers.ts';
 import { isExceptionExit, VMEXIT } from '../../arch/svm-exits.ts';
 import { INTERCEPT1, IOIO, IOIO_PORT_SHIFT, msrpmBit, VMCB } from '../../arch/vmcb.ts';
-import { cr0Operand, isLmsw } from '../exits/control.ts';
+import { cr0Operand, isLegalCr4Write, isLmsw } from '../exits/control.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { reflectExit } from './exit.ts';
 
@@ -13,6 +13,8 @@ const PAGE_FAULT = VMEXIT.EXCP + 14;
 export function reflectIfWanted(vcpu: Vcpu): boolean {
   const code = vcpu.state.vmcb.read(VMCB.EXITCODE) | 0;
   if (code === VMEXIT.CR0_WRITE || code === VMEXIT.CR0_SEL_WRITE) return reflectCr0Write(vcpu, code);
+  // What L1's CPU reserves is #GP before the intercept (APM vol. 2 15.9), and the processor may well know it.
+  if (code === VMEXIT.CR4_WRITE && !isLegalCr4Write(vcpu)) return false;
   const wait = code === VMEXIT.MWAIT && waitIsWanted(vcpu);
   if (!wait && !isWanted(vcpu, code)) return false;
   reflectExit(vcpu, wait ? VMEXIT.MWAIT_CONDITIONAL : code);

@@ -1,6 +1,7 @@
 /** A guest program on the bare processor and under L0, in flat protected mode without paging; it logs what it finds. */
 import { expect } from 'vitest';
 import { gpa, hpa } from '../../../src/arch/address.ts';
+import type { CpuModel } from '../../../src/arch/cpu-models.ts';
 import { cpuModelNamed } from '../../../src/arch/cpu-models.ts';
 import { descriptorHi, descriptorLo } from '../../../src/arch/descriptors.ts';
 import { CR0 } from '../../../src/arch/registers.ts';
@@ -15,7 +16,7 @@ import { Machine } from '../../../src/machine/machine.ts';
 import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
-const GUEST_MODEL = Hypervisor.prototype.guestModel.call(null as never, MODEL);
+export const GUEST_MODEL = Hypervisor.prototype.guestModel.call(null as never, MODEL);
 const MEMORY = 0x20_0000;
 export const CODE = 0x1000;
 export const IDT = 0x6000;
@@ -53,15 +54,15 @@ const seen = (stop: { kind: string; value?: number }, memory: Uint8Array): Seen 
   };
 };
 
-function runBare(image: Uint8Array<ArrayBuffer>): Seen {
-  const machine = new Machine({ model: GUEST_MODEL, memoryBytes: MEMORY });
+function runBare(image: Uint8Array<ArrayBuffer>, model: CpuModel): Seen {
+  const machine = new Machine({ model, memoryBytes: MEMORY });
   machine.cpu.physical.load(hpa(0), image);
   applyInitialState(machine.cpu, START);
   return seen(machine.run(LIMIT), machine.cpu.physical.u8.slice(0, MEMORY));
 }
 
-function runHosted(image: Uint8Array<ArrayBuffer>): Seen {
-  const machine = new HostedMachine({ model: MODEL, memoryBytes: MEMORY, check: true });
+function runHosted(image: Uint8Array<ArrayBuffer>, guestModel: CpuModel): Seen {
+  const machine = new HostedMachine({ model: MODEL, guestModel, memoryBytes: MEMORY, check: true });
   machine.write(gpa(0), image);
   setInitialState(machine.vcpu, START);
   const stop = machine.run(LIMIT);
@@ -172,10 +173,13 @@ export function fillBlock(
   for (const [offset, value] of more) set(offset, value);
 }
 
-/** What both see, which must be the same. */
-export function seenByBoth(built: { readonly image: Uint8Array<ArrayBuffer> }): Seen {
-  const bare = runBare(built.image);
-  expect(runHosted(built.image)).toEqual(bare);
+/** What both see, which must be the same. The host's processor has all features, the guest's is `model`. */
+export function seenByBoth(
+  built: { readonly image: Uint8Array<ArrayBuffer> },
+  model: CpuModel = GUEST_MODEL,
+): Seen {
+  const bare = runBare(built.image, model);
+  expect(runHosted(built.image, model)).toEqual(bare);
   return bare;
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
 import { MSR, VM_CR } from '../../../src/arch/msrs.ts';
-import { DR6, DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
+import { CR4, DR6, DR7, DR7_FIXED_ONE, EFLAGS } from '../../../src/arch/registers.ts';
 import { VMEXIT } from '../../../src/arch/svm-exits.ts';
 import {
   INTERCEPT1,
@@ -13,13 +13,14 @@ import {
   VMCB_SAVE,
 } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
-import { address, dr7, eax, ecx, edi, edx, esi, esp, mem32 } from '../../../src/guest/operands.ts';
+import { address, cr4, dr7, eax, ecx, edi, edx, esi, esp, mem32 } from '../../../src/guest/operands.ts';
 import {
   BLOCK,
   build,
   CAUGHT,
   end,
   fillBlock,
+  GUEST_MODEL,
   IDT,
   type Image,
   LOG,
@@ -360,6 +361,26 @@ describe('L2', () => {
     );
     const seen = seenByBoth(built).log;
     expect([seen[CAUGHT.VECTOR], seen[CAUGHT.TOP]]).toEqual([VECTOR.NMI, built.labels.get(interrupted)]);
+  });
+
+  it("raises #GP for bits that its CPU lacks and the host's has, before L1's intercept (APM vol. 2 15.9)", () => {
+    const features = new Set(GUEST_MODEL.features);
+    features.delete('smep');
+    const built = nested(
+      (a) => {
+        a.vmrun();
+        end(a, 1);
+      },
+      (a) => {
+        a.mov(ecx, CR4.SMEP);
+        a.label('write');
+        a.mov(cr4, ecx);
+        end(a, 2);
+      },
+      [[VMCB.INTERCEPT_CR, 1 << (16 + 4)]],
+    );
+    const seen = seenByBoth(built, { ...GUEST_MODEL, features }).log;
+    expect([seen[CAUGHT.VECTOR], seen[CAUGHT.SECOND]]).toEqual([VECTOR.GP, built.labels.get('write')]);
   });
 
   it('tells of no event in EXITINTINFO that has reached its handler (APM vol. 2 15.7.2)', () => {
