@@ -1,3 +1,4 @@
+import type { Alternative } from '../../src/grid/expect.ts';
 import { pagingModeOf } from '../../src/grid/registers.ts';
 import { PROBE_FORMS, probeFormNumber } from '../../src/guest/probe-forms.ts';
 import type { Finding } from './explain.ts';
@@ -5,6 +6,9 @@ import type { Finding } from './explain.ts';
 /** Page-fault error code bits (SDM vol. 3A 4.7). */
 const P = 0x01;
 const RSVD = 0x08;
+
+const isGeneralProtection = ({ records }: Alternative): boolean =>
+  records[0]?.kind === 'fault' && records[0].vector === 13;
 
 /** What QEMU's TCG does otherwise than the manuals say. */
 export const QEMU_FINDINGS: readonly Finding[] = [
@@ -70,9 +74,8 @@ export const QEMU_FINDINGS: readonly Finding[] = [
     about:
       'Without NX or PGE in CPUID, EFER.NXE is ignored and CR4.PGE can be set; both bits are reserved then and raise ' +
       '#GP (APM vol. 2 3.1.7, 3.1.3).',
-    explains: ({ step, expected }) =>
-      step.do === 'set' &&
-      expected.every(({ records }) => records[0]?.kind === 'fault' && records[0].vector === 13),
+    explains: ({ step, expected, seen }) =>
+      step.do === 'set' && expected.every(isGeneralProtection) && seen[0]?.kind === 'done',
     hasConsequences: true,
   },
   {
@@ -90,8 +93,14 @@ export const QEMU_FINDINGS: readonly Finding[] = [
     name: 'reserved-cr4-bit-exits',
     about:
       'MOV CR4 with SMEP or SMAP, where CPUID has no such feature, does a #VMEXIT, in a guest or not, instead of ' +
-      'raising #GP (APM vol. 2 3.1.3); outside a guest the processor runs on with a host state of zeros.',
-    explains: () => false,
+      'raising #GP (APM vol. 2 3.1.3); outside a guest the processor runs on with what the host save area holds, zeros ' +
+      'before the first VMRUN.',
+    explains: ({ step, expected, seen }) =>
+      step.do === 'set' &&
+      (step.flag === 'CR4.SMEP' || step.flag === 'CR4.SMAP') &&
+      expected.every(isGeneralProtection) &&
+      seen[0]?.kind !== 'done',
+    hasConsequences: true,
     kills: ({ absent = [] }) => absent.some((feature) => feature === 'smep' || feature === 'smap'),
   },
 ];
