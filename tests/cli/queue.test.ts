@@ -4,10 +4,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Failure } from '../../src/cli/failure.ts';
 import { onQueue } from '../../src/cli/jobs/queue.ts';
-import { parseQueue } from '../../src/cli/jobs/redis.ts';
+import { parseQueue, QUEUE_NAME } from '../../src/cli/jobs/redis.ts';
 import { onHost } from '../../src/grid/execute.ts';
 import type { ScenarioVerdict } from '../../src/grid/judge.ts';
 import { matrix } from '../../src/grid/matrix/matrix.ts';
@@ -113,6 +114,20 @@ describe.skipIf(missing !== undefined)(
       expect(judged.map(({ index }) => index).sort()).toEqual([0, 1]);
       expect((await run.next()).done).toBe(true);
     });
+
+    it.each([null, 'nonsense', {}, { verdict: { probes: 1 } }])(
+      'is not thrown by a worker that answers %j',
+      async (answer) => {
+        const address = `redis://127.0.0.1:${new URL(url).port}/1`;
+        const connection = { host: '127.0.0.1', port: Number(new URL(url).port), db: 1 };
+        const stranger = new Worker(QUEUE_NAME, async () => answer, { connection });
+        const run = onQueue(UNDER_L0, address, new TestHost())(scenarios.slice(0, 1));
+        await expect(run[Symbol.asyncIterator]().next()).rejects.toThrow(
+          'Scenario 1 came back from the queue without a verdict.',
+        );
+        await stranger.close();
+      },
+    );
 
     it('says that no worker is there, and takes its scenarios back when interrupted', async () => {
       const host = new TestHost();

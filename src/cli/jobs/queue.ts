@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Queue, QueueEvents } from 'bullmq';
 import { InputError } from '../../arch/input-error.ts';
 import { type Execute, type Judged, type Work, workName } from '../../grid/execute.ts';
+import type { ScenarioVerdict } from '../../grid/judge.ts';
 import type { UmbraHostOptions } from '../../grid/umbra-host.ts';
 import { Failure } from '../failure.ts';
 import type { Host } from '../host.ts';
@@ -34,7 +35,7 @@ export const onQueue = (scenarioHost: UmbraHostOptions, url: string, host: Host)
     try {
       await events.waitUntilReady();
       events.on('completed', ({ jobId, returnvalue }) =>
-        run.completed(jobId, returnvalue as unknown as WorkerAnswer),
+        run.completed(jobId, returnvalue as unknown as Parameters<QueueRun['completed']>[1]),
       );
       events.on('failed', ({ jobId, failedReason }) => run.failed(jobId, failedReason));
       // Redis knows a job by its name: what it has already is not added twice.
@@ -58,6 +59,11 @@ export const onQueue = (scenarioHost: UmbraHostOptions, url: string, host: Host)
       connection.disconnect();
     }
   };
+
+function isVerdict(value: unknown): value is ScenarioVerdict {
+  const { probes, switches, mismatches } = (value ?? {}) as Partial<ScenarioVerdict>;
+  return Number.isSafeInteger(probes) && Number.isSafeInteger(switches) && Array.isArray(mismatches);
+}
 
 type Bulk = Parameters<Queue<QueuedScenario, WorkerAnswer>['addBulk']>[0][number];
 
@@ -93,13 +99,15 @@ class QueueRun {
     return [...this.#missing];
   }
 
-  completed(jobId: string, answer: WorkerAnswer): void {
+  /** @param answer what somebody on the queue gave: a worker of this Umbra, or whoever else is there */
+  completed(jobId: string, answer: Partial<Record<'inputError' | 'verdict', unknown>> | null): void {
     const index = this.#indexOf(jobId);
     // A worker that was taken for dead may come back with a verdict that is there already.
     if (index === undefined || !this.#missing.delete(index)) return;
-    this.arrive(
-      'inputError' in answer ? new InputError(answer.inputError) : { index, verdict: answer.verdict },
-    );
+    const { inputError, verdict } = answer ?? {};
+    if (typeof inputError === 'string') this.arrive(new InputError(inputError));
+    else if (isVerdict(verdict)) this.arrive({ index, verdict });
+    else this.arrive(new Failure(`Scenario ${index + 1} came back from the queue without a verdict.`));
   }
 
   failed(jobId: string, reason: string): void {
