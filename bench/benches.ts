@@ -11,6 +11,7 @@ import { pageFault } from './programs/page-fault.ts';
 import { pageTables } from './programs/page-tables.ts';
 import { portIo } from './programs/port-io.ts';
 import { kvmRoundTrips, roundTrips } from './programs/svm-round-trips.ts';
+import { IMAGE_SCENARIOS, measureImage, measureScenarios, TIMED_SCENARIOS } from './scenarios.ts';
 
 /** A line of the table. */
 export interface Bench {
@@ -62,6 +63,24 @@ const boot = (kernel: string, subject: Bench['subject']): Bench => ({
   measure: (engine) => measureBoot(kernel, engine),
 });
 
+const scenarios = (subject: Bench['subject']): Bench => ({
+  name: `${subject === 'umbra' ? '' : 'l0-'}scenarios`,
+  unit: 'random scenarios, made, run and judged',
+  units: TIMED_SCENARIOS,
+  subject,
+  onV86: false,
+  measure: async () => measureScenarios(subject),
+});
+
+const image = (subject: Bench['subject']): Bench => ({
+  name: `${subject === 'umbra' ? '' : 'l0-'}exported-image`,
+  unit: 'scenarios of an image that judges itself',
+  units: IMAGE_SCENARIOS,
+  subject,
+  onV86: false,
+  measure: () => measureImage(subject),
+});
+
 /** Everything there is to measure, in the order of the table. */
 export const BENCHES: readonly Bench[] = [
   ...PROGRAMS.map(bare),
@@ -74,6 +93,10 @@ export const BENCHES: readonly Bench[] = [
   onL0(interrupts),
   onL0(pageTables),
   onL0(pageFault, 4),
+  scenarios('umbra'),
+  scenarios('umbra-l0'),
+  image('umbra'),
+  image('umbra-l0'),
   boot('vmlinuz-686', 'umbra'),
   boot('vmlinuz-686-pae', 'umbra'),
   boot('vmlinuz-686', 'umbra-l0'),

@@ -1,0 +1,55 @@
+import { parseCpuModel } from '../src/arch/cpu-model-text.ts';
+import { judgeWork } from '../src/grid/execute.ts';
+import { exportScenarios } from '../src/grid/export/export.ts';
+import { allScenarios } from '../src/grid/replay.ts';
+import { umbraHost } from '../src/grid/umbra-host.ts';
+import { Machine } from '../src/machine/machine.ts';
+import { HostedMachine } from '../src/vmm/hosted-machine.ts';
+import type { Measurement } from './engine.ts';
+import { startStopwatch } from './stopwatch.ts';
+
+const SEED = 1;
+const WARM_UP = 30;
+/** Random scenarios that are timed. */
+export const TIMED_SCENARIOS = 200;
+/** Each so-many-th scenario of the grid is in the image. */
+const STRIDE = 8;
+const IMAGE_MEMORY = 128 << 20;
+const IMAGE_LIMIT = 2_000_000_000;
+
+type Subject = 'umbra' | 'umbra-l0';
+const l0Of = (subject: Subject): 'none' | 'shadow' => (subject === 'umbra' ? 'none' : 'shadow');
+
+/** Random scenarios one after another in one thread: made, run on a machine of their own, judged by the oracle. */
+export function measureScenarios(subject: Subject): Measurement {
+  const host = umbraHost({ l0: l0Of(subject) });
+  const run = (first: number, count: number): void => {
+    for (let index = first; index < first + count; index++) {
+      const [mismatch] = judgeWork({ seed: SEED, index }, host).mismatches;
+      if (mismatch !== undefined) throw new Error(mismatch.text);
+    }
+  };
+  run(0, WARM_UP);
+  const elapsed = startStopwatch();
+  run(WARM_UP, TIMED_SCENARIOS);
+  return { ...elapsed(), result: 0 };
+}
+
+const chosen = allScenarios().filter((_, index) => index % STRIDE === 0);
+export const IMAGE_SCENARIOS = chosen.length;
+
+/** An exported image, which judges itself: all its scenarios on one machine. */
+export async function measureImage(subject: Subject): Promise<Measurement> {
+  const steps = exportScenarios(chosen);
+  let step = await steps.next();
+  while (step.done !== true) step = await steps.next();
+  const options = { model: parseCpuModel('current-amd'), memoryBytes: IMAGE_MEMORY };
+  const machine = subject === 'umbra' ? new Machine(options) : new HostedMachine(options);
+  machine.load({ image: step.value });
+  const before = machine.cpu.retired;
+  const elapsed = startStopwatch();
+  const stop = machine.run(IMAGE_LIMIT);
+  const times = elapsed();
+  if (stop.kind !== 'debug-exit' || stop.value !== 0) throw new Error(`The image ended with ${stop.kind}.`);
+  return { ...times, instructions: machine.cpu.retired - before, result: 0 };
+}
