@@ -2,6 +2,8 @@ import { parseCpuModel } from '../src/arch/cpu-model-text.ts';
 import { judgeWork } from '../src/grid/execute.ts';
 import { exportScenarios } from '../src/grid/export/export.ts';
 import { allScenarios } from '../src/grid/replay.ts';
+import { resultOf } from '../src/grid/result-of.ts';
+import type { Scenario } from '../src/grid/scenario.ts';
 import { umbraHost } from '../src/grid/umbra-host.ts';
 import { Machine } from '../src/machine/machine.ts';
 import { HostedMachine } from '../src/vmm/hosted-machine.ts';
@@ -35,17 +37,16 @@ export function measureScenarios(subject: Subject): Measurement {
   return { ...elapsed(), result: 0 };
 }
 
-const chosen = allScenarios().filter((_, index) => index % STRIDE === 0);
-export const IMAGE_SCENARIOS = chosen.length;
+/** The scenarios of the image; made where they are asked for, since every bench loads this file. */
+export const imageScenarios = (): readonly Scenario[] =>
+  allScenarios().filter((_, index) => index % STRIDE === 0);
 
 /** An exported image, which judges itself: all its scenarios on one machine. */
 export async function measureImage(subject: Subject): Promise<Measurement> {
-  const steps = exportScenarios(chosen);
-  let step = await steps.next();
-  while (step.done !== true) step = await steps.next();
+  const image = await resultOf(exportScenarios(imageScenarios()));
   const options = { model: parseCpuModel('current-amd'), memoryBytes: IMAGE_MEMORY };
   const machine = subject === 'umbra' ? new Machine(options) : new HostedMachine(options);
-  machine.load({ image: step.value });
+  machine.load({ image });
   const before = machine.cpu.retired;
   const elapsed = startStopwatch();
   const stop = machine.run(IMAGE_LIMIT);

@@ -2,7 +2,8 @@
  * Umbra as a library: everything the commands do. Nothing here needs Node.
  *
  * A machine: `new Machine({ model: parseCpuModel('pentium4'), memoryBytes: 256 << 20 })`, then `load` and `run`. A VM of
- * L0: `HostedMachine`, with the same methods. The grid: `runGrid(onHost(umbraHost({ l0: 'shadow' })), gridParts(1))`.
+ * L0: `HostedMachine`, with the same methods. The grid:
+ * `resultOf(runGrid(onHost(umbraHost({ l0: 'shadow' })), gridParts(1)))`.
  */
 export * from './arch/address.ts';
 export { parseCpuModel } from './arch/cpu-model-text.ts';
@@ -12,6 +13,7 @@ export { InputError } from './arch/input-error.ts';
 export { PC_MEMORY } from './arch/memory-size.ts';
 export { Cpu, type CpuOptions } from './cpu/cpu.ts';
 export { type Execute, type Judged, onHost } from './grid/execute.ts';
+export { resultOf } from './grid/result-of.ts';
 export { runScenario, type ScenarioHost } from './grid/run.ts';
 export { gridParts, type PartVerdict, runGrid } from './grid/run-grid.ts';
 export type { Scenario } from './grid/scenario.ts';

@@ -61,7 +61,7 @@ function modelFor(request: MachineRequest): CpuModel {
 }
 
 /** One memory for every run: making it takes longer than most scenarios. */
-class ReusedMemory {
+export class ReusedMemory {
   readonly #make: (bytes: number) => CpuMemory;
   #memory: CpuMemory | undefined;
   #bytes = 0;

@@ -1,5 +1,6 @@
-import { CR0, CR4, EFER, EFLAGS, MSR } from '../arch/registers.ts';
+import { CR0, CR4, EFER, MSR } from '../arch/registers.ts';
 import { Assembler, cr0, cr3, cr4, eax, ebx, ecx, edi, edx, esp, mem32 } from './assembler.ts';
+import { emitCpuidTest } from './cpuid-test.ts';
 
 /** Where a PAE host kernel's boot code and tables lie in host physical memory. */
 export const HOST_BOOT = {
@@ -30,7 +31,7 @@ const LARGE_PAGE_BYTES = 0x20_0000;
 export function paeHostBoot(): Uint8Array {
   const a = new Assembler(HOST_BOOT.CODE);
   a.mov(esp, HOST_BOOT.STACK_TOP);
-  testCpuid(a);
+  emitCpuidTest(a, 'no-cpuid');
   a.mov(eax, 1);
   a.cpuid();
   a.test(edx, CPUID_PAE);
@@ -54,21 +55,6 @@ export function paeHostBoot(): Uint8Array {
   a.mov(eax, HOST_BOOT_STATUS.NO_PAE);
   a.hlt();
   return a.finish().bytes;
-}
-
-/** EFLAGS.ID can be changed where there is CPUID (SDM vol. 1 3.4.3.3). */
-function testCpuid(a: Assembler): void {
-  a.pushfd();
-  a.pop(eax);
-  a.mov(ecx, eax);
-  a.xor(eax, EFLAGS.ID);
-  a.push(eax);
-  a.popfd();
-  a.pushfd();
-  a.pop(eax);
-  a.xor(eax, ecx);
-  a.test(eax, EFLAGS.ID);
-  a.jz('no-cpuid');
 }
 
 /** The first 4 GiB one to one, in 2 MiB pages. */

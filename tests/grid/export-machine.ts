@@ -1,5 +1,6 @@
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { exportScenarios } from '../../src/grid/export/export.ts';
+import { resultOf } from '../../src/grid/result-of.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { HostedMachine } from '../../src/vmm/hosted-machine.ts';
@@ -16,11 +17,8 @@ export interface Transcript {
 }
 
 /** Exports scenarios as `umbra export` does. */
-export async function exported(scenarios: readonly Scenario[]): Promise<Uint8Array<ArrayBuffer>> {
-  const steps = exportScenarios(scenarios);
-  let step = await steps.next();
-  while (step.done !== true) step = await steps.next();
-  return step.value;
+export function exported(scenarios: readonly Scenario[]): Promise<Uint8Array<ArrayBuffer>> {
+  return resultOf(exportScenarios(scenarios));
 }
 
 /** Runs an image on the bare processor, or as L0's guest. */

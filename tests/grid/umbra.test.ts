@@ -1,21 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { onHost } from '../../src/grid/execute.ts';
 import { CELLS } from '../../src/grid/matrix/cell.ts';
+import { resultOf } from '../../src/grid/result-of.ts';
 import type { ScenarioHost } from '../../src/grid/run.ts';
 import { isCell, type PartVerdict, partTitle, runGrid, writtenParts } from '../../src/grid/run-grid.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { umbraHost } from '../../src/grid/umbra-host.ts';
 
 /** Every one of a part's scenarios, or each `stride`-th: with invariants checked a scenario takes ten times as long. */
-async function run(host: ScenarioHost, stride: number): Promise<PartVerdict[]> {
+function run(host: ScenarioHost, stride: number): Promise<PartVerdict[]> {
   const parts = writtenParts().map((part) => ({
     ...part,
     scenarios: part.scenarios.filter((_: Scenario, index: number) => index % stride === 0),
   }));
-  const steps = runGrid(onHost(host), parts);
-  let step = await steps.next();
-  while (step.done !== true) step = await steps.next();
-  return step.value;
+  return resultOf(runGrid(onHost(host), parts));
 }
 
 describe.each([

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportScenarios } from '../../src/grid/export/export.ts';
+import { resultOf } from '../../src/grid/result-of.ts';
 import type { CpuFeature, Scenario } from '../../src/grid/scenario.ts';
 
 /** An image, and the processor that its scenarios want: one without these features. */
@@ -25,18 +26,11 @@ export async function withImages<Result>(
     const images: ImageFile[] = [];
     for (const [key, group] of groups) {
       const path = join(folder, `grid${key}.elf`);
-      writeFileSync(path, await imageOf(group));
+      writeFileSync(path, await resultOf(exportScenarios(group)));
       images.push({ path, absent: group[0].absent ?? [] });
     }
     return await use(images);
   } finally {
     rmSync(folder, { recursive: true });
   }
-}
-
-async function imageOf(scenarios: readonly Scenario[]): Promise<Uint8Array> {
-  const steps = exportScenarios(scenarios);
-  let step = await steps.next();
-  while (step.done !== true) step = await steps.next();
-  return step.value;
 }

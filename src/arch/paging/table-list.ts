@@ -1,9 +1,12 @@
 /** Lists what a set of tables maps, for dumps and reports. The walk of one address is walker.ts. */
 import { ENTRY, type PagingFormat } from './format.ts';
-import type { EntryMemory } from './walker.ts';
+import { type EntryMemory, frameOf } from './walker.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const ADDRESS_HI = 0x000f_ffff;
+
+const tableAddress = (lo: number, hi: number): number =>
+  (hi & ADDRESS_HI) * TWO_TO_32 + ((lo & 0xffff_f000) >>> 0);
 
 /** A present entry that maps a page. */
 export interface MappedPage {
@@ -13,6 +16,8 @@ export interface MappedPage {
   readonly pages: number;
   /** Level of the entry. */
   readonly level: number;
+  /** First physical frame number behind it. */
+  readonly frame: number;
   /** Physical address of the entry. */
   readonly entryAddress: number;
   readonly lo: number;
@@ -42,9 +47,8 @@ export function* listPages(
   let left = limit;
   for (const [index, { lo, hi }] of roots.entries()) {
     if (format.rootIsEntry && (lo & format.presentMask) === 0) continue;
-    const table = (hi & ADDRESS_HI) * TWO_TO_32 + ((lo & 0xffff_f000) >>> 0);
     const below = format.rootIsEntry
-      ? listTable(format, rootLevel - 1, table, index * rootPages, memory)
+      ? listTable(format, rootLevel - 1, tableAddress(lo, hi), index * rootPages, memory)
       : listTable(format, rootLevel, (lo & format.rootMaskLo) >>> 0, 0, memory);
     for (const page of below) {
       if (left-- === 0) return;
@@ -60,18 +64,19 @@ function* listTable(
   firstPage: number,
   memory: EntryMemory,
 ): Generator<MappedPage> {
-  const { indexMask, indexDivisor, largePage } = format.levels[level];
+  const { entrySize } = format;
+  const shape = format.levels[level];
+  const { indexMask, indexDivisor, largePage } = shape;
   for (let index = 0; index <= indexMask; index += 1) {
-    const entryAddress = table + index * format.entrySize;
-    if (!memory.readEntry(entryAddress, format.entrySize)) return;
+    const entryAddress = table + index * entrySize;
+    if (!memory.readEntry(entryAddress, entrySize)) return;
     const { lo, hi } = memory;
     if ((lo & format.presentMask) === 0) continue;
     const pageNumber = firstPage + index * indexDivisor;
-    if (level === 1 || (largePage && (lo & ENTRY.PS) !== 0)) {
-      yield { pageNumber, pages: indexDivisor, level, entryAddress, lo, hi };
-    } else {
-      const next = (hi & ADDRESS_HI) * TWO_TO_32 + ((lo & 0xffff_f000) >>> 0);
-      yield* listTable(format, level - 1, next, pageNumber, memory);
-    }
+    const large = largePage && (lo & ENTRY.PS) !== 0;
+    if (large || level === 1) {
+      const frame = frameOf(shape, entrySize, large, lo, hi, pageNumber);
+      yield { pageNumber, pages: indexDivisor, level, frame, entryAddress, lo, hi };
+    } else yield* listTable(format, level - 1, tableAddress(lo, hi), pageNumber, memory);
   }
 }

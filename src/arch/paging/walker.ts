@@ -156,8 +156,8 @@ function hasReservedBit(shape: PagingLevel, large: boolean, lo: number, hi: numb
     : ((lo & shape.reservedLo) | (hi & shape.reservedHi)) !== 0;
 }
 
-/** Frame number from a leaf: the entry's address bits, below them the page number's. */
-function frameOf(
+/** Frame number from a leaf: the entry's address bits, below them the page number's. `large`: PS maps a large page. */
+export function frameOf(
   shape: PagingLevel,
   entrySize: 4 | 8,
   large: boolean,

@@ -21,9 +21,9 @@ const ATTEMPTS = 3;
 /**
  * Runs scenarios on the workers of a queue, wherever they are. A scenario whose worker dies goes to another one; its
  * verdict counts once, whoever gives it. A Redis that comes back without its memory is asked again.
+ * Interrupted, it takes back what no worker has begun. Throws a Failure where there is no Redis, or where no worker
+ * outlives a scenario.
  * @param url where Redis is
- * Interrupted, it takes back what no worker has begun. Throws a Failure where there is no Redis, or where a scenario
- * outlives no worker.
  */
 export const onQueue = (scenarioHost: UmbraHostOptions, url: string, host: Host): Execute =>
   async function* (scenarios) {

@@ -34,6 +34,4 @@ function judge(work: Work, host: UmbraHostOptions): WorkerAnswer {
 /** Hunts the mutant of a name. */
 const huntByName = (name: string): HuntVerdict => hunt(mutantNamed(name));
 
-export type ScenarioWorker = { readonly judge: typeof judge };
-
 workerpool.worker({ judge, hunt: huntByName });

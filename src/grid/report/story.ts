@@ -7,7 +7,7 @@ import { expectedText, seenText } from '../records.ts';
 import { runCompiled } from '../run.ts';
 import type { ScenarioSummary } from '../run-grid.ts';
 import type { Scenario, Step } from '../scenario.ts';
-import { type UmbraHostOptions, umbraHost } from '../umbra-host.ts';
+import { machineMemory, type ReusedMemory, umbraHost } from '../umbra-host.ts';
 import { type TableView, viewTables } from './table-view.ts';
 
 /** One step of a scenario as it went. */
@@ -23,7 +23,7 @@ export interface StoryStep {
   readonly expected: readonly string[];
   readonly seen: readonly string[];
   readonly right: boolean;
-  /** The tables as the step found them: before each step that changes level or mode, and behind a wrong one. */
+  /** The tables as the step found them, where it changes level or registers. */
   readonly tables?: TableView;
 }
 
@@ -47,8 +47,9 @@ interface Moment {
 /**
  * Runs a scenario once more under L0, looking at L0's MMU at each step: the roles before and after every switch, the
  * guest's tables beside the shadow tables. The guest does the same as without: it is only stopped between instructions.
+ * @param memory for its machine; its own unless given
  */
-export function tellStory(scenario: Scenario, options: Omit<UmbraHostOptions, 'l0' | 'watch'> = {}): Story {
+export function tellStory(scenario: Scenario, memory: ReusedMemory = machineMemory('shadow')): Story {
   const moments = new Map<number, Moment>();
   const watch = (number: number, machine: HostedMachine): void => {
     const step: Step | undefined = scenario.steps[number - stepNumber(0)];
@@ -56,7 +57,7 @@ export function tellStory(scenario: Scenario, options: Omit<UmbraHostOptions, 'l
     const turning = step === undefined || TURNS.has(step.do);
     moments.set(number, turning ? { role, tables: viewTables(machine) } : { role });
   };
-  const host = umbraHost({ ...options, l0: 'shadow', watch });
+  const host = umbraHost({ l0: 'shadow', watch }, memory);
   const compiled = compileScenario(scenario);
   const { end, processor } = runCompiled(compiled, host);
   const steps: StoryStep[] = [];

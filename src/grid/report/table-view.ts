@@ -2,7 +2,6 @@ import { gpa } from '../../arch/address.ts';
 import { ENTRY, type PagingFormat } from '../../arch/paging/format.ts';
 import { listPages, type MappedPage } from '../../arch/paging/table-list.ts';
 import { type EntryMemory, UPDATE } from '../../arch/paging/walker.ts';
-import { gpteFrame } from '../../l0/mmu/guest-tables.ts';
 import { roleString } from '../../l0/mmu/role.ts';
 import { isMmio, SPTE, SPTE_HI_NX } from '../../l0/mmu/spte.ts';
 import type { HostedMachine } from '../../vmm/hosted-machine.ts';
@@ -86,18 +85,12 @@ function guestPages(
     : [{ lo: cr3, hi: 0 }];
   const pages = new Map<number, PageText>();
   for (const page of listPages(format, roots, new GuestMemory(machine), MOST_ENTRIES)) {
-    const flags = GUEST_FLAGS.filter(([, bit]) => (page.lo & bit) !== 0).map(([name]) => name);
-    if (page.level > 1) flags.push(`${page.pages * 4}K` as never);
-    if (format.entrySize === 8 && page.hi >>> 31 !== 0) flags.push('NX' as never);
-    addPages(pages, page, flags.join(' '), guestFrame(format, page));
+    const flags: string[] = GUEST_FLAGS.filter(([, bit]) => (page.lo & bit) !== 0).map(([name]) => name);
+    if (page.level > 1) flags.push(`${page.pages * 4}K`);
+    if (format.entrySize === 8 && page.hi >>> 31 !== 0) flags.push('NX');
+    addPages(pages, page, flags.join(' '), page.frame);
   }
   return pages;
-}
-
-/** First frame of a page; bits 20:13 of a 4-byte large entry are address bits 39:32 (SDM vol. 3A 4.3). */
-function guestFrame(format: PagingFormat, { lo, hi, pages }: MappedPage): number {
-  if (format.entrySize === 8) return gpteFrame(lo, hi) - (gpteFrame(lo, hi) % pages);
-  return pages === 1 ? lo >>> 12 : ((lo >>> 13) & 0xff) * 0x10_0000 + ((lo >>> 22) << 10);
 }
 
 function addPages(map: Map<number, PageText>, page: MappedPage, flags: string, frame: number): void {

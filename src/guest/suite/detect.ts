@@ -1,7 +1,8 @@
 import { MSR, VM_CR } from '../../arch/msrs.ts';
-import { CR0, CR4, EFLAGS } from '../../arch/registers.ts';
+import { CR0, CR4 } from '../../arch/registers.ts';
 import { AGENT_LAYOUT } from '../agent-layout.ts';
 import { type Assembler, address, cr0, cr3, cr4, eax, ebx, ecx, edi, edx, mem32 } from '../assembler.ts';
+import { emitCpuidTest } from '../cpuid-test.ts';
 import { SUITE_FEATURES } from './format.ts';
 
 /** CPUID Fn8000_0001 ECX (APM vol. 3 appendix E). */
@@ -16,7 +17,7 @@ const PAE_INDEX = SUITE_FEATURES.findIndex(({ name }) => name === 'pae');
  */
 export function emitDetect(a: Assembler): void {
   a.label('detect');
-  emitCpuidCheck(a);
+  emitCpuidTest(a, 'no-svm');
   a.mov(eax, 0);
   a.cpuid();
   a.mov(mem32(address('highest-leaf')), eax);
@@ -76,21 +77,6 @@ export function emitDetect(a: Assembler): void {
     a.label(word);
     a.data32(0);
   }
-}
-
-/** EFLAGS.ID can be changed where there is CPUID (SDM vol. 1 3.4.3.3). */
-function emitCpuidCheck(a: Assembler): void {
-  a.pushfd();
-  a.pop(eax);
-  a.mov(ecx, eax);
-  a.xor(eax, EFLAGS.ID);
-  a.push(eax);
-  a.popfd();
-  a.pushfd();
-  a.pop(eax);
-  a.xor(eax, ecx);
-  a.test(eax, EFLAGS.ID);
-  a.jz('no-svm');
 }
 
 const PDPT = AGENT_LAYOUT.PAGES;

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PrivateApt } from '../../../src/cli/kernels/apt.ts';
 import { type CpioEntry, packCpio } from '../../../src/cli/kernels/cpio.ts';
+import { resultOf } from '../../../src/grid/result-of.ts';
 
 /** Debian's kernels that can be the host: the name of the metapackage's end, and its architecture. */
 export const KVM_KERNELS = { amd64: 'amd64', '686-pae': 'i386', '686': 'i386' } as const;
@@ -41,10 +42,7 @@ export async function fetchKvmKernel(folder: string, name: KvmKernel): Promise<K
     if (image === undefined) throw new Error(`apt offers no linux-image-${name}. ${apt.complaints}`);
     const unpacked = join(work, 'unpacked');
     const size = Number((await apt.candidate(image))?.get('Size'));
-    const steps = apt.download(image, size);
-    let step = await steps.next();
-    while (step.done !== true) step = await steps.next();
-    run('dpkg-deb', ['-x', step.value, unpacked]);
+    run('dpkg-deb', ['-x', await resultOf(apt.download(image, size)), unpacked]);
     mkdirSync(place, { recursive: true });
     const all = readdirSync(unpacked, { recursive: true, encoding: 'utf8' });
     for (const module of MODULES) {
