@@ -259,6 +259,17 @@ export const CR_ACCESS = { GPR: 0x0000_000f, HI_MOV: 0x8000_0000 } as const;
 /** EXITINFO2 of VMEXIT_TASK_SWITCH, high half: bits 36, 38, 44 and 48 (APM vol. 2 15.14.1). */
 export const TASK_SWITCH_HI = { IRET: 0x10, FAR_JUMP: 0x40, ERROR_CODE: 0x1000, RF: 0x1_0000 } as const;
 
+/**
+ * EXITINFO1 of VMEXIT_NPF (APM vol. 2 15.25.6): the low half is a page-fault error code (PFERR), U always set; of the high
+ * half one of these. EXITINFO2 is the guest-physical address.
+ */
+export const NPF = {
+  /** Bit 32: the guest's final physical address has no translation. */
+  FINAL_HI: 0x1,
+  /** Bit 33: an entry of the guest's page tables has none. */
+  TABLE_HI: 0x2,
+} as const;
+
 /** Sizes of the permission maps in bytes (APM vol. 2 15.10.1, 15.11). Both are 4 KiB aligned. */
 export const IOPM_SIZE = 12 * 1024;
 export const MSRPM_SIZE = 8 * 1024;
