@@ -20,6 +20,7 @@ export type { Scenario } from './grid/scenario.ts';
 export { umbraHost } from './grid/umbra-host.ts';
 export { Assembler } from './guest/assembler.ts';
 export { lineTrace } from './inspect/trace-lines.ts';
+export type { L0Paging } from './l0/guest-cpu.ts';
 export type { Hardware } from './l0/hardware.ts';
 export { Hypervisor, UnsupportedGuest, UnsupportedHost } from './l0/hypervisor.ts';
 export type { TraceSink } from './l0/trace.ts';

@@ -2,8 +2,9 @@
  * L0 on a processor: takes it over from the host kernel, owns its ASIDs and L0's pages, and makes VMs.
  */
 import { type FeatureName, featureNamed } from '../arch/cpu-features.ts';
-import { type CpuModel, withFeatures } from '../arch/cpu-models.ts';
-import { CR0, EFER, MSR } from '../arch/registers.ts';
+import type { CpuModel } from '../arch/cpu-models.ts';
+import { CR0, CR4, EFER, MSR } from '../arch/registers.ts';
+import { type L0Paging, offeredModel, refusals } from './guest-cpu.ts';
 import type { Halves, Hardware, HostRange } from './hardware.ts';
 import { HostPages } from './pages.ts';
 import { AsidPool } from './svm/asid.ts';
@@ -27,29 +28,25 @@ const EXTENDED_FEATURES = 0x8000_0001;
 const SVM_FEATURES = 0x8000_000a;
 const ECX_SVM = 1 << 2;
 const EDX_NX = 1 << 20;
+const EDX_NPT = 1 << 0;
 const EDX_NRIP = 1 << 3;
 const EDX_FLUSH_BY_ASID = 1 << 6;
 const EDX_DECODE_ASSISTS = 1 << 7;
 const VM_CR_SVMDIS = 1 << 4;
 
-/** SVM features that L0 does not offer its guests: they would need nested paging, or nobody emulates them. */
-const NOT_OFFERED: readonly string[] = [
-  'npt',
-  'lbrv',
-  'avic',
-  'v_vmsave_vmload',
-  'vgif',
-  'pausefilter',
-  'pfthreshold',
-  'tsc_scale',
-  'skinit',
-];
-
 /** What a guest has from L0 and the devices of its machine, not from the processor. */
 const OWN: readonly FeatureName[] = ['hypervisor', 'apic'];
 
+export interface HypervisorOptions {
+  /** How guests' addresses are translated; 'shadow' unless given. */
+  readonly paging?: L0Paging;
+}
+
 export class Hypervisor {
   readonly hardware: Hardware;
+  readonly paging: L0Paging;
+  /** L0's nested tables, if it has any, can forbid execution: the host's own paging can. */
+  readonly nestedNx: boolean;
   readonly pages: HostPages;
   readonly asids: AsidPool;
   /** The host kernel's registers as its boot code left them. */
@@ -68,17 +65,19 @@ export class Hypervisor {
    * Takes the processor over: turns SVM on and reserves L0's own structures.
    *
    * @param owned pages for L0 alone, below 4 GiB
-   * @throws UnsupportedHost without SVM or NX: L0 shadows with EFER.NXE = 1 (APM vol. 2 5.6.3)
+   * @throws UnsupportedHost without SVM; without NX, since L0 shadows with EFER.NXE = 1 (APM vol. 2 5.6.3); and for nested
+   * paging also without that feature, or on a host that does not page (APM vol. 2 15.25.3)
    */
-  constructor(hardware: Hardware, owned: HostRange) {
+  constructor(hardware: Hardware, owned: HostRange, options: HypervisorOptions = {}) {
     this.hardware = hardware;
+    this.paging = options.paging ?? 'shadow';
     const extended = hardware.cpuid(EXTENDED_FEATURES, 0);
     if ((extended.ecx & ECX_SVM) === 0) {
       throw new UnsupportedHost(
         'L0 needs a processor with SVM (CPUID 0x80000001 ECX bit 2), which this one lacks.',
       );
     }
-    if ((extended.edx & EDX_NX) === 0) {
+    if (this.paging === 'shadow' && (extended.edx & EDX_NX) === 0) {
       throw new UnsupportedHost(
         'L0 needs no-execute (CPUID 0x80000001 EDX bit 20) to shadow page tables, and this processor has none.',
       );
@@ -91,6 +90,8 @@ export class Hypervisor {
     if ((this.host.cr0 & CR0.PE) === 0)
       throw new UnsupportedHost('L0 is entered in protected mode; CR0.PE is clear.');
     const svm = hardware.cpuid(SVM_FEATURES, 0);
+    if (this.paging === 'npt') this.#requireNestedPaging(svm.edx);
+    this.nestedNx = (this.host.cr4 & CR4.PAE) !== 0 && (this.host.efer & EFER.NXE) !== 0;
     this.nextRip = (svm.edx & EDX_NRIP) !== 0;
     this.decodeAssists = (svm.edx & EDX_DECODE_ASSISTS) !== 0;
     this.asids = new AsidPool(svm.ebx, (svm.edx & EDX_FLUSH_BY_ASID) !== 0);
@@ -107,20 +108,31 @@ export class Hypervisor {
     this.hardware.wrmsr(MSR.VM_HSAVE_PA, this.pages.allocate(1), 0);
   }
 
+  #requireNestedPaging(svmFeatures: number): void {
+    if ((svmFeatures & EDX_NPT) === 0) {
+      throw new UnsupportedHost(
+        'L0 is to use nested paging (CPUID 0x8000000A EDX bit 0), which this processor lacks.',
+      );
+    }
+    if ((this.host.cr0 & CR0.PG) === 0) {
+      throw new UnsupportedHost(
+        "L0 is to use nested paging, whose tables have the format of the host's own, and the host runs without paging.",
+      );
+    }
+  }
+
   /** The most that a guest can be offered on this processor: its own model without what L0 does not virtualise. */
   guestModel(host: CpuModel): CpuModel {
-    const features = new Set(host.features);
-    for (const name of NOT_OFFERED) features.delete(name as never);
-    return withFeatures(host, host.name, features);
+    return offeredModel(host, this);
   }
 
   /** Throws UnsupportedGuest for a guest CPU with features that L0 does not virtualise or the processor lacks. */
   checkModel(model: CpuModel): void {
-    const features: ReadonlySet<string> = model.features;
-    const surplus = NOT_OFFERED.filter((name) => features.has(name));
+    const surplus = refusals(model, this);
     if (surplus.length > 0) {
+      const reasons = surplus.map(({ feature, because }) => `${feature} (${because})`);
       throw new UnsupportedGuest(
-        `L0 cannot offer ${surplus.join(', ')} to a guest; take the model from guestModel().`,
+        `L0 cannot offer ${reasons.join(', ')} to a guest; take the model from guestModel().`,
       );
     }
     const missing = [...model.features].filter((name) => !OWN.includes(name) && !this.#announces(name));

@@ -6,6 +6,7 @@ import { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Emulator } from '../cpu/emulator/emulator.ts';
 import { CpuHardware } from '../cpu/host/hardware.ts';
 import { HOST_BOOT, HOST_BOOT_STATUS, paeHostBoot } from '../guest/host-boot.ts';
+import type { L0Paging } from '../l0/guest-cpu.ts';
 import { Hypervisor, UnsupportedHost } from '../l0/hypervisor.ts';
 import type { Rules } from '../l0/rules.ts';
 import type { Statistics } from '../l0/statistics.ts';
@@ -36,6 +37,8 @@ export interface HostedMachineOptions {
    * no intercept behave as on the host all the same.
    */
   readonly guestModel?: CpuModel;
+  /** How L0 translates the guest's addresses: shadow paging unless given. */
+  readonly l0?: L0Paging;
   /** Bytes of guest RAM, within `HOSTED_MEMORY`, a multiple of 4 KiB. */
   readonly memoryBytes: number;
   /** From `hostMemory`; fresh unless given. No machine that had it before may run any more. */
@@ -96,7 +99,11 @@ export class HostedMachine {
     );
     bootHost(cpu);
     this.#hardware = new CpuHardware(cpu, this.clock, new Emulator(cpu));
-    this.hypervisor = new Hypervisor(this.#hardware, { base: hpa(L0_START), size: GUEST_BASE - L0_START });
+    this.hypervisor = new Hypervisor(
+      this.#hardware,
+      { base: hpa(L0_START), size: GUEST_BASE - L0_START },
+      options.l0 === undefined ? {} : { paging: options.l0 },
+    );
     const guestModel = this.hypervisor.guestModel(options.guestModel ?? model);
     // The devices come first, but tell the VM where they move.
     let vm: Vm | undefined;

@@ -64,3 +64,14 @@ describe('a guest of L0', () => {
     expect(make('opteron,-apic', 'athlon64,+hypervisor')().vm.model.features.has('apic')).toBe(true);
   });
 });
+
+describe('L0 with nested paging', () => {
+  it.each([
+    ['athlon64', /nested paging .*this processor lacks/],
+    ['current-amd,-svm', /SVM/],
+  ])('cannot run on %s', (host, message) => {
+    const made = () => new HostedMachine({ model: parseCpuModel(host), l0: 'npt', memoryBytes: 1 << 20 });
+    expect(made).toThrow(UnsupportedHost);
+    expect(made).toThrow(message);
+  });
+});

@@ -8,7 +8,7 @@ import { CR0 } from '../../../src/arch/registers.ts';
 import { INTERCEPT2, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import { Assembler } from '../../../src/guest/assembler.ts';
 import { address, dr6, eax, ecx, edx, esp, mem, mem32 } from '../../../src/guest/operands.ts';
-import { Hypervisor } from '../../../src/l0/hypervisor.ts';
+import { offeredModel } from '../../../src/l0/guest-cpu.ts';
 import { setInitialState } from '../../../src/l0/vcpu-registers.ts';
 import { applyInitialState } from '../../../src/machine/initial-registers.ts';
 import { protectedState } from '../../../src/machine/loaders/initial-state.ts';
@@ -16,7 +16,7 @@ import { Machine } from '../../../src/machine/machine.ts';
 import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
-export const GUEST_MODEL = Hypervisor.prototype.guestModel.call(null as never, MODEL);
+export const GUEST_MODEL = offeredModel(MODEL, { paging: 'shadow', nestedNx: true });
 const MEMORY = 0x20_0000;
 export const CODE = 0x1000;
 export const IDT = 0x6000;

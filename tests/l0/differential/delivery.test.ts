@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { gpa, hpa } from '../../../src/arch/address.ts';
 import { cpuModelNamed } from '../../../src/arch/cpu-models.ts';
 import { INTERCEPT1, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
-import { Hypervisor } from '../../../src/l0/hypervisor.ts';
+import { offeredModel } from '../../../src/l0/guest-cpu.ts';
 import { setInitialState } from '../../../src/l0/vcpu-registers.ts';
 import { applyInitialState } from '../../../src/machine/initial-registers.ts';
 import { protectedState } from '../../../src/machine/loaders/initial-state.ts';
@@ -11,7 +11,7 @@ import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
 import { CODE, type Delivery, deliveryImage, HSAVE, MEMORY, VMCB12 } from './delivery-program.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
-const GUEST_MODEL = Hypervisor.prototype.guestModel.call(null as never, MODEL);
+const GUEST_MODEL = offeredModel(MODEL, { paging: 'shadow', nestedNx: true });
 const START = protectedState(CODE, {}, 0x08, 0x10, hpa(0));
 const LIMIT = 30_000;
 
