@@ -10,10 +10,10 @@ import { buildVmcb } from '../guest/l2-agent.ts';
 import { PROBE_FORMS, probeFormNumber } from '../guest/probe-forms.ts';
 import { entryValue } from './entry.ts';
 import { MemoryImage } from './memory-image.ts';
-import { type Placement, placePages, resolve } from './placement.ts';
+import { type Placement, placeOf, placePages, resolve } from './placement.ts';
 import { FLAG_BITS, pagingModeOf } from './registers.ts';
-import type { EditStep, ProbeStep, Scenario, Step } from './scenario.ts';
-import { ScriptWriter } from './script.ts';
+import type { EditStep, EntryEdit, PagingMode, ProbeStep, Scenario, Step } from './scenario.ts';
+import { type Mending, ScriptWriter } from './script.ts';
 import { L1, type TrackedSpace, Tracker } from './tracker.ts';
 
 /** A scenario ready to run on anything that boots multiboot images. */
@@ -85,7 +85,9 @@ function vmcbSegment(scenario: Scenario, placement: Placement): Segment[] {
     const { asid, interceptPageFaults } = scenario.l2[name];
     const interceptExceptions = interceptPageFaults === true ? 1 << 14 : 0;
     const { registers } = tracker.spaceOf(name);
-    bytes.set(buildVmcb({ ...registers, asid, interceptExceptions }, agents().labels), index * VMCB_SIZE);
+    const nested = tracker.nestingOf(name);
+    const state = { ...registers, asid, interceptExceptions, ...(nested === undefined ? {} : { nested }) };
+    bytes.set(buildVmcb(state, agents().labels), index * VMCB_SIZE);
   });
   return [{ address: AGENT_LAYOUT.VMCB, bytes }];
 }
@@ -94,7 +96,7 @@ function compileSteps(scenario: Scenario, placement: Placement, memory: MemoryIm
   const tracker = new Tracker(scenario, placement);
   const script = new ScriptWriter();
   const context: Context = { scenario, placement, script, tracker };
-  for (const level of tracker.levels) useRoot(memory, tracker.spaceOf(level));
+  for (const level of tracker.levels) useRoot(context, memory, tracker.spaceOf(level));
   script.switchPaging(tracker.current.registers);
   let resumeAfterLeave: ((after: number) => void) | undefined;
   scenario.steps.forEach((step, index) => {
@@ -103,7 +105,8 @@ function compileSteps(scenario: Scenario, placement: Placement, memory: MemoryIm
       if (step.do === 'enter') resumeAfterLeave = compileEnter(context, step);
       else compileStep(context, step);
       tracker.apply(step);
-      useRoot(memory, tracker.current);
+      useRoot(context, memory, tracker.current);
+      if (step.do === 'enter') useNesting(context, memory, step.l2);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       throw new InputError(`Step ${index + 1} (${step.do}) of scenario "${scenario.name}": ${error.message}`);
@@ -129,11 +132,22 @@ interface Context {
   readonly tracker: Tracker;
 }
 
-function useRoot(memory: MemoryImage, { registers, root }: TrackedSpace): void {
+function useRoot({ placement }: Context, memory: MemoryImage, { registers, root }: TrackedSpace): void {
   const mode = pagingModeOf(registers);
   if (root === undefined || mode === 'off') return;
-  const cr3 = mode === 'PAE' ? registers.cr3 : registers.cr3 & ~0xfff;
-  memory.addAgents({ cr3, format: mode === 'PAE' ? 'PAE' : '2-level' });
+  addAgents(memory, placeOf(placement, root), mode, false);
+}
+
+/** The nested tables of an L2 that L1 has just entered are read in L1's own format. */
+function useNesting({ tracker }: Context, memory: MemoryImage, l2: string): void {
+  const nesting = tracker.nestingOf(l2);
+  const mode = pagingModeOf(tracker.spaceOf(L1).registers);
+  if (nesting !== undefined && mode !== 'off') addAgents(memory, nesting.low, mode, true);
+}
+
+function addAgents(memory: MemoryImage, root: number, mode: PagingMode, nested: boolean): void {
+  const cr3 = mode === 'PAE' ? root : root & ~0xfff;
+  memory.addAgents({ cr3, format: mode === 'PAE' ? 'PAE' : '2-level', nested });
 }
 
 function compileEnter(context: Context, step: Extract<Step, { do: 'enter' }>): (after: number) => void {
@@ -146,21 +160,31 @@ function compileEnter(context: Context, step: Extract<Step, { do: 'enter' }>): (
     );
   }
   const at = vmcbAddress(scenario, step.l2);
-  script.vmcb(at, tracker.afterVmcbChanges(step.l2, changes)?.registers, changes);
-  return script.enter(at, step.reflect ?? false);
+  const registers = tracker.afterVmcbChanges(step.l2, changes)?.registers;
+  script.vmcb(at, registers, tracker.nestingAfter(step.l2, changes), changes);
+  return script.enter(at, step.reflect ?? false, step.mend && mending(context, step.mend));
 }
 
-function compileStep({ script, placement, tracker }: Context, step: Exclude<Step, { do: 'enter' }>): void {
-  const alias = (page: string, offset: number, width: number): number => {
-    const address = resolve(placement, page) + offset;
-    const paged = (tracker.current.registers.cr0 & CR0.PG) !== 0;
-    if (paged && address + width > AGENT_LAYOUT.END) {
-      throw new InputError(
-        `Page "${page}" is beyond the first 16 MiB, which the agents reach with paging on.`,
-      );
-    }
-    return address;
-  };
+function mending(context: Context, { page, index, width, entry }: EntryEdit): Mending {
+  const at = aliasOf(context, page, index * width, width);
+  return { at, width, value: entryValue(entry, width, context.placement) };
+}
+
+/** Where the agents reach bytes of a page: at its physical address. Throws an InputError where they cannot. */
+function aliasOf({ placement, tracker }: Context, page: string, offset: number, width: number): number {
+  const address = placeOf(placement, page) + offset;
+  const { registers } = tracker.current;
+  const identity = (registers.cr0 & CR0.PG) === 0 && tracker.nestingOf(tracker.level) === undefined;
+  if (!identity && address + width > AGENT_LAYOUT.END) {
+    throw new InputError(`Page "${page}" is beyond the first 16 MiB, which the agents reach with paging on.`);
+  }
+  return address;
+}
+
+function compileStep(context: Context, step: Exclude<Step, { do: 'enter' }>): void {
+  const { script, placement, tracker } = context;
+  const alias = (page: string, offset: number, width: number): number =>
+    aliasOf(context, page, offset, width);
   switch (step.do) {
     case 'leave':
       script.operation(OPERATION.LEAVE);
@@ -199,7 +223,7 @@ function compileStep({ script, placement, tracker }: Context, step: Exclude<Step
       script.probe(step, probeValue(step, placement));
       return;
     case 'host':
-      script.operation(OPERATION.HOST_MEMORY, resolve(placement, step.page) | HOST_ACTIONS[step.action]);
+      script.operation(OPERATION.HOST_MEMORY, placeOf(placement, step.page) | HOST_ACTIONS[step.action]);
       return;
     case 'registers':
       script.operation(OPERATION.REGISTERS);

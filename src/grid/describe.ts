@@ -2,7 +2,7 @@ import { CR0, CR4, EFER } from '../arch/registers.ts';
 import { entryText } from './entry.ts';
 import { registersText } from './records.ts';
 import { type PagingRegisters, pagingModeOf } from './registers.ts';
-import type { L2State, Scenario, SpaceState, Step, VmcbChanges } from './scenario.ts';
+import type { EntryEdit, L2State, Scenario, SpaceState, Step, VmcbChanges } from './scenario.ts';
 import { L1 } from './tracker.ts';
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
@@ -11,7 +11,7 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 export function stepText(step: Step): string {
   switch (step.do) {
     case 'enter':
-      return `enter ${step.l2}${step.reflect === true ? ' reflect' : ''}${vmcbText(step.vmcb)}`;
+      return `enter ${step.l2}${step.reflect === true ? ' reflect' : ''}${mendText(step.mend)}${vmcbText(step.vmcb)}`;
     case 'leave':
     case 'reload-cr3':
     case 'registers':
@@ -24,7 +24,7 @@ export function stepText(step: Step): string {
       return `load-cr3 ${step.root}`;
     case 'edit': {
       const stores = step.stores === undefined || step.stores === 'one' ? '' : ` ${step.stores}`;
-      return `edit ${step.page}[${step.index}]/${step.width} = ${entryText(step.entry)}${stores}`;
+      return `edit ${editText(step)}${stores}`;
     }
     case 'write':
       return `write ${step.page}+${hex(step.offset)}/${step.width} = ${hex(step.value)}`;
@@ -46,6 +46,12 @@ export function stepText(step: Step): string {
   }
 }
 
+const editText = ({ page, index, width, entry }: EntryEdit): string =>
+  `${page}[${index}]/${width} = ${entryText(entry)}`;
+
+const mendText = (mend: EntryEdit | undefined): string =>
+  mend === undefined ? '' : ` mend ${editText(mend)}`;
+
 function vmcbText(changes: VmcbChanges | undefined): string {
   if (changes === undefined) return '';
   const parts: string[] = [];
@@ -53,6 +59,11 @@ function vmcbText(changes: VmcbChanges | undefined): string {
   if (changes.root !== undefined) parts.push(`root ${changes.root}`);
   if (changes.flags !== undefined) parts.push(`flags ${changes.flags.join(' ') || 'none'}`);
   if (changes.asid !== undefined) parts.push(`asid ${changes.asid}`);
+  if (changes.nested !== undefined) {
+    parts.push(changes.nested === false ? 'no nested paging' : `nested ${changes.nested}`);
+  }
+  if (changes.nestedHigh !== undefined) parts.push(`nested-high ${hex(changes.nestedHigh)}`);
+  if (changes.gPat !== undefined) parts.push(`g-pat ${changes.gPat}`);
   if (changes.interceptPageFaults !== undefined) {
     parts.push(changes.interceptPageFaults ? 'intercept #PF' : 'no #PF intercept');
   }
@@ -67,8 +78,11 @@ function vmcbText(changes: VmcbChanges | undefined): string {
 const spaceText = ({ mode, root, flags }: SpaceState): string =>
   [mode, ...(root === undefined ? [] : [`root ${root}`]), ...flags].join(' ');
 
-const l2Text = (state: L2State): string =>
-  `${spaceText(state)} asid ${state.asid}${state.interceptPageFaults === true ? ' intercept #PF' : ''}`;
+function l2Text(state: L2State): string {
+  const nested = state.nested === undefined ? '' : ` nested ${state.nested}`;
+  const intercepts = state.interceptPageFaults === true ? ' intercept #PF' : '';
+  return `${spaceText(state)} asid ${state.asid}${nested}${intercepts}`;
+}
 
 /**
  * A scenario as text: what it is about, its address spaces, its pages and its steps. `parseScenarios` reads it back.

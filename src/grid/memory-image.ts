@@ -1,16 +1,19 @@
 import { PAGE_SIZE } from '../arch/address.ts';
 import { InputError } from '../arch/input-error.ts';
-import { AGENT_PAE_ENTRIES, AGENT_PDPTE, AGENT_TWO_LEVEL_ENTRIES } from '../guest/agent-paging.ts';
+import { AGENT_NESTED_TABLES, AGENT_TABLES, type AgentTables } from '../guest/agent-paging.ts';
 import type { Segment } from '../guest/elf.ts';
 import { entryValue } from './entry.ts';
 import { MARKER_OFFSET, markerBytes } from './marker.ts';
 import type { Placement } from './placement.ts';
 import type { Scenario } from './scenario.ts';
 
-/** A root in use: where CR3 points and what format reads it. */
+/** A root in use: where CR3 or nCR3 points, what format reads it, and whose addresses it translates. */
 export interface RootUse {
+  /** Physical address of L1. */
   readonly cr3: number;
   readonly format: '2-level' | 'PAE';
+  /** Nested: it maps L2's physical addresses. */
+  readonly nested?: boolean;
 }
 
 const MAX_MARKERS = 255;
@@ -69,42 +72,43 @@ export class MemoryImage {
   }
 
   /** Adds the agents' own mapping to a root. Does nothing where it is there already. */
-  addAgents({ cr3, format }: RootUse): void {
-    if (format === '2-level') {
-      this.#addTwoLevel(cr3);
-      return;
-    }
+  addAgents({ cr3, format, nested = false }: RootUse): void {
+    const tables = nested ? AGENT_NESTED_TABLES : AGENT_TABLES;
+    if (format === '2-level') this.#addTwoLevel(cr3, tables);
+    else this.#addPae(cr3, tables);
+  }
+
+  #addPae(cr3: number, tables: AgentTables): void {
     // A PDPT behind the start of a page leaves room for a page directory there: CR3 is good for both formats then, and a
     // level may change CR4.PAE without changing CR3.
-    if ((cr3 & 0xfe0) >= AGENT_TWO_LEVEL_ENTRIES.length * 4 && this.#hasRoom(cr3)) this.#addTwoLevel(cr3);
+    const behind = (cr3 & 0xfe0) >= tables.twoLevelEntries.length * 4;
+    if (behind && this.#hasRoom(cr3, tables)) this.#addTwoLevel(cr3, tables);
     const table = this.#pageAt(cr3, 'a page-directory-pointer table');
     const offset = cr3 & 0xfe0;
     const first = table.getUint32(offset, true);
     this.#claimed.add(cr3 & ~0x1f).add((cr3 & ~0x1f) + 4);
-    if (first === 0 || first === AGENT_PDPTE) {
-      table.setUint32(offset, AGENT_PDPTE, true);
+    if (first === 0 || first === tables.pdpte) {
+      table.setUint32(offset, tables.pdpte, true);
       return;
     }
     const directory = this.#pageAt(first & ADDRESS_MASK, 'a page directory');
-    AGENT_PAE_ENTRIES.forEach((entry, index) => {
+    tables.paeEntries.forEach((entry, index) => {
       this.#claim(directory, first & ADDRESS_MASK, index * 8, entry);
       this.#claimed.add((first & ADDRESS_MASK) + index * 8 + 4);
     });
   }
 
-  #addTwoLevel(cr3: number): void {
+  #addTwoLevel(cr3: number, { twoLevelEntries }: AgentTables): void {
     const directory = this.#pageAt(cr3, 'a page directory');
-    AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
+    twoLevelEntries.forEach((entry, index) => {
       this.#claim(directory, cr3 & ADDRESS_MASK, index * 4, entry);
     });
   }
 
   /** Whether the agents' entries of a page directory have room in a page. */
-  #hasRoom(cr3: number): boolean {
+  #hasRoom(cr3: number, { twoLevelEntries }: AgentTables): boolean {
     const page = this.#pageAt(cr3, 'a page-directory-pointer table');
-    return AGENT_TWO_LEVEL_ENTRIES.every((entry, index) =>
-      [0, entry].includes(page.getUint32(index * 4, true)),
-    );
+    return twoLevelEntries.every((entry, index) => [0, entry].includes(page.getUint32(index * 4, true)));
   }
 
   #claim(table: DataView, base: number, offset: number, entry: number): void {

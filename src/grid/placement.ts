@@ -1,7 +1,7 @@
 import { PAGE_SIZE } from '../arch/address.ts';
 import { InputError } from '../arch/input-error.ts';
 import { AGENT_LAYOUT } from '../guest/agent-layout.ts';
-import type { Page, Scenario } from './scenario.ts';
+import type { Page, PageReference, Scenario } from './scenario.ts';
 
 /** Physical memory that a scenario may use: 0 to here. */
 export const SCENARIO_MEMORY = 0x0400_0000;
@@ -45,16 +45,36 @@ function checkPlace(scenario: Scenario, name: string, at: number, other: string 
     throw new InputError(`${where} is at ${hex(at)}, where page "${other}" is already.`);
 }
 
-/**
- * Physical address that a reference stands for: a page's name, with an offset as in `large+0x200000`, or a number.
- * Throws an InputError if there is no such page.
- */
-export function resolve(placement: Placement, reference: string | number): number {
-  if (typeof reference === 'number') return reference;
-  const [, name, offset] = /^(.*?)(?:\+(0x[0-9a-f]+|[0-9]+))?$/i.exec(reference)!;
-  const address = placement.get(name);
-  if (address === undefined) {
+/** A page's name, where L2 has it if that is another place, and an offset: `pdpt`, `large+0x200000`, `pt@0x40001000`. */
+const REFERENCE = /^(.*?)(?:@(0x[0-9a-f]+|[0-9]+))?(?:\+(0x[0-9a-f]+|[0-9]+))?$/i;
+
+interface ResolvedReference {
+  /** Address that an entry or a register has to hold. */
+  readonly address: number;
+  /** Where the bytes are in L1's physical memory. */
+  readonly place: number;
+}
+
+function parts(placement: Placement, reference: PageReference): ResolvedReference {
+  const [, name, seenAt, offset] = REFERENCE.exec(reference)!;
+  const page = placement.get(name);
+  if (page === undefined) {
     throw new InputError(`There is no page "${name}"; the scenario has ${[...placement.keys()].join(', ')}.`);
   }
-  return address + (offset === undefined ? 0 : Number(offset));
+  const seen = seenAt === undefined ? page : Number(seenAt);
+  if (seen % PAGE_SIZE !== 0)
+    throw new InputError(`"${reference}" is at ${hex(seen)} for L2, which is not a multiple of 4096.`);
+  const behind = offset === undefined ? 0 : Number(offset);
+  return { address: seen + behind, place: page + behind };
 }
+
+/**
+ * Address that a reference stands for in an entry or a register: the page's physical one, or the one that it has for L2,
+ * and the offset; a number is itself. Throws an InputError if there is no such page.
+ */
+export const resolve = (placement: Placement, reference: PageReference | number): number =>
+  typeof reference === 'number' ? reference : parts(placement, reference).address;
+
+/** Where in L1's physical memory the bytes are that a reference names. Throws an InputError if there is no such page. */
+export const placeOf = (placement: Placement, reference: PageReference): number =>
+  parts(placement, reference).place;

@@ -5,7 +5,7 @@ export const PAGING_MODES = ['off', '2-level', '2-level+PSE', 'PAE'] as const;
 export type PagingMode = (typeof PAGING_MODES)[number];
 
 /** CPU features that a scenario may need, by the names of `umbra run --cpu`. SVM is always needed. */
-export const CPU_FEATURES = ['pse', 'pae', 'pge', 'nx', 'smep', 'smap'] as const;
+export const CPU_FEATURES = ['pse', 'pae', 'pge', 'nx', 'smep', 'smap', 'npt'] as const;
 export type CpuFeature = (typeof CPU_FEATURES)[number];
 
 /** Register bits that scenarios change beside the paging mode. */
@@ -23,9 +23,15 @@ export type SettableFlag = (typeof SETTABLE_FLAGS)[number];
  */
 export type EntryFlags = string;
 
-/** A paging-structure entry: an address (of a page by name, with an offset as in `large+0x200000`, or a number). */
+/**
+ * A page by name, with an offset as in `large+0x200000`. Under nested paging a page has another address for L2 than for L1;
+ * `data@0x40003000` is the page as L2's tables name it, where nested tables lead from there to it.
+ */
+export type PageReference = string;
+
+/** A paging-structure entry: an address (a reference to a page, or a number). */
 export interface Entry {
-  readonly to?: string | number;
+  readonly to?: PageReference | number;
   readonly flags: EntryFlags;
 }
 
@@ -47,7 +53,7 @@ export interface Page {
 export interface SpaceState {
   readonly mode: PagingMode;
   /** Page that CR3 points to, with an offset for a PDPT inside a page: `root+0xfe0`. Absent only with paging off. */
-  readonly root?: string;
+  readonly root?: PageReference;
   readonly flags: readonly Flag[];
 }
 
@@ -56,6 +62,11 @@ export interface L2State extends SpaceState {
   readonly asid: number;
   /** L1 intercepts L2's page faults. */
   readonly interceptPageFaults?: boolean;
+  /**
+   * Page that nCR3 points to, with an offset as in `root`: L1 runs this L2 with nested paging. Its tables have the format of
+   * L1's paging mode at VMRUN (APM vol. 2 15.25.3). Absent: nCR3 is not used; what CR3 points to translates for L1's memory.
+   */
+  readonly nested?: PageReference;
 }
 
 /** TLB_CONTROL 1, 3 and 7 (APM vol. 2 table 15-9). */
@@ -63,7 +74,13 @@ export const TLB_CONTROL_NAMES = ['all', 'asid', 'asid-non-global'] as const;
 export type TlbControlName = (typeof TLB_CONTROL_NAMES)[number];
 
 /** What L1 writes into the VMCB before it enters L2. All of it stays, but for `inject` and `tlbControl`. */
-export interface VmcbChanges extends Partial<L2State> {
+export interface VmcbChanges extends Partial<Omit<L2State, 'nested'>> {
+  /** As in L2State; false ends nested paging. */
+  readonly nested?: PageReference | false;
+  /** Bits 63:32 of nCR3. */
+  readonly nestedHigh?: number;
+  /** G_PAT, which counts with nested paging only: 64 bits, `0x0007040600070406`. */
+  readonly gPat?: string;
   readonly tlbControl?: TlbControlName;
   readonly inject?: { readonly vector: number; readonly errorCode?: number };
 }
@@ -76,7 +93,7 @@ export type Step =
   | ({ readonly do: 'switch' } & SpaceState)
   /** Changes one register bit, the others staying as they are. */
   | { readonly do: 'set'; readonly flag: SettableFlag; readonly value: boolean }
-  | { readonly do: 'load-cr3'; readonly root: string }
+  | { readonly do: 'load-cr3'; readonly root: PageReference }
   | { readonly do: 'reload-cr3' }
   | EditStep
   | {
@@ -101,15 +118,24 @@ export interface EnterStep {
   readonly vmcb?: VmcbChanges;
   /** L1 injects page faults that it intercepts into L2; otherwise L2 goes on with its next step. */
   readonly reflect?: boolean;
+  /**
+   * What L1 does about L2's first nested page fault: it writes this entry, and L2 tries again. At later ones, or without,
+   * L2 goes on with its next step.
+   */
+  readonly mend?: EntryEdit;
 }
 
-/** Writes a paging-structure entry through the agents' own mapping. */
-export interface EditStep {
-  readonly do: 'edit';
+/** A paging-structure entry and where it goes. */
+export interface EntryEdit {
   readonly page: string;
   readonly index: number;
   readonly width: 4 | 8;
   readonly entry: Entry;
+}
+
+/** Writes a paging-structure entry through the agents' own mapping. */
+export interface EditStep extends EntryEdit {
+  readonly do: 'edit';
   /** An 8-byte entry: in one store (the default), low half first, or high half first. */
   readonly stores?: 'one' | 'low-first' | 'high-first';
 }

@@ -1,5 +1,6 @@
 import { pushesErrorCode } from '../arch/exceptions.ts';
-import { EVENT_TYPE, eventInjection, TLB_CONTROL, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
+import { InputError } from '../arch/input-error.ts';
+import { EVENT_TYPE, eventInjection, NESTED_CTL, TLB_CONTROL, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import {
   AGENT_LAYOUT,
   AGENT_REGISTER,
@@ -9,6 +10,7 @@ import {
   STEP_SIZE,
 } from '../guest/agent-layout.ts';
 import { PROBE_FORMS, probeFormNumber } from '../guest/probe-forms.ts';
+import type { EntryValue } from './entry.ts';
 import type { PagingRegisters } from './registers.ts';
 import type { ProbeStep, VmcbChanges } from './scenario.ts';
 
@@ -20,6 +22,21 @@ const TLB_CONTROLS = {
   asid: TLB_CONTROL.FLUSH_ASID,
   'asid-non-global': TLB_CONTROL.FLUSH_ASID_NON_GLOBAL,
 } as const;
+
+/** An entry that L1 writes at a nested page fault. */
+export interface Mending {
+  /** Address that L1 reaches it by. */
+  readonly at: number;
+  readonly width: 4 | 8;
+  readonly value: EntryValue;
+}
+
+/** Both halves of a value of G_PAT. Throws an InputError if it is none. */
+export function gPatHalves(gPat: string): [lo: number, hi: number] {
+  const [, hi, lo] = /^0x([0-9a-f]{8})([0-9a-f]{8})$/.exec(gPat) ?? [];
+  if (hi === undefined) throw new InputError(`"${gPat}" is no value of G_PAT: it is 0x and sixteen digits.`);
+  return [Number.parseInt(lo, 16), Number.parseInt(hi, 16)];
+}
 
 /** The agents' script in the making: operations in order, each with the number of the step it belongs to. */
 export class ScriptWriter {
@@ -70,8 +87,13 @@ export class ScriptWriter {
     this.operation(OPERATION.SWITCH, cr0, cr3, cr4, efer);
   }
 
-  /** The fields of a VMCB that `changes` names, given the registers that follow from them. */
-  vmcb(at: number, registers: PagingRegisters | undefined, changes: VmcbChanges): void {
+  /** The fields of a VMCB that `changes` names, given the registers and the nested paging that follow from them. */
+  vmcb(
+    at: number,
+    registers: PagingRegisters | undefined,
+    nesting: { readonly low: number; readonly high: number } | undefined,
+    changes: VmcbChanges,
+  ): void {
     if (registers !== undefined) {
       this.write(at + VMCB_SAVE.CR0, 4, registers.cr0);
       this.write(at + VMCB_SAVE.CR3, 4, registers.cr3);
@@ -79,6 +101,11 @@ export class ScriptWriter {
       this.write(at + VMCB_SAVE.EFER, 4, registers.efer);
     }
     if (changes.asid !== undefined) this.write(at + VMCB.GUEST_ASID, 4, changes.asid);
+    if (changes.nested !== undefined || changes.nestedHigh !== undefined) {
+      this.write(at + VMCB.NESTED_CTL, 4, nesting === undefined ? 0 : NESTED_CTL.NP_ENABLE);
+      if (nesting !== undefined) this.write(at + VMCB.N_CR3, 8, nesting.low, nesting.high);
+    }
+    if (changes.gPat !== undefined) this.write(at + VMCB_SAVE.G_PAT, 8, ...gPatHalves(changes.gPat));
     if (changes.interceptPageFaults !== undefined) {
       this.write(at + VMCB.INTERCEPT_EXCEPTION, 4, changes.interceptPageFaults ? 1 << 14 : 0);
     }
@@ -94,9 +121,11 @@ export class ScriptWriter {
   }
 
   /** Enters L2. Answers what to call with the address to go on at if L2 cannot run. */
-  enter(vmcb: number, reflect: boolean): (after: number) => void {
+  enter(vmcb: number, reflect: boolean, mend: Mending | undefined): (after: number) => void {
     const target = this.#words.length + 3;
-    this.operation(OPERATION.ENTER, vmcb, 0, reflect ? ENTER_FLAG.REFLECT : 0);
+    const mending = mend === undefined ? 0 : mend.width === 4 ? ENTER_FLAG.MEND4 : ENTER_FLAG.MEND8;
+    const flags = (reflect ? ENTER_FLAG.REFLECT : 0) | mending;
+    this.operation(OPERATION.ENTER, vmcb, 0, flags, mend?.at ?? 0, mend?.value.lo ?? 0, mend?.value.hi ?? 0);
     this.operation(OPERATION.NOTHING);
     return (after) => {
       this.#words[target] = after;

@@ -1,12 +1,28 @@
 import { InputError } from '../arch/input-error.ts';
-import { type Placement, resolve } from './placement.ts';
+import { type Placement, placeOf, resolve } from './placement.ts';
 import { FLAG_BITS, type PagingRegisters, pagingModeOf, pagingRegisters } from './registers.ts';
-import { FLAGS, type Flag, type Scenario, type SpaceState, type Step, type VmcbChanges } from './scenario.ts';
+import {
+  FLAGS,
+  type Flag,
+  type PageReference,
+  type Scenario,
+  type SpaceState,
+  type Step,
+  type VmcbChanges,
+} from './scenario.ts';
 
 /** The registers of one level, and which page its CR3 names. */
 export interface TrackedSpace {
   readonly registers: PagingRegisters;
-  readonly root: string | undefined;
+  readonly root: PageReference | undefined;
+}
+
+/** Nested paging of an L2, as its VMCB has it. */
+export interface TrackedNesting {
+  readonly root: PageReference;
+  /** nCR3: its low half is the physical address of the root. */
+  readonly low: number;
+  readonly high: number;
 }
 
 /** Name of L1 among the levels; the others are the names of L2s. */
@@ -20,6 +36,7 @@ export class Tracker {
   readonly #scenario: Scenario;
   readonly #placement: Placement;
   readonly #spaces = new Map<string, TrackedSpace>();
+  readonly #nestings = new Map<string, TrackedNesting>();
   #level = L1;
 
   constructor(scenario: Scenario, placement: Placement) {
@@ -28,7 +45,11 @@ export class Tracker {
     if (scenario.l2[L1] !== undefined)
       throw new InputError(`An L2 of "${scenario.name}" has the name "${L1}".`);
     this.#spaces.set(L1, this.spaceFor(scenario.l1));
-    for (const [name, state] of Object.entries(scenario.l2)) this.#spaces.set(name, this.spaceFor(state));
+    for (const [name, state] of Object.entries(scenario.l2)) {
+      this.#spaces.set(name, this.spaceFor(state));
+      const nesting = this.nestingAfter(name, state);
+      if (nesting !== undefined) this.#nestings.set(name, nesting);
+    }
   }
 
   /** Who runs the next step: `L1` or the name of an L2. */
@@ -69,6 +90,22 @@ export class Tracker {
     });
   }
 
+  /** Nested paging of a level; undefined where there is none. */
+  nestingOf(level: string): TrackedNesting | undefined {
+    return this.#nestings.get(level);
+  }
+
+  /** Nested paging that an L2 will have if L1 makes these changes to its VMCB. */
+  nestingAfter(
+    l2: string,
+    { nested, nestedHigh }: Pick<VmcbChanges, 'nested' | 'nestedHigh'>,
+  ): TrackedNesting | undefined {
+    const before = this.#nestings.get(l2);
+    const root = nested ?? before?.root;
+    if (root === undefined || root === false) return undefined;
+    return { root, low: placeOf(this.#placement, root), high: nestedHigh ?? before?.high ?? 0 };
+  }
+
   /** Goes past a step. Throws an InputError if the step cannot stand here. */
   apply(step: Step): void {
     const { registers, root } = this.current;
@@ -78,6 +115,9 @@ export class Tracker {
           throw new InputError(`${this.#level} cannot enter ${step.l2}: only L1 runs L2s.`);
         const after = this.afterVmcbChanges(step.l2, step.vmcb ?? {});
         this.#spaces.set(step.l2, after ?? this.spaceOf(step.l2));
+        const nesting = this.nestingAfter(step.l2, step.vmcb ?? {});
+        if (nesting === undefined) this.#nestings.delete(step.l2);
+        else this.#nestings.set(step.l2, nesting);
         this.#level = step.l2;
         return;
       }

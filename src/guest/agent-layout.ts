@@ -1,7 +1,7 @@
 /**
  * Where the agents and everything they use lie in L1's physical memory, and the formats they share with whoever
- * compiles scripts for them and reads their log. L2 runs without nested paging, so these are its physical addresses
- * as well; every address space maps this region to itself.
+ * compiles scripts for them and reads their log. Every address space maps this region to itself, and so do nested tables:
+ * these are L2's physical addresses as well.
  */
 
 // biome-ignore format: table
@@ -22,9 +22,9 @@ export const AGENT_LAYOUT = {
   /** VMCB of L2 number n is at + n * 4096. */
   VMCB:         0x0012_0000,
   VMCB_LIMIT:   0x0014_0000,
-  /** Tables that map the region: see `agentTables`. */
+  /** Tables that map the region: see `agentPageTables`. */
   TABLES:       0x0014_0000,
-  SCRIPT:       0x0015_0000,
+  SCRIPT:       0x0016_0000,
   SCRIPT_LIMIT: 0x0020_0000,
   LOG:          0x0020_0000,
   LOG_LIMIT:    0x0030_0000,
@@ -80,7 +80,10 @@ export const OPERATION = {
   RELOAD:     8,
   /** Records CR0, CR3, CR4 and EFER. */
   REGISTERS:  9,
-  /** L1: VMCB address, step to go on at if L2 cannot, flags (ENTER_FLAG). Runs L2, which goes on with the script. */
+  /**
+   * L1: VMCB address, step to go on at if L2 cannot, flags (ENTER_FLAG), and an entry to mend: its address and both
+   * halves. Runs L2, which goes on with the script.
+   */
   ENTER:      10,
   /** L2: VMMCALL; L1 goes on with the script. L1 records the exit. */
   LEAVE:      11,
@@ -99,8 +102,11 @@ export const OPERATION_COUNT = 14;
 export const HOST_MEMORY = { PORT: 0x0b10, MOVE: 1, REMOVE: 2, RETURN: 3 } as const;
 
 export const PROBE_FLAG = { CPL3: 1, AC: 2, LDT: 4 } as const;
-/** REFLECT: L1 injects an intercepted exception into L2; without, L2 skips the step that caused the exit. */
-export const ENTER_FLAG = { REFLECT: 1 } as const;
+/**
+ * REFLECT: L1 injects an intercepted exception into L2; without, L2 skips the step that caused the exit. MEND4 and MEND8: at
+ * the first nested page fault L1 writes an entry of so many bytes, and L2 tries again.
+ */
+export const ENTER_FLAG = { REFLECT: 1, MEND4: 2, MEND8: 4 } as const;
 export const AGENT_REGISTER = { CR0: 0, CR2: 2, CR3: 3, CR4: 4, EFER: 8 } as const;
 
 // biome-ignore format: table
@@ -109,9 +115,9 @@ export const RECORD = {
   STEP:   0,
   /** RECORD_STATUS in bits 7:0, the level that recorded it (1 or 2) in bits 15:8. */
   STATUS: 1,
-  /** Value; vector of a fault; low half of EXITCODE; CR0. */
+  /** Value; vector of a fault; low half of EXITCODE; CR0; high half of EXITINFO1. */
   A:      2,
-  /** High half of a value; error code; low half of EXITINFO1; CR3. */
+  /** High half of a value; error code; low half of EXITINFO1; CR3; high half of EXITINFO2. */
   B:      3,
   /** CR2 at a fault; low half of EXITINFO2; CR4. */
   C:      4,
@@ -133,6 +139,8 @@ export const RECORD_STATUS = {
   EXIT:       3,
   /** An exception where none can be: the run ends. */
   UNEXPECTED: 4,
+  /** Follows the record of a nested page fault: the high halves, in which all that is not in 32 bits lies. */
+  EXIT_HIGH:  5,
 } as const;
 
 /** What the L1 agent writes to port 0xf4 at the end. */

@@ -82,6 +82,9 @@ function emitState(a: Assembler): void {
   a.data32(0);
   a.label('enter-flags');
   a.data32(0);
+  // Address and both halves of the entry to mend.
+  a.label('mend');
+  a.data32(0, 0, 0);
   a.label('l2-software-registers');
   a.zero(6 * 4);
   a.align(16);

@@ -37,6 +37,7 @@ import {
   mem8,
   mem16,
   mem32,
+  mem64,
   ss,
 } from './assembler.ts';
 import { L2_CALL } from './l2-agent.ts';
@@ -135,6 +136,10 @@ function emitEnter(a: Assembler): void {
   a.mov(mem32(address('after-l2')), eax);
   a.mov(eax, mem32(esi, 16));
   a.mov(mem32(address('enter-flags')), eax);
+  for (let word = 0; word < 3; word++) {
+    a.mov(eax, mem32(esi, 20 + word * 4));
+    a.mov(mem32(address('mend', word * 4)), eax);
+  }
   // An injected event that L2 records must not lose what L2 was about to do.
   a.mov(ebx, mem32(esi, 8));
   a.mov(eax, mem32(ebx, VMCB_SAVE.RIP));
@@ -208,6 +213,8 @@ function emitExit(a: Assembler): void {
   a.mov(eax, mem32(ebp, VMCB.EXITCODE));
   a.cmp(eax, VMEXIT.VMMCALL);
   a.jz('l1-exit-left');
+  a.cmp(eax, VMEXIT.NPF);
+  a.jz('l1-nested-fault');
   a.cmp(eax, VMEXIT.SHUTDOWN);
   a.jz('l1-abandon');
   a.test(eax, eax);
@@ -225,6 +232,7 @@ function emitExit(a: Assembler): void {
   a.mov(mem32(ebp, VMCB.EVENTINJ + 4), eax);
   a.jmp('l1-resume-l2');
 
+  emitNestedFault(a);
   emitSkipStep(a);
 
   // L2 left: it stands at its VMMCALL, and the script goes on here.
@@ -244,6 +252,35 @@ function emitExit(a: Assembler): void {
   a.mov(eax, mem32(address('after-l2')));
   a.mov(mem32(address(AGENT_STATE.SCRIPT)), eax);
   a.jmp('l1-loop');
+}
+
+/** A nested page fault: what does not fit in one record goes into another, and an entry is mended if L1 has one to mend. */
+function emitNestedFault(a: Assembler): void {
+  a.label('l1-nested-fault');
+  a.mov(eax, statusOf('l1', RECORD_STATUS.EXIT_HIGH));
+  a.call('l1-record');
+  a.mov(eax, mem32(ebp, VMCB.EXITINFO1 + 4));
+  a.mov(mem32(edi, RECORD.A * 4), eax);
+  a.mov(eax, mem32(ebp, VMCB.EXITINFO2 + 4));
+  a.mov(mem32(edi, RECORD.B * 4), eax);
+  a.mov(esi, mem32(address('enter-flags')));
+  a.and(mem32(address('enter-flags')), ~(ENTER_FLAG.MEND4 | ENTER_FLAG.MEND8));
+  a.mov(edi, mem32(address('mend')));
+  a.mov(ebx, mem32(address('mend', 4)));
+  a.test(esi, ENTER_FLAG.MEND4);
+  a.jz('l1-mend8');
+  a.mov(mem32(edi), ebx);
+  a.jmp('l1-resume-l2');
+  a.label('l1-mend8');
+  a.test(esi, ENTER_FLAG.MEND8);
+  a.jz('l1-skip-step');
+  a.mov(ecx, mem32(address('mend', 8)));
+  a.mov(eax, mem32(edi));
+  a.mov(edx, mem32(edi, 4));
+  a.label('l1-mend8-again');
+  a.lock('Cmpxchg8b', mem64(edi));
+  a.jnz('l1-mend8-again');
+  a.jmp('l1-resume-l2');
 }
 
 /** Puts L2 before its next step, at CPL 0, wherever it was. */

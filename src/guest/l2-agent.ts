@@ -1,5 +1,13 @@
 import { CR0, EFER, EFLAGS } from '../arch/registers.ts';
-import { INTERCEPT1, INTERCEPT2, VMCB, VMCB_SAVE, VMCB_SEGMENT, VMCB_SIZE } from '../arch/vmcb.ts';
+import {
+  INTERCEPT1,
+  INTERCEPT2,
+  NESTED_CTL,
+  VMCB,
+  VMCB_SAVE,
+  VMCB_SEGMENT,
+  VMCB_SIZE,
+} from '../arch/vmcb.ts';
 import { emitAgentCore } from './agent-core.ts';
 import { AGENT_LAYOUT, AGENT_SELECTOR, OPERATION } from './agent-layout.ts';
 import { AGENT_ATTRIBUTES, AGENT_IDT_LIMIT, AGENT_TSS_LIMIT } from './agent-tables.ts';
@@ -54,7 +62,10 @@ export function emitL2Agent(a: Assembler): void {
   );
 }
 
-/** Registers with which an L2 starts. CR3 is a physical address of L1; `efer` needs no SVME, which VMRUN demands. */
+/**
+ * Registers with which an L2 starts. CR3 is a physical address of L2, which without nested paging is one of L1; `efer` needs
+ * no SVME, which VMRUN demands.
+ */
 export interface L2Registers {
   readonly cr0: number;
   readonly cr3: number;
@@ -63,6 +74,8 @@ export interface L2Registers {
   readonly asid: number;
   /** Bit per exception vector that L1 intercepts. */
   readonly interceptExceptions: number;
+  /** Both halves of nCR3, a physical address of L1; absent: no nested paging. */
+  readonly nested?: { readonly low: number; readonly high: number };
 }
 
 /**
@@ -97,6 +110,11 @@ export function buildVmcb(registers: L2Registers, labels: ReadonlyMap<string, nu
   set32(VMCB.IOPM_BASE_PA, AGENT_LAYOUT.IO_MAP);
   set32(VMCB.MSRPM_BASE_PA, AGENT_LAYOUT.MSR_MAP);
   set32(VMCB.GUEST_ASID, registers.asid);
+  if (registers.nested !== undefined) {
+    set32(VMCB.NESTED_CTL, NESTED_CTL.NP_ENABLE);
+    set32(VMCB.N_CR3, registers.nested.low);
+    set32(VMCB.N_CR3 + 4, registers.nested.high);
+  }
 
   const { USER_DATA, KERNEL_CODE, KERNEL_DATA, L2_TSS } = AGENT_SELECTOR;
   for (const data of [VMCB_SAVE.ES, VMCB_SAVE.DS, VMCB_SAVE.FS, VMCB_SAVE.GS]) {

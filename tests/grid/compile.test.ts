@@ -8,8 +8,8 @@ import { MARKER_OFFSET, markerBytes } from '../../src/grid/marker.ts';
 import { PageMemory } from '../../src/grid/page-memory.ts';
 import { placePages, SCENARIO_MEMORY } from '../../src/grid/placement.ts';
 import type { Scenario, Step } from '../../src/grid/scenario.ts';
-import { AGENT_LAYOUT, OPERATION } from '../../src/guest/agent-layout.ts';
-import { AGENT_PDPTE, AGENT_TWO_LEVEL_ENTRIES } from '../../src/guest/agent-paging.ts';
+import { AGENT_LAYOUT, ENTER_FLAG, OPERATION } from '../../src/guest/agent-layout.ts';
+import { AGENT_NESTED_TABLES, AGENT_TABLES } from '../../src/guest/agent-paging.ts';
 
 const SMALL: Scenario = {
   name: 'small',
@@ -57,10 +57,10 @@ describe('compileScenario', () => {
   });
 
   it('maps the agents in every root, by its format', () => {
-    AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
+    AGENT_TABLES.twoLevelEntries.forEach((entry, index) => {
       expect(word(at('pd') + BigInt(index * 4))).toBe(entry);
     });
-    expect(word(at('pdpt'))).toBe(AGENT_PDPTE);
+    expect(word(at('pdpt'))).toBe(AGENT_TABLES.pdpte);
   });
 
   it('puts L2 into its VMCB, and changes to it into the script', () => {
@@ -101,6 +101,9 @@ describe('compileScenario', () => {
     ['PUSH at CPL 0', withSteps({ do: 'probe', form: 'push', cpl: 0, at: 0x0100_0000 }), 'A push probe runs at CPL 3 only'],
     ['a write over the agents', withSteps({ do: 'probe', form: 'write4', cpl: 0, at: 0x0010_0000 }), 'would write over the agents'],
     ['a vector without handler', withSteps({ do: 'enter', l2: 'A', vmcb: { inject: { vector: 48 } } }, { do: 'leave' }), 'L2 has no handler for vector 48; those from 0 to 47 can be injected.'],
+    ['G_PAT that is none', withSteps({ do: 'enter', l2: 'A', vmcb: { gPat: '0x7' } }, { do: 'leave' }), '"0x7" is no value of G_PAT'],
+    ['nested tables that are not there', { ...SMALL, l2: { A: { ...SMALL.l2.A, nested: 'npt' } } }, 'There is no page "npt"'],
+    ['an address for L2 across pages', withSteps({ do: 'load-cr3', root: 'pd@0x40000800' }), '"pd@0x40000800" is at 0x40000800 for L2, which is not a multiple of 4096.'],
     ['a root without a page', { ...SMALL, l1: { mode: 'PAE', flags: [] } }, 'Paging mode PAE needs a root page.'],
     ['a page on another', { ...SMALL, pages: { ...SMALL.pages, more: { at: 0x0080_0000 } } }, 'where page "large" is already'],
     ['a page in the agents', { ...SMALL, pages: { ...SMALL.pages, more: { at: 0x0010_0000 } } }, 'pages of scenarios lie in 0x300000 to'],
@@ -110,6 +113,64 @@ describe('compileScenario', () => {
   it.each(wrong)('refuses %s', (_, scenario, sentence) => {
     expect(() => compileScenario(scenario)).toThrow(InputError);
     expect(() => compileScenario(scenario)).toThrow(sentence);
+  });
+});
+
+describe('nested paging', () => {
+  const scenario: Scenario = {
+    ...SMALL,
+    pages: {
+      ...SMALL.pages,
+      npt: { entries4: { 256: { to: 'npt.pt', flags: 'P W U' } } },
+      'npt.pt': { entries4: { 1: { to: 'pdpt', flags: 'P W U A D' } } },
+    },
+    l2: { A: { mode: 'PAE', root: 'pdpt@0x40001000+0x20', flags: [], asid: 5, nested: 'npt' } },
+    steps: [
+      {
+        do: 'enter',
+        l2: 'A',
+        mend: { page: 'npt.pt', index: 2, width: 4, entry: { to: 'data', flags: 'P' } },
+      },
+      { do: 'leave' },
+      { do: 'enter', l2: 'A', vmcb: { nestedHigh: 1, gPat: '0x0102030405060708' } },
+      { do: 'leave' },
+      { do: 'enter', l2: 'A', vmcb: { nested: false } },
+      { do: 'leave' },
+    ],
+  };
+  const compiled = compileScenario(scenario);
+  const memory = new PageMemory(SCENARIO_MEMORY, compiled.segments);
+  const at = (name: string): number => compiled.placement.get(name)!;
+  const word = (address: number): number => Number(memory.read(BigInt(address), 4));
+  const vmcb = vmcbAddress(scenario, 'A');
+
+  it('is in the VMCB, with CR3 an address of L2', () => {
+    expect(word(vmcb + VMCB.NESTED_CTL)).toBe(1);
+    expect(word(vmcb + VMCB.N_CR3)).toBe(at('npt'));
+    expect(word(vmcb + VMCB_SAVE.CR3)).toBe(0x4000_1020);
+  });
+
+  it("maps the agents in the nested tables, in L1's format, and in L2's where they are", () => {
+    AGENT_NESTED_TABLES.twoLevelEntries.forEach((entry, index) => {
+      expect(word(at('npt') + index * 4)).toBe(entry);
+    });
+    expect(word(at('pdpt') + 0x20)).toBe(AGENT_TABLES.pdpte);
+  });
+
+  it('is changed and ended by the script, and an entry to mend is given with it', () => {
+    const steps = Array.from({ length: 24 }, (_, index) => AGENT_LAYOUT.SCRIPT + index * 32);
+    const operations = steps.map((step) => Array.from({ length: 8 }, (_, field) => word(step + field * 4)));
+    const writes = operations
+      .filter(([operation]) => operation === OPERATION.WRITE)
+      .map(([, , ...operands]) => operands.slice(0, 4));
+    expect(writes).toEqual([
+      [vmcb + VMCB.NESTED_CTL, 4, 1, 0],
+      [vmcb + VMCB.N_CR3, 8, at('npt'), 1],
+      [vmcb + VMCB_SAVE.G_PAT, 8, 0x0506_0708, 0x0102_0304],
+      [vmcb + VMCB.NESTED_CTL, 4, 0, 0],
+    ]);
+    const [first] = operations.filter(([operation]) => operation === OPERATION.ENTER);
+    expect(first.slice(4)).toEqual([ENTER_FLAG.MEND4, at('npt.pt') + 8, at('data') + 1, 0]);
   });
 });
 

@@ -1,16 +1,17 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/arch/input-error.ts';
 import { compileScenario } from '../../src/grid/compile.ts';
 import { scenarioText } from '../../src/grid/describe.ts';
 import { matrix } from '../../src/grid/matrix/matrix.ts';
-import type { Scenario } from '../../src/grid/scenario.ts';
+import type { EnterStep, EntryEdit, L2State, Scenario, VmcbChanges } from '../../src/grid/scenario.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
 
 /** One of everything that the text form knows. */
 const EVERYTHING: Scenario = {
   name: 'every/thing-1',
   about: 'One of everything: needs, pages and steps.',
-  features: ['pae', 'nx'],
+  features: ['pae', 'nx', 'npt'],
   absent: ['smap'],
   pages: {
     pd: { entries4: { 4: { to: 'pt', flags: 'P W U' }, 5: { to: 0x0080_0000, flags: 'P PS 13' } } },
@@ -22,6 +23,14 @@ const EVERYTHING: Scenario = {
   l2: {
     A: { mode: 'PAE', root: 'pdpt+0xfe0', flags: [], asid: 1, interceptPageFaults: true },
     B: { mode: 'off', flags: ['CR4.SMEP'], asid: 2 },
+    C: {
+      mode: 'PAE',
+      root: 'pdpt@0x40001000+0x20',
+      flags: [],
+      asid: 3,
+      nested: 'pdpt+0xfe0',
+      interceptPageFaults: true,
+    },
   },
   steps: [
     { do: 'enter', l2: 'B', reflect: true },
@@ -40,6 +49,23 @@ const EVERYTHING: Scenario = {
         inject: { vector: 14, errorCode: 2 },
       },
     },
+    { do: 'leave' },
+    {
+      do: 'enter',
+      l2: 'C',
+      mend: { page: 'pt', index: 7, width: 8, entry: { to: 'data', flags: 'P W U' } },
+      vmcb: { nested: false, nestedHigh: 0x1000, gPat: '0x0007040600070406' },
+    },
+    { do: 'leave' },
+    {
+      do: 'enter',
+      l2: 'B',
+      reflect: true,
+      mend: { page: 'pd', index: 1, width: 4, entry: { flags: '' } },
+      vmcb: { nested: 'pd' },
+    },
+    { do: 'load-cr3', root: 'pdpt@0xfffff000' },
+    { do: 'edit', page: 'pt', index: 2, width: 4, entry: { to: 'data@0x40003000', flags: 'P W U' } },
     { do: 'switch', mode: 'off', flags: [] },
     { do: 'switch', mode: 'PAE', root: 'pdpt', flags: ['CR0.WP'] },
     { do: 'set', flag: 'CR4.PSE', value: true },
@@ -91,6 +117,64 @@ describe('the text form', () => {
     }
   });
 
+  it('keeps nested paging, however it is set', () => {
+    const offset = fc.integer({ min: 0, max: 0xfff }).map((value) => `+0x${value.toString(16)}`);
+    const seenAt = fc.integer({ min: 0, max: 0xfffff }).map((page) => `@0x${(page * 0x1000).toString(16)}`);
+    const maybe = (text: fc.Arbitrary<string>) => fc.option(text, { nil: '' });
+    const reference = fc
+      .tuple(fc.constantFrom('pd', 'pdpt', 'data-2.x'), maybe(seenAt), maybe(offset))
+      .map((parts) => parts.join(''));
+    const digits = fc.array(fc.constantFrom(...'0123456789abcdef'), { minLength: 16, maxLength: 16 });
+    const vmcb = fc.record<VmcbChanges>(
+      {
+        nested: fc.oneof(reference, fc.constant(false as const)),
+        nestedHigh: fc.integer({ min: 0, max: 0xffff_ffff }),
+        gPat: digits.map((all) => `0x${all.join('')}`),
+        root: reference,
+        asid: fc.integer({ min: 0, max: 9 }),
+      },
+      { requiredKeys: ['asid'] },
+    );
+    const mend = fc.record<EntryEdit>({
+      page: fc.constantFrom('pd', 'pt'),
+      index: fc.integer({ min: 0, max: 511 }),
+      width: fc.constantFrom(4, 8),
+      entry: fc.oneof(
+        fc.constant({ flags: '' }),
+        fc.record({ to: reference, flags: fc.constantFrom('', 'P', 'P W U') }),
+      ),
+    });
+    const enter = fc.record<EnterStep>(
+      { do: fc.constant('enter'), l2: fc.constant('A'), vmcb, mend, reflect: fc.constant(true) },
+      { requiredKeys: ['do', 'l2'] },
+    );
+    const l2 = fc.record<L2State>(
+      {
+        mode: fc.constantFrom('PAE', '2-level'),
+        root: reference,
+        flags: fc.constant([]),
+        asid: fc.integer({ min: 0, max: 9 }),
+        nested: reference,
+        interceptPageFaults: fc.constant(true),
+      },
+      { requiredKeys: ['mode', 'root', 'flags', 'asid'] },
+    );
+    fc.assert(
+      fc.property(l2, fc.array(enter), (A, steps) => {
+        const scenario: Scenario = {
+          name: 'a',
+          about: 'Nested.',
+          features: ['npt'],
+          pages: {},
+          l1: { mode: 'off', flags: [] },
+          l2: { A },
+          steps,
+        };
+        expect(parseScenarios(scenarioText(scenario), 'file')).toEqual([scenario]);
+      }),
+    );
+  });
+
   it('reads several scenarios, comments and step numbers of any order', () => {
     const one = '# first\n\nscenario a\n  About a.\n  L1: off\n  9. leave\n   # between\n  1. registers\n';
     const read = parseScenarios(`${one}scenario b\r\n  About b.\r\n  L1: off\r\n`, 'file');
@@ -136,6 +220,15 @@ const WRONG: readonly [string, string][] = [
   [`${HEAD}  1. probe read4 cpl 0 at here`, '"here" is no linear address'],
   [`${HEAD}  1. probe read4 cpl 0 at 0 loudly`, 'a remark stands in parentheses'],
   [`${HEAD}  1. enter A with speed`, '"speed" is no change of a VMCB; changes are a paging mode'],
+  [`${HEAD}  B: off asid 1 nested`, 'ends too early; root of nested tables must follow'],
+  [`${HEAD}  B: off asid 1 nested pd@0x1001`, '"pd@0x1001" lies across pages; its address for L2 is a multiple of 4096'],
+  [`${HEAD}  B: off asid 1 nested pd@0x100000000`, '"0x100000000" is no address of a page for L2; it is a number from 0 to 0xfffff000'],
+  [`${HEAD}  B: PAE root 4@0x1000 asid 1`, '"4@0x1000" is no root; it is the name of a page, with an offset as in table+0xfe0 or the address'],
+  [`${HEAD}  1. enter A with no paging`, '"paging" cannot stand there; "#PF" must'],
+  [`${HEAD}  1. enter A with no nested`, '"no nested" ends too early; "paging" must follow'],
+  [`${HEAD}  1. enter A with g-pat 7`, '"7" is no value of G_PAT; it is 0x and sixteen digits'],
+  [`${HEAD}  1. enter A mend a = zero`, '"a" is no place in a page; write it like table[3]/4'],
+  [`${HEAD}  1. enter A mend a[3]/4 = P 99`, '"99" is no bit of an entry of 4 bytes'],
   [`${HEAD}  1. host burn a`, '"burn" is no action of the host; it is one of move, remove, return'],
   [`${HEAD}  1. leave now`, '"now" is too much'],
 ];

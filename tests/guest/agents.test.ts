@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { VMCB, VMCB_SAVE, VMCB_SEGMENT } from '../../src/arch/vmcb.ts';
 import { AGENT_LAYOUT, AGENT_SELECTOR } from '../../src/guest/agent-layout.ts';
-import { AGENT_PAE_ENTRIES, AGENT_TWO_LEVEL_ENTRIES, agentPageTables } from '../../src/guest/agent-paging.ts';
+import {
+  AGENT_NESTED_TABLES,
+  AGENT_TABLES,
+  type AgentTables,
+  agentPageTables,
+} from '../../src/guest/agent-paging.ts';
 import { agents } from '../../src/guest/agents.ts';
 import { elfImage } from '../../src/guest/elf.ts';
 import { buildVmcb } from '../../src/guest/l2-agent.ts';
@@ -70,17 +75,32 @@ describe('the tables of the agents', () => {
 
   it('map the first 16 MiB to itself in both formats, supervisor but for two pages', () => {
     for (const page of [0, 0x100, 0x110, 0x111, 0x112, 0x3ff, 0x400, 0xfff]) {
-      const twoLevel = (AGENT_TWO_LEVEL_ENTRIES[page >> 10] & 0xfffff000) + (page & 0x3ff) * 4;
-      const pae = (AGENT_PAE_ENTRIES[page >> 9] & 0xfffff000) + (page & 0x1ff) * 8;
       // P, W, A and D; U in the pages at 0x110000 and 0x111000.
       const flags = page === 0x110 || page === 0x111 ? 0x67 : 0x63;
-      expect(entry(twoLevel)).toBe(page * 4096 + flags);
-      expect(entry(pae)).toBe(page * 4096 + flags);
-      expect(entry(pae + 4)).toBe(0);
+      expectMapped(AGENT_TABLES, page, page * 4096 + flags);
     }
-    expect(AGENT_TWO_LEVEL_ENTRIES).toHaveLength(4);
-    expect(AGENT_PAE_ENTRIES).toHaveLength(8);
   });
+
+  it('map it as user pages for nested paging, where all is a user access', () => {
+    for (const page of [0, 0x110, 0x112, 0x3ff, 0x400, 0xfff]) {
+      expectMapped(AGENT_NESTED_TABLES, page, page * 4096 + 0x67);
+    }
+  });
+
+  it('lie before the script', () => {
+    expect(AGENT_LAYOUT.TABLES + agentPageTables().length).toBeLessThanOrEqual(AGENT_LAYOUT.SCRIPT);
+  });
+
+  function expectMapped({ twoLevelEntries, paeEntries, pdpte }: AgentTables, page: number, value: number) {
+    const twoLevel = (twoLevelEntries[page >> 10] & 0xfffff000) + (page & 0x3ff) * 4;
+    const pae = (paeEntries[page >> 9] & 0xfffff000) + (page & 0x1ff) * 8;
+    expect(entry(twoLevel)).toBe(value);
+    expect(entry(pae)).toBe(value);
+    expect(entry(pae + 4)).toBe(0);
+    expect(twoLevelEntries).toHaveLength(4);
+    expect(paeEntries).toHaveLength(8);
+    expect(entry((pdpte & 0xfffff000) + (page >> 9) * 8)).toBe(paeEntries[page >> 9]);
+  }
 });
 
 describe('buildVmcb', () => {

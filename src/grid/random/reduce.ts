@@ -73,8 +73,8 @@ function unusedParts(scenario: Scenario): Scenario | undefined {
   const l2 = Object.fromEntries(Object.entries(scenario.l2).filter(([name]) => entered.has(name)));
   const text = JSON.stringify([scenario.l1, l2, scenario.steps, Object.values(scenario.pages)]);
   const pages = Object.fromEntries(
-    Object.entries(scenario.pages).filter(
-      ([name]) => text.includes(`"${name}"`) || text.includes(`"${name}+`),
+    Object.entries(scenario.pages).filter(([name]) =>
+      ['"', '+', '@'].some((end) => text.includes(`"${name}${end}`)),
     ),
   );
   const same =

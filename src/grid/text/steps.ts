@@ -7,7 +7,7 @@ import {
   type Step,
   type StepKind,
 } from '../scenario.ts';
-import { parseEntry, parseReference, parseSpace, parseVmcb } from './parts.ts';
+import { parseEntry, parseEntryEdit, parsePlace, parseReference, parseSpace, parseVmcb } from './parts.ts';
 import type { Words } from './words.ts';
 
 const PAGE = 0x1000;
@@ -47,8 +47,9 @@ export function parseStep(words: Words, inner: (part: string) => Words): Step {
 function parseEnter(words: Words, inner: (part: string) => Words): Step {
   const l2 = words.name('an L2', '[A-Za-z]');
   const reflect = words.skip('reflect') ? { reflect: true } : {};
-  if (!words.skip('with')) return { do: 'enter', l2, ...reflect };
-  return { do: 'enter', l2, vmcb: parseVmcb(words.rest(), inner), ...reflect };
+  const mend = words.skip('mend') ? { mend: parseEntryEdit(words) } : {};
+  if (!words.skip('with')) return { do: 'enter', l2, ...reflect, ...mend };
+  return { do: 'enter', l2, vmcb: parseVmcb(words.rest(), inner), ...reflect, ...mend };
 }
 
 function parseSet(words: Words): Step {
@@ -61,40 +62,12 @@ function parseSet(words: Words): Step {
   return { do: 'set', flag, value: bit === '1' };
 }
 
-/** `page[3]/4` or `page+0x10/2`: a place in a page and a width. */
-function parsePlace<Width extends number>(
-  words: Words,
-  pattern: RegExp,
-  widths: readonly Width[],
-  like: string,
-): { page: string; place: number; width: Width } {
-  const text = words.take(`a place like ${like}`);
-  const [, page, place, size] = pattern.exec(text) ?? [];
-  const width = widths.find((candidate) => candidate === Number(size));
-  if (page === undefined || width === undefined) {
-    words.fail(`"${text}" is no place in a page`, `write it like ${like}, of ${widths.join(', ')} bytes`);
-  }
-  return { page: words.asName(page, 'a page'), place: words.asNumber(place, 'place', PAGE - 1), width };
-}
-
 function parseEdit(words: Words): EditStep {
-  const { page, place, width } = parsePlace(
-    words,
-    /^(.+)\[([^\]]+)\]\/([0-9]+)$/,
-    [4, 8] as const,
-    'table[3]/4',
-  );
-  if (place >= PAGE / width)
-    words.fail(
-      `A page has no entry ${place} of ${width} bytes`,
-      `entries are numbered 0 to ${PAGE / width - 1}`,
-    );
-  words.expect('=');
-  const entry = parseEntry(words, width);
+  const edit = parseEntryEdit(words);
   const stores = words.done
     ? undefined
     : words.choose(['low-first', 'high-first'] as const, 'order of stores');
-  return { do: 'edit', page, index: place, width, entry, ...(stores === undefined ? {} : { stores }) };
+  return { do: 'edit', ...edit, ...(stores === undefined ? {} : { stores }) };
 }
 
 const BYTES_PLACE = /^(.+)\+([^+/]+)\/([0-9]+)$/;

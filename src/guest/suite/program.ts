@@ -1,5 +1,5 @@
 import { CR0 } from '../../arch/registers.ts';
-import { AGENT_TWO_LEVEL_ENTRIES, agentPageTables } from '../agent-paging.ts';
+import { AGENT_TABLES, agentPageTables } from '../agent-paging.ts';
 import { agents, MULTIBOOT_HEADER } from '../agents.ts';
 import { Assembler, address } from '../assembler.ts';
 import { elfImage } from '../elf.ts';
@@ -87,7 +87,7 @@ function emitFlushTables(a: Assembler, origin: number): void {
   for (let index = 0; index < TABLE_ENTRIES; index++) a.data32((origin + index * PAGE) | ENTRY);
   a.label('flush-directory');
   const directory = new Array<number>(TABLE_ENTRIES).fill(0);
-  AGENT_TWO_LEVEL_ENTRIES.forEach((entry, index) => {
+  AGENT_TABLES.twoLevelEntries.forEach((entry, index) => {
     directory[index] = entry;
   });
   directory[origin / (TABLE_ENTRIES * PAGE)] = table | ENTRY;
