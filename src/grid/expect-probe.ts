@@ -5,7 +5,7 @@ import { AGENT_SELECTOR, LDT_SELECTOR } from '../guest/agent-layout.ts';
 import { agents } from '../guest/agents.ts';
 import { PROBE_FORMS, type ProbeForm, probeFormNumber, probeLabel } from '../guest/probe-forms.ts';
 import type { AddressSpaceModel } from '../oracle/address-space.ts';
-import type { ExpectedFault } from '../oracle/expected.ts';
+import type { ExpectedFault, ExpectedNestedFault } from '../oracle/expected.ts';
 import {
   type Probe,
   type ProbeAccess,
@@ -72,7 +72,9 @@ export function expectProbe(
       const courses =
         outcome.outcome === 'ok'
           ? [[valueRecord(step, form, outcome, circumstances.level)]]
-          : faultCourses(step, form, outcome, circumstances);
+          : outcome.outcome === 'fault'
+            ? faultCourses(step, form, outcome, circumstances)
+            : nestedFaultCourses(step, form, outcome);
       for (const records of courses) byAlternative.set({ records, source: outcome.source }, outcome);
     }
   });
@@ -144,7 +146,7 @@ function descriptorParts(model: AddressSpaceModel, step: ProbeStep): Part[] {
   const value = (found[0].value | DESCRIPTOR_ACCESSED) >> 32n;
   const write: Probe = { linear: BigInt(step.at + 4), size: 4, kind: 'modify', implicit: true, value };
   const writes = probeOutcomes(model, write).flatMap((outcome): ProbeOutcome[] =>
-    outcome.outcome === 'ok'
+    outcome.outcome !== 'fault'
       ? [outcome]
       : [step.at, step.at + 4, step.at + 5].map((cr2) => ({ ...outcome, cr2: BigInt(cr2) })),
   );
@@ -208,6 +210,19 @@ function faultCourses(
   const back = reflect ? [exit, fault] : [exit];
   const refused: ExpectedRecord[] = [exit, { kind: 'exit', level: 1, code: VMEXIT.INVALID }];
   return reentry === 'valid' ? [back] : reentry === 'invalid' ? [refused] : [back, refused];
+}
+
+/** What L1 may record for a nested page fault of L2, the low halves of EXITINFO1 and EXITINFO2. */
+function nestedFaultCourses(
+  step: ProbeStep,
+  form: ProbeForm,
+  { exitInfo1, exitInfo2 }: ExpectedNestedFault,
+): ExpectedRecord[][] {
+  const low = (value: bigint): number => Number(value & 0xffff_ffffn);
+  const eip = faultingEip(step, form);
+  return exitInfo1.map((info) => [
+    { kind: 'exit', level: 1, code: VMEXIT.NPF, info1: low(info), info2: [low(exitInfo2)], eip },
+  ]);
 }
 
 /** EIP of the instruction that faults: the stub's, or the probed code's own first or second instruction. */

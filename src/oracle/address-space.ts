@@ -12,6 +12,7 @@ import { currentPcid, type OracleCpu, type Pdptes, pagingMode } from './cpu.ts';
 import type { EntryExpectation, Expected } from './expected.ts';
 import type { Invalidation } from './invalidation.ts';
 import type { PhysicalMemory, Width } from './memory.ts';
+import { type NestedPaging, nestedWalker } from './nested.ts';
 import { loadPdptes } from './pdptes.ts';
 import type { Access } from './rights.ts';
 import { type Flush, Timeline } from './timeline.ts';
@@ -28,6 +29,11 @@ export interface GuestEntry {
   /** Not 0, which is the host's (APM vol. 2 15.5.1). */
   readonly asid: number;
   readonly tlbControl: number;
+  /**
+   * Nested paging (NP_ENABLE): the host's registers as VMRUN has saved them, with nCR3 in place of CR3. A PAE guest then
+   * has no PDPTE registers: each walk reads its PDPTEs from memory (APM vol. 2 15.25.10).
+   */
+  readonly nested?: NestedPaging;
 }
 
 /** A paging-structure entry as found in memory after a probe. */
@@ -39,14 +45,14 @@ export interface EntrySeen {
 
 /** As much of an outcome as `settle` needs: one access, or a whole probe. */
 type AccessOutcome =
-  | { readonly outcome: 'ok'; readonly entries: readonly EntryExpectation[] }
+  | { readonly outcome: 'ok' | 'nested fault'; readonly entries: readonly EntryExpectation[] }
   | { readonly outcome: 'fault'; readonly entries: readonly EntryExpectation[]; readonly cr2: bigint | null };
 
 /**
  * One processor, its memory, and all that its TLB and upper-level caches may still know: the oracle for sequences.
  * Every store to memory that holds tables or probed data must go through `store`, every register write and
  * invalidation through its method; `allowed` then gives the outcomes that the manuals permit for an access, and
- * `settle` records that the access was made. ASID 0 is the host (APM vol. 2 15.16); nested paging is not modelled here.
+ * `settle` records that the access was made. ASID 0 is the host (APM vol. 2 15.16).
  */
 export class AddressSpaceModel {
   readonly memory: PhysicalMemory;
@@ -129,47 +135,50 @@ export class AddressSpaceModel {
 
   /** MOV to CR0, the whole value, with its consequences. */
   writeCr0(value: bigint): RegisterWrite {
-    return this.#apply(writeCr0(this.cpu, this.memory, value));
+    return this.#write((cpu) => writeCr0(cpu, this.memory, value));
   }
 
   /** MOV to CR3, with bit 63 of the operand meaning what it means under CR4.PCIDE. */
   writeCr3(value: bigint): RegisterWrite {
-    return this.#apply(writeCr3(this.cpu, this.memory, value));
+    return this.#write((cpu) => writeCr3(cpu, this.memory, value));
   }
 
   /** MOV to CR4, the whole value. */
   writeCr4(value: bigint): RegisterWrite {
-    return this.#apply(writeCr4(this.cpu, this.memory, value));
+    return this.#write((cpu) => writeCr4(cpu, this.memory, value));
   }
 
   /** WRMSR to EFER. */
   writeEfer(value: bigint): RegisterWrite {
-    return this.#apply(writeEfer(this.cpu, value));
+    return this.#write((cpu) => writeEfer(cpu, value));
   }
 
   /** The load of CR3 in a task switch. */
   taskSwitch(cr3: bigint): RegisterWrite {
-    return this.#apply(taskSwitchCr3(this.cpu, this.memory, cr3));
+    return this.#write((cpu) => taskSwitchCr3(cpu, this.memory, cr3));
   }
 
   /** Changes what no instruction above writes and no cache holds: privilege, EFLAGS.AC, CS.L, PKRU. */
   adjust(changes: Partial<Pick<OracleCpu, 'cpl' | 'eflagsAc' | 'csLong' | 'pkru'>>): void {
-    this.#timeline.become({ ...this.cpu, ...changes }, this.asid);
+    this.#timeline.become({ ...this.cpu, ...changes }, this.asid, this.#timeline.host);
   }
 
   /**
-   * VMRUN that has passed its checks, without nested paging. It writes the paging registers and flushes nothing by
-   * itself (APM vol. 2 15.16). Answers `invalid` for a guest whose PDPTEs it loads and finds illegal.
+   * VMRUN that has passed its checks. It writes the paging registers and flushes nothing by itself (APM vol. 2 15.16).
+   * Answers `invalid` for a guest whose PDPTEs it loads and finds illegal, and for nested paging under a host without
+   * paging (15.25.3).
    */
-  vmrun({ cpu, asid, tlbControl }: GuestEntry): 'entered' | 'invalid' {
+  vmrun({ cpu, asid, tlbControl, nested }: GuestEntry): 'entered' | 'invalid' {
     if (asid === 0) throw new RangeError('VMRUN with ASID 0: it belongs to the host; use 1 or above.');
-    const guest = this.#withPdptes(cpu);
+    if (nested !== undefined && pagingMode(nested.host) === 'off') return 'invalid';
+    const guest = nested === undefined ? this.#withPdptes(cpu) : cpu;
     if (guest === undefined) return 'invalid';
-    this.#timeline.become(guest, asid, tlbControlFlushes(tlbControl, asid));
+    const host = nested === undefined ? null : nestedWalker(nested.host);
+    this.#timeline.become(guest, asid, host, tlbControlFlushes(tlbControl, asid));
     return 'entered';
   }
 
-  /** The PDPTEs that VMRUN or #VMEXIT would load for a state; undefined if it finds illegal ones. */
+  /** The PDPTEs that VMRUN without nested paging, or #VMEXIT, would load for a state; undefined if it finds illegal ones. */
   pdptesAfterEntry(cpu: OracleCpu): Pdptes | undefined {
     return this.#withPdptes(cpu)?.pdptes;
   }
@@ -178,7 +187,7 @@ export class AddressSpaceModel {
   vmexit(host: OracleCpu): 'left' | 'shutdown' {
     const cpu = this.#withPdptes(host);
     if (cpu === undefined) return 'shutdown';
-    this.#timeline.become(cpu, 0);
+    this.#timeline.become(cpu, 0, null);
     return 'left';
   }
 
@@ -198,11 +207,14 @@ export class AddressSpaceModel {
     return pdptes && { ...cpu, pdptes };
   }
 
-  #apply(write: RegisterWrite): RegisterWrite {
-    if (write.outcome === 'ok') {
-      this.#timeline.become(write.cpu, this.asid, registerFlushes(write.invalidates, write.cpu, this.asid));
-    }
-    return write;
+  #write(write: (cpu: OracleCpu) => RegisterWrite): RegisterWrite {
+    const { cpu, asid, host } = this.#timeline;
+    // Under nested paging no PDPTE is loaded nor checked (APM vol. 2 15.25.10).
+    const result = write(host === null ? cpu : { ...cpu, pdptesInMemory: true });
+    if (result.outcome !== 'ok') return result;
+    const after = { ...result.cpu, pdptesInMemory: cpu.pdptesInMemory };
+    this.#timeline.become(after, asid, host, registerFlushes(result.invalidates, after, asid));
+    return { ...result, cpu: after };
   }
 
   #flush(what: Flush['what']): void {

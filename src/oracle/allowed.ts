@@ -1,9 +1,19 @@
 import { ENTRY, VECTOR } from './bits.ts';
 import { type CachedTranslation, cachedTranslations, type Walk, walksNow } from './cache-search.ts';
 import { executeDisableEnabled, type OracleCpu } from './cpu.ts';
-import { type EntryUse, type Expected, entryExpectations, type Source, sameExpected } from './expected.ts';
+import type { EntryWrite } from './entry-writes.ts';
+import {
+  type EntryExpectation,
+  type EntryUse,
+  type Expected,
+  entryExpectations,
+  type Source,
+  sameExpected,
+} from './expected.ts';
 import type { Rights } from './formats/entry.ts';
 import { firstEntry } from './formats/formats.ts';
+import type { PhysicalMemory } from './memory.ts';
+import { translateNested } from './nested.ts';
 import { type Access, pageFaultErrorCode, protectionKeyForbids, rightsPermit } from './rights.ts';
 import type { Timeline } from './timeline.ts';
 import { linearAddress, nonCanonical } from './translate.ts';
@@ -17,7 +27,8 @@ import { linearAddress, nonCanonical } from './translate.ts';
  * every entry of one walk may come from another moment, upper ones first.
  */
 export function allowedOutcomes(timeline: Timeline, linear: bigint, access: Access): Expected[] {
-  const cpu = timeline.cpu;
+  const { cpu, host } = timeline;
+  if (host !== null) return [nestedOutcome(cpu, host, timeline.memory, linear, access)];
   const gva = linearAddress(cpu, linear);
   const start = firstEntry(cpu, gva);
   if (start.kind === 'identity') {
@@ -37,6 +48,38 @@ export function allowedOutcomes(timeline: Timeline, linear: bigint, access: Acce
     for (const expected of hitOutcomes(cpu, gva, access, hit)) add(expected);
   }
   return outcomes;
+}
+
+/** Under nested paging: what the tables say now. */
+function nestedOutcome(
+  cpu: OracleCpu,
+  host: OracleCpu,
+  memory: PhysicalMemory,
+  linear: bigint,
+  access: Access,
+): Expected {
+  const outcome = translateNested(cpu, { host }, memory, linear, access);
+  const optional = (writes: readonly EntryWrite[]): EntryExpectation[] =>
+    writes.map(({ address, width, before, after }) => ({ address, width, values: [before, after] }));
+  const source = 'tables';
+  switch (outcome.outcome) {
+    case 'ok': {
+      const entries = outcome.writes.map(({ address, width, after }) => ({
+        address,
+        width,
+        values: [after],
+      }));
+      return { outcome: 'ok', address: outcome.address, pageSize: null, entries, source };
+    }
+    case 'fault': {
+      const { vector, errorCode, cr2, mayWrite } = outcome;
+      return { outcome: 'fault', vector, errorCode, cr2, entries: optional(mayWrite), source };
+    }
+    case 'nested fault': {
+      const { exitInfo1, exitInfo2, mayWrite } = outcome;
+      return { outcome: 'nested fault', exitInfo1, exitInfo2, entries: optional(mayWrite), source };
+    }
+  }
 }
 
 /**

@@ -46,6 +46,9 @@ export const ENTRY = {
 /** Page-fault error code (SDM vol. 3A 4.7, APM vol. 2 8.4.2). */
 export const PFERR = { P: 0x01, W: 0x02, U: 0x04, RSVD: 0x08, ID: 0x10, PK: 0x20 } as const;
 
+/** High bits of EXITINFO1 of a nested page fault: which of the guest's addresses it is about (APM vol. 2 15.25.6). */
+export const NPF = { FINAL: bit(32), TABLE: bit(33) } as const;
+
 // biome-ignore format: table
 /** Exception vectors (SDM vol. 3A table 6-1). */
 export const VECTOR = {

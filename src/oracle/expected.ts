@@ -11,7 +11,7 @@ export interface EntryExpectation {
 export type Source = 'tables' | 'cached translation' | 'cached upper level';
 
 /** One outcome that the manuals permit. Entries it does not list keep their values. */
-export type Expected = ExpectedAccess | ExpectedFault;
+export type Expected = ExpectedAccess | ExpectedFault | ExpectedNestedFault;
 
 export interface ExpectedAccess {
   readonly outcome: 'ok';
@@ -28,6 +28,18 @@ export interface ExpectedFault {
   readonly errorCode: number;
   /** Null: CR2 keeps its value. */
   readonly cr2: bigint | null;
+  readonly entries: readonly EntryExpectation[];
+  readonly source: Source;
+}
+
+/** #VMEXIT(NPF): the nested tables do not permit an access of the guest (APM vol. 2 15.25.6). */
+export interface ExpectedNestedFault {
+  readonly outcome: 'nested fault';
+  /** EXITINFO1, 64 bits: each value that the manual permits. */
+  readonly exitInfo1: readonly bigint[];
+  /** EXITINFO2: the guest-physical address, with the offset in its page. */
+  readonly exitInfo2: bigint;
+  /** Entries of guest and nested tables, by system-physical address. */
   readonly entries: readonly EntryExpectation[];
   readonly source: Source;
 }
@@ -89,9 +101,14 @@ function describe(expected: Expected): string {
     .map((entry) => `${entry.address}=${[...entry.values].sort().join('|')}`)
     .sort()
     .join(',');
-  return expected.outcome === 'ok'
-    ? `ok ${expected.address} ${expected.pageSize} ${entries}`
-    : `fault ${expected.vector} ${expected.errorCode} ${expected.cr2} ${entries}`;
+  switch (expected.outcome) {
+    case 'ok':
+      return `ok ${expected.address} ${expected.pageSize} ${entries}`;
+    case 'fault':
+      return `fault ${expected.vector} ${expected.errorCode} ${expected.cr2} ${entries}`;
+    case 'nested fault':
+      return `nested fault ${expected.exitInfo1.join('|')} ${expected.exitInfo2} ${entries}`;
+  }
 }
 
 /** Every value that has only bits of `mask`. Masks here have at most the two flag bits and rarely more. */

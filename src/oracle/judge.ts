@@ -1,4 +1,4 @@
-import { PFERR, VECTOR } from './bits.ts';
+import { has, NPF, PFERR, VECTOR } from './bits.ts';
 import type { EntryExpectation } from './expected.ts';
 import type { Probe, ProbeOutcome } from './probe.ts';
 
@@ -11,7 +11,7 @@ export interface EntryChange {
 }
 
 /** What a machine did on a probe. */
-export type Seen = SeenAccess | SeenException;
+export type Seen = SeenAccess | SeenException | SeenNestedFault;
 
 export interface SeenAccess {
   readonly outcome: 'ok';
@@ -26,6 +26,14 @@ export interface SeenException {
   readonly errorCode: number;
   /** CR2 afterwards; compared for page faults only. */
   readonly cr2: bigint;
+  readonly entries?: readonly EntryChange[];
+}
+
+/** #VMEXIT(NPF). */
+export interface SeenNestedFault {
+  readonly outcome: 'nested fault';
+  readonly exitInfo1: bigint;
+  readonly exitInfo2: bigint;
   readonly entries?: readonly EntryChange[];
 }
 
@@ -50,6 +58,13 @@ function sameResult(probe: Probe, outcome: ProbeOutcome, seen: Seen): boolean {
     if (seen.outcome !== 'ok') return false;
     if (seen.value === undefined || probe.kind === 'write') return true;
     return ((seen.value ^ outcome.value) & ~outcome.unknown) === 0n;
+  }
+  if (outcome.outcome === 'nested fault') {
+    return (
+      seen.outcome === 'nested fault' &&
+      outcome.exitInfo1.includes(seen.exitInfo1) &&
+      seen.exitInfo2 === outcome.exitInfo2
+    );
   }
   return (
     seen.outcome === 'fault' &&
@@ -82,6 +97,8 @@ export function describeOutcome(probe: Probe, outcome: ProbeOutcome): string {
   const stale = outcome.source === 'tables' ? '' : ` (from a ${outcome.source})`;
   if (outcome.outcome === 'fault')
     return describeFault(outcome.vector, outcome.errorCode, outcome.cr2) + stale;
+  if (outcome.outcome === 'nested fault')
+    return describeNestedFault(outcome.exitInfo1, outcome.exitInfo2) + stale;
   const where = outcome.segments.map((segment) => hex(segment.address)).join(' and ');
   const value = probe.kind === 'write' ? '' : `value ${hex(outcome.value)} `;
   const doubt =
@@ -91,6 +108,7 @@ export function describeOutcome(probe: Probe, outcome: ProbeOutcome): string {
 
 function describeSeen(seen: Seen): string {
   if (seen.outcome === 'fault') return describeFault(seen.vector, seen.errorCode, seen.cr2);
+  if (seen.outcome === 'nested fault') return describeNestedFault([seen.exitInfo1], seen.exitInfo2);
   return seen.value === undefined ? 'a completed access' : `value ${hex(seen.value)}`;
 }
 
@@ -100,16 +118,25 @@ function describeFault(vector: number, errorCode: number, cr2: bigint | null): s
   return `exception ${vector} with error code ${hex(BigInt(errorCode))}${meaning}${at}`;
 }
 
+/** A nested page fault in words; the low half of EXITINFO1 reads as a page fault's error code (APM vol. 2 15.25.6). */
+export function describeNestedFault(exitInfo1: readonly bigint[], exitInfo2: bigint): string {
+  const which = (info: bigint): string => (has(info, NPF.TABLE) ? 'of a table' : 'of the final address');
+  const texts = exitInfo1.map(
+    (info) => `${hex(info)} (${describePageFault(Number(info & 0xffff_ffffn))} ${which(info)})`,
+  );
+  return `a nested page fault with EXITINFO1 ${texts.join(' or ')}, EXITINFO2 ${hex(exitInfo2)}`;
+}
+
 /** Page-fault error code in words (SDM vol. 3A 4.7). */
 export function describePageFault(errorCode: number): string {
-  const has = (mask: number): boolean => (errorCode & mask) !== 0;
+  const is = (mask: number): boolean => (errorCode & mask) !== 0;
   const words = [
-    has(PFERR.U) ? 'user' : 'supervisor',
-    has(PFERR.ID) ? 'fetch' : has(PFERR.W) ? 'write' : 'access',
+    is(PFERR.U) ? 'user' : 'supervisor',
+    is(PFERR.ID) ? 'fetch' : is(PFERR.W) ? 'write' : 'access',
   ];
-  if (has(PFERR.RSVD)) words.push('reserved bit');
-  else if (has(PFERR.PK)) words.push('protection key');
-  else words.push(has(PFERR.P) ? 'protection' : 'not present');
+  if (is(PFERR.RSVD)) words.push('reserved bit');
+  else if (is(PFERR.PK)) words.push('protection key');
+  else words.push(is(PFERR.P) ? 'protection' : 'not present');
   return words.join(' ');
 }
 

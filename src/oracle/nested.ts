@@ -1,4 +1,4 @@
-import { bits, ENTRY, PFERR, VECTOR } from './bits.ts';
+import { bit, ENTRY, NPF, PFERR, VECTOR } from './bits.ts';
 import { type OracleCpu, pagingMode } from './cpu.ts';
 import { type EntryWrite, WalkMemory } from './entry-writes.ts';
 import { ALL_RIGHTS, bothRights, type EntryPlace, type Page, type Rights } from './formats/entry.ts';
@@ -26,10 +26,7 @@ export interface NestedTranslated {
 /** #VMEXIT(NPF), APM vol. 2 15.25.6. */
 export interface NestedFault {
   readonly outcome: 'nested fault';
-  /**
-   * EXITINFO1: each value that the manual permits. More than one where a code read faults and the host has neither
-   * EFER.NXE nor CR4.SMEP: 15.25.6 sets bit 4 for every code read, the error code it is likened to does not.
-   */
+  /** EXITINFO1: each value that the manual permits; see `nestedErrorCodes`. */
   readonly exitInfo1: readonly bigint[];
   /** EXITINFO2: the guest physical address that has no translation. */
   readonly exitInfo2: bigint;
@@ -37,20 +34,11 @@ export interface NestedFault {
   readonly mayWrite: readonly EntryWrite[];
 }
 
-/** The manual is silent; `why` names the case. */
-export interface Unspecified {
-  readonly outcome: 'unspecified';
-  readonly why: string;
-}
-
-export type NestedOutcome = NestedTranslated | Faulted | NestedFault | Unspecified;
-
-const FINAL = 1n << 32n;
-const TABLE = 1n << 33n;
+export type NestedOutcome = NestedTranslated | Faulted | NestedFault;
 
 type Stage =
   | { readonly kind: 'ok'; readonly address: bigint }
-  | { readonly kind: 'stop'; readonly outcome: NestedFault | Unspecified };
+  | { readonly kind: 'stop'; readonly outcome: NestedFault };
 
 /**
  * Two-stage translation (APM vol. 2 15.25.5 to 15.25.7, 15.25.10), with no cache in between.
@@ -76,7 +64,7 @@ export function translateNested(
     mayWrite: walk.writes,
   });
   const last = (guestAddress: bigint): NestedOutcome => {
-    const stage = nestedStage(host, walk, guestAddress, access.kind, FINAL);
+    const stage = nestedStage(host, walk, guestAddress, access.kind, NPF.FINAL);
     if (stage.kind === 'stop') return stage.outcome;
     return { outcome: 'ok', address: stage.address, guestAddress, writes: walk.writes };
   };
@@ -89,7 +77,7 @@ export function translateNested(
   let rights: Rights = ALL_RIGHTS;
   for (;;) {
     // Table accesses are user writes at the nested level, whatever they do (APM vol. 2 15.25.5).
-    const stage = nestedStage(host, walk, place.address, 'write', TABLE);
+    const stage = nestedStage(host, walk, place.address, 'write', NPF.TABLE);
     if (stage.kind === 'stop') return stage.outcome;
     const entry: EntryPlace = { ...place, address: stage.address };
     const meaning = readEntry(cpu, place, walk.read(entry.address, entry.width), gva);
@@ -117,28 +105,18 @@ function nestedStage(
   kind: Access['kind'],
   which: bigint,
 ): Stage {
-  // hCR0.WP does not matter to user accesses, nor SMEP and SMAP; hCR4.PKE would, and is not for nested tables.
-  const cpu: OracleCpu = { ...host, cpl: 3, pdptesInMemory: true, pkru: 0 };
-  const mode = pagingMode(cpu);
-  if (mode === 'off')
-    return unspecified('nested paging with host paging off: VMRUN refuses it (APM vol. 2 15.25.3)');
-  if ((mode === '2-level' || mode === 'pae') && guestAddress >= bits(31, 0) + 1n) {
-    return unspecified('a guest physical address above 4 GBytes under a 32-bit host');
-  }
+  const cpu = nestedWalker(host);
   const stop = (present: boolean, reserved: boolean): Stage => {
-    const code = BigInt(pageFaultErrorCode(cpu, { kind }, { present, reserved, protectionKey: false }));
-    const codes = kind === 'fetch' ? [...new Set([code, code | BigInt(PFERR.ID)])] : [code];
-    const exitInfo1 = codes.map((value) => value | which);
+    const exitInfo1 = nestedErrorCodes(cpu, kind, present, reserved).map((code) => code | which);
     return {
       kind: 'stop',
       outcome: { outcome: 'nested fault', exitInfo1, exitInfo2: guestAddress, mayWrite: walk.writes },
     };
   };
 
-  const start = firstEntry(cpu, guestAddress);
-  if (start.kind !== 'entry')
-    return unspecified('a guest physical address that the nested format cannot hold');
-  let place = start.place;
+  const start = firstNestedEntry(cpu, guestAddress);
+  if (start === undefined) return stop(false, false);
+  let place = start;
   let rights: Rights = ALL_RIGHTS;
   let page: Page | undefined;
   while (page === undefined) {
@@ -159,4 +137,49 @@ function nestedStage(
   return { kind: 'ok', address: page.address };
 }
 
-const unspecified = (why: string): Stage => ({ kind: 'stop', outcome: { outcome: 'unspecified', why } });
+/**
+ * A host as its nested walks see it. They are user accesses that read PDPTEs from memory; hCR0.WP, SMEP and SMAP do not
+ * matter to those (APM vol. 2 15.25.5, 15.25.7), and protection keys are not for nested tables.
+ *
+ * Throws a RangeError for a host without paging: VMRUN refuses it (APM vol. 2 15.25.3).
+ */
+export function nestedWalker(host: OracleCpu): OracleCpu {
+  if (pagingMode(host) === 'off') {
+    throw new RangeError('Nested paging needs a host with CR0.PG = 1 (APM vol. 2 15.25.3).');
+  }
+  return { ...host, cpl: 3, pdptes: [0n, 0n, 0n, 0n], pdptesInMemory: true, pkru: 0 };
+}
+
+/** Width of the addresses that each format translates (SDM vol. 3A 4.3 to 4.5). */
+const ADDRESS_BITS = { off: 0, '2-level': 32, pae: 32, '4-level': 48, '5-level': 57 } as const;
+
+/**
+ * Where the nested walk for a guest-physical address begins. Undefined for one that is wider than what the nested
+ * format translates: the tables have no entry for it. The manual does not say what a processor does then; here, and in
+ * KVM, it is a fault for a page that is not present.
+ */
+export function firstNestedEntry(walker: OracleCpu, guestAddress: bigint): EntryPlace | undefined {
+  const width = ADDRESS_BITS[pagingMode(walker)];
+  if (guestAddress >= bit(width)) return undefined;
+  // Guest-physical addresses have no sign: every one that fits is walked.
+  const start = firstEntry(
+    walker,
+    width > 32 ? BigInt.asUintN(64, BigInt.asIntN(width, guestAddress)) : guestAddress,
+  );
+  return start.kind === 'entry' ? start.place : undefined;
+}
+
+/**
+ * Low half of EXITINFO1, each value that the manual permits. More than one where a code read faults and the host has
+ * neither EFER.NXE nor CR4.SMEP: APM vol. 2 15.25.6 sets bit 4 for every code read, the error code it is likened to does
+ * not (8.4.2).
+ */
+export function nestedErrorCodes(
+  walker: OracleCpu,
+  kind: Access['kind'],
+  present: boolean,
+  reserved: boolean,
+): bigint[] {
+  const code = BigInt(pageFaultErrorCode(walker, { kind }, { present, reserved, protectionKey: false }));
+  return kind === 'fetch' ? [...new Set([code, code | BigInt(PFERR.ID)])] : [code];
+}

@@ -3,6 +3,7 @@ import {
   type EntryExpectation,
   type Expected,
   type ExpectedFault,
+  type ExpectedNestedFault,
   joinExpectations,
   type Source,
 } from './expected.ts';
@@ -38,7 +39,7 @@ export interface ProbeAccess {
   readonly source: Source;
 }
 
-export type ProbeOutcome = ProbeAccess | ExpectedFault;
+export type ProbeOutcome = ProbeAccess | ExpectedFault | ExpectedNestedFault;
 
 interface Piece {
   readonly linear: bigint;
@@ -57,7 +58,7 @@ export function probeOutcomes(model: AddressSpaceModel, probe: Probe): ProbeOutc
  * before or after the access, so the flags may be seen either way.
  */
 function withOwnFlags(model: AddressSpaceModel, outcome: ProbeOutcome): ProbeOutcome {
-  if (outcome.outcome === 'fault' || outcome.entries.length === 0) return outcome;
+  if (outcome.outcome !== 'ok' || outcome.entries.length === 0) return outcome;
   let open = 0n;
   byteAddresses(outcome.segments).forEach((place, i) => {
     for (const { address, width, values } of outcome.entries) {
@@ -121,12 +122,12 @@ function pieceOutcomes(model: AddressSpaceModel, probe: Probe, { linear, bytes }
   if (probe.kind !== 'modify') return access(probe.kind).map((expected) => located(model, expected, bytes));
   // The manuals do not say whether the load of a read-modify-write faults as a read or as the write to come.
   const writes = access('write').map((expected) => located(model, expected, bytes));
-  const reads = access('read').filter((expected) => expected.outcome === 'fault');
-  return [...writes, ...reads];
+  const reads = access('read').map((expected) => located(model, expected, bytes));
+  return [...writes, ...reads.filter((outcome) => outcome.outcome !== 'ok')];
 }
 
 function located(model: AddressSpaceModel, expected: Expected, bytes: number): ProbeOutcome {
-  if (expected.outcome === 'fault') return expected;
+  if (expected.outcome !== 'ok') return expected;
   const { address, entries, source } = expected;
   return {
     outcome: 'ok',
@@ -161,8 +162,8 @@ function crossing(
   for (const a of first) {
     for (const b of second) {
       if (a.outcome === 'ok' && b.outcome === 'ok') outcomes.push(joined(a, b));
-      if (a.outcome === 'fault') outcomes.push(b.outcome === 'fault' ? a : faultAfter(model, a, b));
-      if (b.outcome === 'fault') outcomes.push(a.outcome === 'fault' ? b : faultAfter(model, b, a));
+      if (a.outcome !== 'ok') outcomes.push(b.outcome === 'ok' ? faultAfter(model, a, b) : a);
+      if (b.outcome !== 'ok') outcomes.push(a.outcome === 'ok' ? faultAfter(model, b, a) : b);
     }
   }
   return outcomes;
@@ -181,7 +182,11 @@ function joined(a: ProbeAccess, b: ProbeAccess): ProbeAccess {
 }
 
 /** One part faults; the flags of the other may be set already, dirty included (APM vol. 2 5.4.2). */
-function faultAfter(model: AddressSpaceModel, fault: ExpectedFault, other: ProbeAccess): ExpectedFault {
+function faultAfter(
+  model: AddressSpaceModel,
+  fault: ExpectedFault | ExpectedNestedFault,
+  other: ProbeAccess,
+): ProbeOutcome {
   const optional = other.entries.map((entry) => ({
     ...entry,
     values: [...new Set([...entry.values, model.memory.read(entry.address, entry.width)])],

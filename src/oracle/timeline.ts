@@ -10,18 +10,23 @@ interface Version {
   readonly unknown: bigint;
 }
 
+/** A way of walking: the guest's, or the only one, and that of the nested tables, null without nested paging. */
+export interface Walker {
+  readonly cpu: OracleCpu;
+  readonly host: OracleCpu | null;
+}
+
 /** A way of walking, and the first and last step at which the processor had it. */
-export interface Context {
+export interface Context extends Walker {
   readonly from: number;
   readonly last: number;
-  readonly cpu: OracleCpu;
 }
 
 /** What the processor was from step `from` on. `walker` is one object for all states that walk alike. */
 interface Period {
   readonly from: number;
   readonly asid: number;
-  readonly walker: OracleCpu;
+  readonly walker: Walker;
   cpu: OracleCpu;
 }
 
@@ -58,7 +63,7 @@ export interface EntryVersion {
  * Memory is recorded in aligned 4-byte units, so entries of 4 and 8 bytes may share a table.
  */
 export class Timeline {
-  readonly #memory: PhysicalMemory;
+  readonly memory: PhysicalMemory;
   readonly #versions = new Map<bigint, Version[]>();
   /** What was unknown of each 4-byte unit of a page that is no memory now. */
   readonly #withdrawn = new Map<bigint, bigint>();
@@ -69,8 +74,8 @@ export class Timeline {
   #now = 0;
 
   constructor(memory: PhysicalMemory, cpu: OracleCpu, asid: number) {
-    this.#memory = memory;
-    this.#periods = [{ from: 0, asid, walker: cpu, cpu }];
+    this.memory = memory;
+    this.#periods = [{ from: 0, asid, walker: { cpu, host: null }, cpu }];
   }
 
   get now(): number {
@@ -81,6 +86,11 @@ export class Timeline {
     return this.#current.cpu;
   }
 
+  /** The host whose nested tables are in use, as its nested walks see it; null without nested paging. */
+  get host(): OracleCpu | null {
+    return this.#current.walker.host;
+  }
+
   get asid(): number {
     return this.#current.asid;
   }
@@ -89,17 +99,23 @@ export class Timeline {
     return this.#periods.at(-1)!;
   }
 
-  /** The processor becomes `cpu` under `asid`; `flushes` happen with it. */
-  become(cpu: OracleCpu, asid: number, flushes: readonly Omit<Flush, 'step'>[] = []): void {
+  /** The processor becomes `cpu` under `asid`, with nested tables if there is a `host`; `flushes` happen with it. */
+  become(
+    cpu: OracleCpu,
+    asid: number,
+    host: OracleCpu | null,
+    flushes: readonly Omit<Flush, 'step'>[] = [],
+  ): void {
     const current = this.#current;
-    if (flushes.length === 0 && current.asid === asid && walksAlike(current.cpu, cpu)) {
+    const walker = host === null ? { cpu, host } : { cpu: { ...cpu, ...PDPTES_IN_MEMORY }, host };
+    if (flushes.length === 0 && current.asid === asid && walksAlike(current.walker, walker)) {
       // Privilege, WP and the like count at the access, not when a translation is cached.
       current.cpu = cpu;
       return;
     }
     const step = ++this.#now;
-    const walker = this.#periods.find((period) => walksAlike(period.walker, cpu))?.walker ?? cpu;
-    this.#periods.push({ from: step, asid, walker, cpu });
+    const known = this.#periods.find((period) => walksAlike(period.walker, walker))?.walker;
+    this.#periods.push({ from: step, asid, walker: known ?? walker, cpu });
     for (const flush of flushes) this.#addFlush({ ...flush, step });
   }
 
@@ -110,16 +126,16 @@ export class Timeline {
 
   /** A store of `width` bytes, by software or by the walker. `unknown`: bits of `value` that may be either way. */
   store(address: bigint, width: Width, value: bigint, unknown = 0n): void {
-    const units = unitsOf(address, width).filter((unit) => this.#memory.isRam(unit));
+    const units = unitsOf(address, width).filter((unit) => this.memory.isRam(unit));
     const before = units.map((unit) => this.#versionsOf(unit).at(-1)!);
-    this.#memory.write(address, width, value & ~unknown);
+    this.memory.write(address, width, value & ~unknown);
     this.#now++;
     units.forEach((unit, i) => {
       const stored = partOf(unit, address, width, bits(8 * width - 1, 0));
       const nowUnknown = (before[i]!.unknown & ~stored) | partOf(unit, address, width, unknown);
       this.#versionsOf(unit).push({
         from: this.#now,
-        value: this.#memory.read(unit, 4),
+        value: this.memory.read(unit, 4),
         unknown: nowUnknown,
       });
     });
@@ -128,12 +144,12 @@ export class Timeline {
   /** The 4-KByte page at an address stops or begins to be memory; see AddressSpaceModel.removeMemory. */
   setPresent(address: bigint, present: boolean): void {
     const first = address & ~0xfffn;
-    if (this.#memory.isRam(first) === present) return;
+    if (this.memory.isRam(first) === present) return;
     const units = Array.from({ length: 1024 }, (_, i) => first + BigInt(4 * i));
     // What never changed before is recorded now: the contents cannot be looked up later.
     const versions = units.map((unit) => this.#versionsOf(unit));
-    this.#memory.setPresent(first, present);
-    if (this.#memory.isRam(first) !== present) return;
+    this.memory.setPresent(first, present);
+    if (this.memory.isRam(first) !== present) return;
     this.#now++;
     units.forEach((unit, i) => {
       const doubt = this.#withdrawn.get(unit) ?? 0n;
@@ -141,7 +157,7 @@ export class Timeline {
       else this.#withdrawn.delete(unit);
       versions[i]!.push({
         from: this.#now,
-        value: this.#memory.read(unit, 4),
+        value: this.memory.read(unit, 4),
         unknown: present ? doubt : 0n,
       });
     });
@@ -181,7 +197,7 @@ export class Timeline {
    * last step in that range at which it was so.
    */
   contexts(asid: number, from: number, last: number): Context[] {
-    const found = new Map<OracleCpu, { from: number; last: number; cpu: OracleCpu }>();
+    const found = new Map<Walker, { from: number; last: number } & Walker>();
     for (let i = this.#periodAt(last); i >= 0; i--) {
       const period = this.#periods[i]!;
       const end = (this.#periods[i + 1]?.from ?? this.#now + 1) - 1;
@@ -190,7 +206,7 @@ export class Timeline {
       const start = Math.max(period.from, from);
       const known = found.get(period.walker);
       if (known === undefined) {
-        found.set(period.walker, { from: start, last: Math.min(end, last), cpu: period.walker });
+        found.set(period.walker, { from: start, last: Math.min(end, last), ...period.walker });
       } else {
         known.from = start;
       }
@@ -220,7 +236,7 @@ export class Timeline {
   /** Every PCID that an ASID has had. */
   pcids(asid: number): ReadonlySet<number> {
     return new Set(
-      this.#periods.filter((period) => period.asid === asid).map(({ walker }) => currentPcid(walker)),
+      this.#periods.filter((period) => period.asid === asid).map(({ walker }) => currentPcid(walker.cpu)),
     );
   }
 
@@ -252,8 +268,8 @@ export class Timeline {
   #leavesNothing({ asid, pcid, what, step }: Flush, of: number): boolean {
     if ((asid !== null && asid !== of) || what.kind === 'page') return false;
     const before = this.#periods.filter((period) => period.asid === of && period.from < step);
-    if (pcid !== null && before.some((period) => currentPcid(period.walker) !== pcid)) return false;
-    return what.kind === 'all' || !before.some((period) => has(period.walker.cr4, CR4.PGE));
+    if (pcid !== null && before.some((period) => currentPcid(period.walker.cpu) !== pcid)) return false;
+    return what.kind === 'all' || !before.some((period) => has(period.walker.cpu.cr4, CR4.PGE));
   }
 
   /** Index of the period at a step. */
@@ -271,19 +287,26 @@ export class Timeline {
   #versionsOf(unit: bigint): Version[] {
     let versions = this.#versions.get(unit);
     if (versions === undefined) {
-      versions = [{ from: 0, value: this.#memory.read(unit, 4), unknown: 0n }];
+      versions = [{ from: 0, value: this.memory.read(unit, 4), unknown: 0n }];
       this.#versions.set(unit, versions);
     }
     return versions;
   }
 }
 
+/** A PAE guest under nested paging has no PDPTE registers (APM vol. 2 15.25.10). */
+const PDPTES_IN_MEMORY = { pdptes: [0n, 0n, 0n, 0n], pdptesInMemory: true } as const;
+
 const PCIDS = 4096;
 const WALK_CR4 = CR4.PSE | CR4.PAE | CR4.PGE | CR4.LA57 | CR4.PCIDE;
 const WALK_EFER = EFER.LME | EFER.NXE;
 
-/** Whether two processor states walk tables, and tag what they cache, in the same way. */
-const walksAlike = (a: OracleCpu, b: OracleCpu): boolean =>
+/** Whether two states walk their tables, and tag what they cache, in the same way. */
+const walksAlike = (a: Walker, b: Walker): boolean =>
+  sameWalks(a.cpu, b.cpu) &&
+  (a.host === null || b.host === null ? a.host === b.host : sameWalks(a.host, b.host));
+
+const sameWalks = (a: OracleCpu, b: OracleCpu): boolean =>
   !has(a.cr0 ^ b.cr0, CR0.PG) &&
   a.cr3 === b.cr3 &&
   !has(a.cr4 ^ b.cr4, WALK_CR4) &&

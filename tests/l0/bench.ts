@@ -162,7 +162,7 @@ export class Bench {
     const possible =
       access !== 'write' || result.outcome === 'fault'
         ? outcomes
-        : outcomes.filter((outcome) => outcome.outcome === 'fault' || this.#holds(outcome.segments, value));
+        : outcomes.filter((outcome) => outcome.outcome !== 'ok' || this.#holds(outcome.segments, value));
     const verdict = judge(probe, possible, seen);
     if (!verdict.match) throw new Error(`${verdict.explanation}\nBefore:\n${this.log.slice(-12).join('\n')}`);
     settleProbe(

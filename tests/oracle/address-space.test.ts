@@ -2,9 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { AddressSpaceModel, TLB_CONTROL } from '../../src/oracle/address-space.ts';
 import { CR0, CR4, EFER } from '../../src/oracle/bits.ts';
 import { type OracleCpu, oracleFeatures } from '../../src/oracle/cpu.ts';
-import type { Expected } from '../../src/oracle/expected.ts';
 import type { SparseMemory } from '../../src/oracle/memory.ts';
-import { A, D, entries32, entries64, G, NX, P, PS, pae, ram, twoLevel, U, W } from './helpers.ts';
+import { A, D, entries32, entries64, G, NX, P, PS, pae, ram, show, twoLevel, U, W } from './helpers.ts';
 
 const read = { kind: 'read' } as const;
 const write = { kind: 'write' } as const;
@@ -16,8 +15,6 @@ const PTE = 0x2014n;
 const ALL = P | W | U | A | D;
 const intel = oracleFeatures({ vendor: 'intel' });
 
-const show = (expected: Expected): string =>
-  expected.outcome === 'ok' ? expected.address.toString(16) : `#${expected.vector}(${expected.errorCode})`;
 const outcomes = (
   model: AddressSpaceModel,
   access: Parameters<AddressSpaceModel['allowed']>[1] = read,

@@ -1,5 +1,6 @@
 import { CR0, CR4, EFER } from '../../src/oracle/bits.ts';
 import { type OracleCpu, oracleCpu, oracleFeatures } from '../../src/oracle/cpu.ts';
+import type { Expected } from '../../src/oracle/expected.ts';
 import { type PhysicalMemory, SparseMemory } from '../../src/oracle/memory.ts';
 import type { Outcome } from '../../src/oracle/translate.ts';
 
@@ -53,6 +54,20 @@ export function entries32(memory: PhysicalMemory, ...list: bigint[]): void {
 /** Stores 8-byte entries. */
 export function entries64(memory: PhysicalMemory, ...list: bigint[]): void {
   for (let i = 0; i < list.length; i += 2) memory.write(list[i]!, 8, list[i + 1]!);
+}
+
+/** A permitted outcome in short: the address, `#14(code)`, or `NPF(EXITINFO1)EXITINFO2` in hexadecimal. */
+export function show(expected: Expected): string {
+  switch (expected.outcome) {
+    case 'ok':
+      return expected.address.toString(16);
+    case 'fault':
+      return `#${expected.vector}(${expected.errorCode})`;
+    case 'nested fault': {
+      const info = expected.exitInfo1.map((value) => value.toString(16)).join('|');
+      return `NPF(${info})${expected.exitInfo2.toString(16)}`;
+    }
+  }
 }
 
 /** An outcome in short: the address, or `#14(code)`. */

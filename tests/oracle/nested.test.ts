@@ -184,7 +184,7 @@ describe('formats', () => {
     });
   });
 
-  it('says where the manual is silent', () => {
+  it('a guest physical address that the nested format cannot hold has no entry: not present', () => {
     const { memory, host } = build('2-level');
     const paeGuest = pae({ cr3: 0x4000n });
     entries64(
@@ -197,12 +197,36 @@ describe('formats', () => {
       (1n << 32n) | P,
     );
     expect(translateNested(paeGuest, { host }, memory, linear, read)).toMatchObject({
-      outcome: 'unspecified',
-      why: 'a guest physical address above 4 GBytes under a 32-bit host',
+      exitInfo1: [FINAL | 4n],
+      exitInfo2: 0x1_0000_0678n,
     });
+  });
+
+  it('needs paging in the host (15.25.3)', () => {
+    const { memory, host } = build('2-level');
     const off = { ...host, cr0: CR0.PE };
-    expect(translateNested(guest, { host: off }, memory, linear, read)).toMatchObject({
-      outcome: 'unspecified',
+    expect(() => translateNested(guest, { host: off }, memory, linear, read)).toThrow(/CR0.PG/);
+  });
+
+  it('a guest physical address has no sign: bit 47 is an index bit of 4-level nested tables', () => {
+    const { memory, host } = build('4-level');
+    const off = fourLevel({ cr0: CR0.PE, efer: 0n, cr4: 0n });
+    expect(translateNested(off, { host }, memory, 0x7678n, read)).toMatchObject({
+      address: system(7n) + 0x678n,
+    });
+    const paeGuest = pae({ cr3: 0x4000n, maxPhyAddr: 52 });
+    entries64(memory, system(4n), 0x5000n | P, system(5n) + 0x30n, 0x6000n | P);
+    entries64(memory, system(6n) + 0x28n, (1n << 47n) | P);
+    const wide = { ...host, maxPhyAddr: 52 };
+    // PML4E 256, through which the high half of the linear addresses would go.
+    entries64(memory, 0x8800n, 0x9000n | P | W | U, 0xb000n, system(9n) | P | W | U);
+    expect(translateNested(paeGuest, { host: wide }, memory, linear, read)).toMatchObject({
+      address: system(9n) + 0x678n,
+    });
+    entries64(memory, system(6n) + 0x28n, (1n << 48n) | P);
+    expect(translateNested(paeGuest, { host: wide }, memory, linear, read)).toMatchObject({
+      exitInfo1: [FINAL | 4n],
+      exitInfo2: (1n << 48n) | 0x678n,
     });
   });
 

@@ -4,6 +4,7 @@ import { AddressSpaceModel } from '../../src/oracle/address-space.ts';
 import { CR0, CR4, EFER, ENTRY } from '../../src/oracle/bits.ts';
 import type { OracleCpu } from '../../src/oracle/cpu.ts';
 import { oracleFeatures } from '../../src/oracle/cpu.ts';
+import type { Expected } from '../../src/oracle/expected.ts';
 import type { Access } from '../../src/oracle/rights.ts';
 import { translate } from '../../src/oracle/translate.ts';
 import {
@@ -18,6 +19,7 @@ import {
   pae,
   ram,
   short,
+  show,
   twoLevel,
   U,
   W,
@@ -405,7 +407,7 @@ describe('sequences', () => {
   });
 });
 
-const short2 = (expected: ReturnType<AddressSpaceModel['allowed']>[number]): string =>
-  expected.outcome === 'ok'
-    ? `0x${expected.address.toString(16)}`
-    : `#${expected.vector}(0x${expected.errorCode.toString(16)})`;
+const short2 = (expected: Expected): string =>
+  expected.outcome === 'fault'
+    ? `#${expected.vector}(0x${expected.errorCode.toString(16)})`
+    : `0x${show(expected)}`;
