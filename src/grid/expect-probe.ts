@@ -36,6 +36,8 @@ export type AfterProbe = 'stayed' | 'came back' | 'left';
 
 export interface ProbeExpectation {
   readonly alternatives: readonly Alternative[];
+  /** Whether L2 exits for a nested page fault. */
+  readonly nestedFault: 'never' | 'sometimes' | 'always';
   /** Goes on with what was seen. Answers each thing that may have become of L2; no answer is that it stayed. */
   readonly settle: (taken: readonly Alternative[]) => ReadonlySet<AfterProbe>;
 }
@@ -74,12 +76,14 @@ export function expectProbe(
           ? [[valueRecord(step, form, outcome, circumstances.level)]]
           : outcome.outcome === 'fault'
             ? faultCourses(step, form, outcome, circumstances)
-            : nestedFaultCourses(step, form, outcome);
+            : nestedFaultCourses(step, form, outcome, circumstances);
       for (const records of courses) byAlternative.set({ records, source: outcome.source }, outcome);
     }
   });
+  const kinds = new Set([...byAlternative.values()].map(({ outcome }) => outcome));
   return {
     alternatives: [...byAlternative.keys()],
+    nestedFault: !kinds.has('nested fault') ? 'never' : kinds.size === 1 ? 'always' : 'sometimes',
     settle: (taken) => {
       const outcomes = taken.map((alternative) => byAlternative.get(alternative)!);
       atPrivilege(model, step, () => settleParts(model, parts, outcomes));
@@ -206,23 +210,40 @@ function faultCourses(
   const fault: ExpectedRecord = { kind: 'fault', level, vector, errorCode, cr2: addresses, eip, cs };
   if (!intercepted || vector !== VECTOR.PF) return [[fault]];
   const code = VMEXIT.EXCP + vector;
-  const exit: ExpectedRecord = { kind: 'exit', level: 1, code, info1: errorCode, info2: addresses, eip };
-  const back = reflect ? [exit, fault] : [exit];
-  const refused: ExpectedRecord[] = [exit, { kind: 'exit', level: 1, code: VMEXIT.INVALID }];
-  return reentry === 'valid' ? [back] : reentry === 'invalid' ? [refused] : [back, refused];
+  const exit: ExpectedRecord = { kind: 'exit', level: 1, code, info1: [errorCode], info2: addresses, eip };
+  return afterExit(exit, reflect ? [exit, fault] : [exit], reentry);
 }
 
-/** What L1 may record for a nested page fault of L2, the low halves of EXITINFO1 and EXITINFO2. */
+/** What may be recorded for a nested page fault, which always exits to L1. */
 function nestedFaultCourses(
   step: ProbeStep,
   form: ProbeForm,
   { exitInfo1, exitInfo2 }: ExpectedNestedFault,
+  { reentry }: ProbeCircumstances,
 ): ExpectedRecord[][] {
   const low = (value: bigint): number => Number(value & 0xffff_ffffn);
-  const eip = faultingEip(step, form);
-  return exitInfo1.map((info) => [
-    { kind: 'exit', level: 1, code: VMEXIT.NPF, info1: low(info), info2: [low(exitInfo2)], eip },
-  ]);
+  const high = (value: bigint): number => Number(value >> 32n);
+  const exit: ExpectedRecord = {
+    kind: 'exit',
+    level: 1,
+    code: VMEXIT.NPF,
+    info1: exitInfo1.map(low),
+    info2: [low(exitInfo2)],
+    eip: faultingEip(step, form),
+    // Values of EXITINFO1 that one outcome permits differ in the bits of an error code only.
+    high: { info1: high(exitInfo1[0]), info2: high(exitInfo2) },
+  };
+  return afterExit(exit, [exit], reentry);
+}
+
+/** Courses from an exit on: L2 goes on as `back` says, or cannot be entered again. */
+function afterExit(
+  exit: ExpectedRecord,
+  back: ExpectedRecord[],
+  reentry: ProbeCircumstances['reentry'],
+): ExpectedRecord[][] {
+  const refused: ExpectedRecord[] = [exit, { kind: 'exit', level: 1, code: VMEXIT.INVALID }];
+  return reentry === 'valid' ? [back] : reentry === 'invalid' ? [refused] : [back, refused];
 }
 
 /** EIP of the instruction that faults: the stub's, or the probed code's own first or second instruction. */

@@ -11,13 +11,13 @@ import type { PhysicalMemory } from '../oracle/memory.ts';
 import { checkVmrun, type VmcbFields, type VmrunVerdict } from '../oracle/svm/vmrun-checks.ts';
 import { type CompiledScenario, probeValue } from './compile.ts';
 import { entryValue } from './entry.ts';
-import { type AfterProbe, expectProbe } from './expect-probe.ts';
+import { type AfterProbe, expectProbe, type ProbeExpectation } from './expect-probe.ts';
 import { PageMemory } from './page-memory.ts';
-import { resolve, SCENARIO_MEMORY } from './placement.ts';
+import { placeOf, resolve, SCENARIO_MEMORY } from './placement.ts';
 import type { ExpectedRecord } from './records.ts';
 import { FLAG_BITS, type PagingRegisters } from './registers.ts';
-import type { EditStep, EnterStep, Step, VmcbChanges } from './scenario.ts';
-import { L1, Tracker } from './tracker.ts';
+import type { EditStep, EnterStep, EntryEdit, ProbeStep, Step, VmcbChanges } from './scenario.ts';
+import { L1, type TrackedNesting, Tracker } from './tracker.ts';
 
 /** What the oracle has to know about the processor that a scenario runs on. */
 export interface ProcessorFacts {
@@ -59,7 +59,19 @@ interface GuestState {
   entered: OracleCpu;
   asid: number;
   interceptPageFaults: boolean;
+  /** nCR3, with nested paging. */
+  nCr3: bigint | undefined;
+  gPat: bigint;
 }
+
+/** As much of it as VMRUN checks. */
+type VmcbState = Pick<GuestState, 'cpu' | 'asid' | 'nCr3' | 'gPat'>;
+
+/** APM vol. 2 7.8.2. */
+const PAT_AT_RESET = 0x0007_0406_0007_0406n;
+
+const nCr3Of = (nesting: TrackedNesting | undefined): bigint | undefined =>
+  nesting && (BigInt(nesting.high) << 32n) | BigInt(nesting.low);
 
 const NOTHING: Alternative = { records: [], source: 'tables' };
 const exit = (code: number): Alternative => ({
@@ -81,6 +93,8 @@ export class Expectations {
   #index = 0;
   #level = L1;
   #enter: EnterStep | undefined;
+  /** What L1 will do at L2's first nested page fault of this visit. */
+  #mend: EntryEdit | undefined;
   #host: OracleCpu | undefined;
   /** The L2 that was entered cannot run: its steps are skipped. */
   #skipping = false;
@@ -108,6 +122,8 @@ export class Expectations {
         entered: cpu,
         asid: state.asid,
         interceptPageFaults: state.interceptPageFaults ?? false,
+        nCr3: nCr3Of(this.#tracker.nestingOf(name)),
+        gPat: PAT_AT_RESET,
       });
     }
     const start = this.#switchTo(this.#tracker.current.registers);
@@ -129,19 +145,7 @@ export class Expectations {
     if (this.#skipping && step.do !== 'leave') {
       alternatives = [NOTHING];
     } else if (step.do === 'probe') {
-      const guest = this.#guests.get(level);
-      const stores = { ...step, value: probeValue(step, this.#compiled.placement) };
-      const expectation = expectProbe(this.model, stores, {
-        level: level === L1 ? 1 : 2,
-        intercepted: guest?.interceptPageFaults ?? false,
-        reflect: this.#enter?.reflect ?? false,
-        reentry:
-          guest?.interceptPageFaults === true
-            ? this.#vmrunVerdict({ ...guest, cpu: this.model.cpu }, {})
-            : 'valid',
-      });
-      alternatives = expectation.alternatives;
-      settle = (taken) => this.#settleProbe(expectation.settle(taken));
+      ({ alternatives, settle } = this.#expectProbe(step));
     } else if (step.do === 'enter') {
       alternatives = this.#expectEnter(step);
       settle = (taken) => this.#settleEnter(step, taken);
@@ -150,6 +154,55 @@ export class Expectations {
     }
     this.#tracker.apply(step);
     return { index, step, level, registers, alternatives, settle };
+  }
+
+  #expectProbe(step: ProbeStep): Pick<StepExpectation, 'alternatives' | 'settle'> {
+    const first = this.#expectOneProbe(step);
+    if (this.#mend === undefined || first.nestedFault === 'never') {
+      return { alternatives: first.alternatives, settle: (taken) => this.#settleProbe(first.settle(taken)) };
+    }
+    // What L2 finds when it tries again depends on what L1 has mended: it has to be certain that L1 has.
+    const exits = first.alternatives.every(({ records }) => records.length === 1);
+    if (first.nestedFault === 'sometimes' || !exits)
+      throw new InputError('It is open whether L1 mends an entry here.');
+    first.settle(first.alternatives);
+    this.#mendAndEnter(this.#mend);
+    this.#mend = undefined;
+    const second = this.#expectOneProbe(step);
+    const joined = new Map<Alternative, Alternative>();
+    for (const { records } of first.alternatives) {
+      for (const last of second.alternatives)
+        joined.set({ records: [...records, ...last.records], source: last.source }, last);
+    }
+    return {
+      alternatives: [...joined.keys()],
+      settle: (taken) => {
+        const last = new Set(taken.map((alternative) => joined.get(alternative)!));
+        this.#settleProbe(second.settle([...last]));
+      },
+    };
+  }
+
+  #expectOneProbe(step: ProbeStep): ProbeExpectation {
+    const guest = this.#guests.get(this.#level);
+    const stores = { ...step, value: probeValue(step, this.#compiled.placement) };
+    const mayExit = guest?.interceptPageFaults === true || guest?.nCr3 !== undefined;
+    return expectProbe(this.model, stores, {
+      level: this.#levelNumber,
+      intercepted: guest?.interceptPageFaults ?? false,
+      reflect: this.#enter?.reflect ?? false,
+      reentry: mayExit ? this.#vmrunVerdict({ ...guest, cpu: this.model.cpu }, {}) : 'valid',
+    });
+  }
+
+  /** L1 has heard of a nested page fault: it writes an entry and enters L2 again. */
+  #mendAndEnter(edit: EntryEdit): void {
+    const guest = this.#guests.get(this.#level)!;
+    guest.cpu = { ...this.model.cpu, cpl: 0, eflagsAc: false };
+    this.#exit();
+    this.#edit(edit);
+    if (this.#run(guest, {}) !== 'entered')
+      throw new InputError('L2 cannot be entered again after the mending.');
   }
 
   #settleProbe(after: ReadonlySet<AfterProbe>): void {
@@ -170,7 +223,9 @@ export class Expectations {
   }
 
   /** Where nobody has seen whether L2 exited, it must not matter: the way there and back loads PDPTEs. */
-  #checkSameEitherWay(after: ReadonlySet<AfterProbe>, { cpu }: GuestState): void {
+  #checkSameEitherWay(after: ReadonlySet<AfterProbe>, { cpu, nCr3 }: GuestState): void {
+    // With nested paging none are loaded: they are read on use (APM vol. 2 15.25.10).
+    if (nCr3 !== undefined && !after.has('left')) return;
     const pdptes = this.model.pdptesAfterEntry(cpu);
     if (!after.has('left') && pdptes?.every((pdpte, index) => pdpte === cpu.pdptes[index])) return;
     throw new InputError('It is open whether L2 exits to L1 here, and with that which PDPTEs are loaded.');
@@ -203,13 +258,13 @@ export class Expectations {
         return NOTHING;
       case 'write':
         this.model.store(
-          BigInt(resolve(placement, step.page) + step.offset),
+          BigInt(placeOf(placement, step.page) + step.offset),
           step.width,
           BigInt(step.value >>> 0),
         );
         return NOTHING;
       case 'read': {
-        const at = BigInt(resolve(placement, step.page) + step.offset);
+        const at = BigInt(placeOf(placement, step.page) + step.offset);
         return this.#value(this.model.memory.read(at, step.width), this.model.unknown(at, step.width));
       }
       case 'invlpg':
@@ -219,7 +274,7 @@ export class Expectations {
         this.model.invlpga(BigInt(step.at), step.asid);
         return NOTHING;
       case 'host': {
-        const page = BigInt(resolve(placement, step.page));
+        const page = BigInt(placeOf(placement, step.page));
         if (step.action === 'remove') this.model.removeMemory(page);
         else if (step.action === 'return') this.model.returnMemory(page);
         return NOTHING;
@@ -232,9 +287,9 @@ export class Expectations {
     }
   }
 
-  #edit(step: EditStep): void {
+  #edit(step: EntryEdit & Pick<EditStep, 'stores'>): void {
     const { placement } = this.#compiled;
-    const at = BigInt(resolve(placement, step.page) + step.index * step.width);
+    const at = BigInt(placeOf(placement, step.page) + step.index * step.width);
     const { lo, hi } = entryValue(step.entry, step.width, placement);
     const low = (): void => this.model.store(at, 4, BigInt(lo));
     const high = (): void => this.model.store(at + 4n, 4, BigInt(hi));
@@ -280,7 +335,10 @@ export class Expectations {
     if (space !== undefined) guest.cpu = withRegisters(guest.cpu, space.registers);
     guest.asid = changes.asid ?? guest.asid;
     guest.interceptPageFaults = changes.interceptPageFaults ?? guest.interceptPageFaults;
+    guest.nCr3 = nCr3Of(this.#tracker.nestingAfter(step.l2, changes));
+    guest.gPat = changes.gPat === undefined ? guest.gPat : BigInt(changes.gPat);
     this.#enter = step;
+    this.#mend = step.mend;
     this.#level = step.l2;
     this.#host = this.model.cpu;
     guest.entered = guest.cpu;
@@ -290,7 +348,7 @@ export class Expectations {
     return verdict === 'valid' ? [entered] : verdict === 'invalid' ? [refused] : [entered, refused];
   }
 
-  #vmrunVerdict(guest: GuestState, changes: VmcbChanges): VmrunVerdict['verdict'] {
+  #vmrunVerdict(guest: VmcbState, changes: VmcbChanges): VmrunVerdict['verdict'] {
     const { cr0, cr4, efer, features, maxPhyAddr } = this.#host!;
     const memory = this.#pdptesInMemory ? {} : { memory: this.model.memory };
     return checkVmrun({ cr0, cr4, efer, features, maxPhyAddr, ...memory }, vmcbFields(guest, changes))
@@ -302,6 +360,7 @@ export class Expectations {
     const refused = taken.every(({ records }) => records[0]?.kind === 'exit');
     this.#skipping = refused || this.#run(guest, step.vmcb ?? {}) === 'invalid';
     if (this.#skipping) this.#exit();
+    else if (guest.nCr3 !== undefined) this.#checkAgentRuns();
   }
 
   /** L1 runs on in its own state, with its PDPTEs loaded anew (APM vol. 2 15.6). */
@@ -311,10 +370,24 @@ export class Expectations {
     }
   }
 
+  /** The agent runs in L2 whatever a step does: its way through both stages must be free, and no entry on it change. */
+  #checkAgentRuns(): void {
+    const at = BigInt(AGENT_LAYOUT.IMAGE);
+    const reaches = this.model
+      .allowed(at, { kind: 'write', implicit: false })
+      .every((outcome) => outcome.outcome === 'ok' && outcome.address === at && outcome.entries.length === 0);
+    if (reaches) return;
+    throw new InputError(
+      "The agent may not be able to run in L2: nested tables must map L2's root where they map it, accessed and dirty, with all rights.",
+    );
+  }
+
   #run(guest: GuestState, changes: VmcbChanges): 'entered' | 'invalid' {
     const tlbControl =
       changes.tlbControl === undefined ? TLB_CONTROL.NOTHING : TLB_CONTROLS[changes.tlbControl];
-    return this.model.vmrun({ cpu: guest.cpu, asid: guest.asid, tlbControl });
+    const { cpu, asid, nCr3 } = guest;
+    const nested = nCr3 === undefined ? {} : { nested: { host: { ...this.#host!, cr3: nCr3 } } };
+    return this.model.vmrun({ cpu, asid, tlbControl, ...nested });
   }
 
   #leave(): Alternative {
@@ -322,6 +395,7 @@ export class Expectations {
     const guest = this.#guests.get(this.#level)!;
     this.#level = L1;
     this.#enter = undefined;
+    this.#mend = undefined;
     this.#skipping = false;
     if (skipped) return NOTHING;
     guest.cpu = this.model.cpu;
@@ -390,7 +464,7 @@ function injected({ inject }: VmcbChanges): ExpectedRecord[] {
   return [{ kind: 'fault', level: 2, vector, errorCode: pushed, cr2: [], eip: [] }];
 }
 
-function vmcbFields({ cpu, asid }: GuestState, { inject }: VmcbChanges): VmcbFields {
+function vmcbFields({ cpu, asid, nCr3, gPat }: VmcbState, { inject }: VmcbChanges): VmcbFields {
   const { cr0, cr3, cr4, efer } = cpu;
   const type = (inject?.vector ?? 0) < 32 ? EVENT_TYPE.EXCEPTION : EVENT_TYPE.INTR;
   const event =
@@ -401,9 +475,9 @@ function vmcbFields({ cpu, asid }: GuestState, { inject }: VmcbChanges): VmcbFie
     msrpmBasePa: BigInt(AGENT_LAYOUT.MSR_MAP),
     guestAsid: asid,
     tlbControl: 0,
-    npEnable: false,
-    nCr3: 0n,
-    gPat: 0x0007_0406_0007_0406n,
+    npEnable: nCr3 !== undefined,
+    nCr3: nCr3 ?? 0n,
+    gPat,
     eventInj: BigInt(event),
     csLong: false,
     csDefaultBig: true,

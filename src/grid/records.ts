@@ -32,6 +32,14 @@ export interface SeenExit {
   readonly info1: number;
   readonly info2: number;
   readonly eip: number;
+  /** High halves of EXITINFO1 and EXITINFO2, of a nested page fault. */
+  readonly high?: ExitHigh;
+}
+
+/** What of EXITINFO1 and EXITINFO2 is not in their low halves; 32 bits each. */
+export interface ExitHigh {
+  readonly info1: number;
+  readonly info2: number;
 }
 
 /** A record with the number of the step that it belongs to. */
@@ -52,14 +60,27 @@ export function parseLog(log: Uint8Array, bytes: number): LogEntry[] {
     );
   }
   const view = new DataView(log.buffer, log.byteOffset, log.byteLength);
-  return Array.from({ length: bytes / RECORD_SIZE }, (_, index) => {
-    const word = (field: number): number => view.getUint32(index * RECORD_SIZE + field * 4, true);
-    return { step: word(RECORD.STEP), record: parseRecord(word) };
-  });
+  const entries: LogEntry[] = [];
+  for (let at = 0; at < bytes; at += RECORD_SIZE) {
+    const word = (field: number): number => view.getUint32(at + field * 4, true);
+    const step = word(RECORD.STEP);
+    if (statusOf(word) !== RECORD_STATUS.EXIT_HIGH) {
+      entries.push({ step, record: parseRecord(word) });
+      continue;
+    }
+    const last = entries.at(-1);
+    if (last?.record.kind !== 'exit' || last.step !== step || last.record.high !== undefined)
+      throw new RangeError('The log has the high halves of an exit, and no exit before them.');
+    const high = { info1: word(RECORD.A), info2: word(RECORD.B) };
+    entries[entries.length - 1] = { step, record: { ...last.record, high } };
+  }
+  return entries;
 }
 
+const statusOf = (word: (field: number) => number): number => word(RECORD.STATUS) & 0xff;
+
 function parseRecord(word: (field: number) => number): SeenRecord {
-  const status = word(RECORD.STATUS) & 0xff;
+  const status = statusOf(word);
   const level = word(RECORD.STATUS) >>> 8 === 2 ? 2 : 1;
   switch (status) {
     case RECORD_STATUS.DONE:
@@ -117,10 +138,12 @@ export type ExpectedRecord =
       readonly kind: 'exit';
       readonly level: 1;
       readonly code: number;
-      /** Absent: not looked at. */
-      readonly info1?: number;
+      /** Any of these. Absent: not looked at. */
+      readonly info1?: readonly number[];
       readonly info2?: readonly number[];
       readonly eip?: readonly number[];
+      /** There is no second record where it is absent. */
+      readonly high?: ExitHigh;
     };
 
 export interface ExpectedValue {
@@ -164,15 +187,22 @@ export function recordMatches(expected: ExpectedRecord, seen: SeenRecord): boole
       return (
         seen.kind === 'exit' &&
         seen.code === expected.code &&
-        (expected.info1 === undefined || expected.info1 === seen.info1) &&
+        oneOf(expected.info1, seen.info1) &&
         oneOf(expected.info2, seen.info2) &&
-        oneOf(expected.eip, seen.eip)
+        oneOf(expected.eip, seen.eip) &&
+        expected.high?.info1 === seen.high?.info1 &&
+        expected.high?.info2 === seen.high?.info2
       );
   }
 }
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 const orList = (values: readonly number[]): string => values.map(hex).join(' or ');
+/** 64 bits, the low half any of some values. */
+const wide = (high: number | undefined, low: readonly number[]): string =>
+  low.map((value) => hex64(high ?? 0, value)).join(' or ');
+const hex64 = (high: number, low: number): string =>
+  high === 0 ? hex(low) : `${hex(high)}${(low >>> 0).toString(16).padStart(8, '0')}`;
 
 /** What was expected, in words: `value 0x5050505`, `#PF with error code 0x5 at CR2 0x1000000`. */
 export function expectedText(expected: ExpectedRecord): string {
@@ -193,9 +223,10 @@ export function expectedText(expected: ExpectedRecord): string {
         orList(expected.eip),
       );
     case 'exit': {
-      const info = expected.info1 === undefined ? '' : `, EXITINFO1 ${hex(expected.info1)}`;
-      const info2 = expected.info2 === undefined ? '' : `, EXITINFO2 ${orList(expected.info2)}`;
-      return `${exitName(expected.code)} exit to L1${info}${info2}`;
+      const { code, info1, info2, high } = expected;
+      const first = info1 === undefined ? '' : `, EXITINFO1 ${wide(high?.info1, info1)}`;
+      const second = info2 === undefined ? '' : `, EXITINFO2 ${wide(high?.info2, info2)}`;
+      return `${exitName(code)} exit to L1${first}${second}`;
     }
   }
 }
@@ -209,8 +240,11 @@ export function seenText(seen: SeenRecord): string {
       const text = faultText(seen.level, seen.vector, seen.errorCode, hex(seen.cr2), hex(seen.eip));
       return seen.unexpected ? `${text}, which the agent could not survive` : text;
     }
-    case 'exit':
-      return `${exitName(seen.code)} exit to L1, EXITINFO1 ${hex(seen.info1)}, EXITINFO2 ${hex(seen.info2)}, EIP ${hex(seen.eip)}`;
+    case 'exit': {
+      const { code, info1, info2, eip, high } = seen;
+      const [first, second] = [hex64(high?.info1 ?? 0, info1), hex64(high?.info2 ?? 0, info2)];
+      return `${exitName(code)} exit to L1, EXITINFO1 ${first}, EXITINFO2 ${second}, EIP ${hex(eip)}`;
+    }
   }
 }
 

@@ -164,7 +164,7 @@ describe('Expectations', () => {
       expect(records.map(({ kind, level }) => `${kind} ${level}`)).toEqual(
         reflect ? ['exit 1', 'fault 2'] : ['exit 1'],
       );
-      expect(records[0]).toMatchObject({ code: 0x4e, info1: 0x4, info2: [WINDOW + 0x1000] });
+      expect(records[0]).toMatchObject({ code: 0x4e, info1: [0x4], info2: [WINDOW + 0x1000] });
     }
   });
 

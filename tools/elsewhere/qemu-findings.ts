@@ -25,7 +25,7 @@ export const QEMU_FINDINGS: readonly Finding[] = [
             const saw = seen[index];
             const [must, did] =
               record.kind === 'exit' && saw.kind === 'exit'
-                ? [record.info1 ?? 0, saw.info1]
+                ? [record.info1?.[0] ?? 0, saw.info1]
                 : record.kind === 'fault' && saw.kind === 'fault'
                   ? [record.errorCode, saw.errorCode]
                   : [0, 0];

@@ -17,10 +17,11 @@ const SELECTOR = 0xffff;
 export function alternativeWords(alternatives: readonly Alternative[]): number[][] {
   const distinct = new Map<string, number[]>();
   for (const { records } of alternatives) {
-    for (const words of combinations(records.map(recordWords))) {
+    const written = records.flatMap(logRecords);
+    for (const words of combinations(written.map(recordWords))) {
       const body = words.flat();
       const length = (body.length + 1) * 4;
-      distinct.set(body.join(), [(length << 16) | records.length, ...body]);
+      distinct.set(body.join(), [(length << 16) | written.length, ...body]);
     }
   }
   return [...distinct.values()];
@@ -34,10 +35,15 @@ function combinations(lists: readonly (readonly number[][])[]): number[][][] {
   );
 }
 
+/** One record of the log: its status, and what its fields may be, a list for each combination of values. */
+interface LogRecord {
+  readonly status: number;
+  readonly choices: readonly Fields[];
+}
+
 /** The dwords that a record may be: one list for each combination of values. */
-function recordWords(record: ExpectedRecord): number[][] {
-  const status = (record.level << 8) | statusOf(record);
-  return fieldChoices(record).map((fields) => {
+function recordWords({ status, choices }: LogRecord): number[][] {
+  return choices.map((fields) => {
     let header = status;
     const values: number[] = [];
     fields.forEach((field, index) => {
@@ -50,6 +56,15 @@ function recordWords(record: ExpectedRecord): number[][] {
     });
     return [header, ...values];
   });
+}
+
+/** What the agents write for a record: a second one for the high halves of an exit. */
+function logRecords(record: ExpectedRecord): LogRecord[] {
+  const status = (code: number): number => (record.level << 8) | code;
+  const first = { status: status(statusOf(record)), choices: fieldChoices(record) };
+  if (record.kind !== 'exit' || record.high === undefined) return [first];
+  const { info1, info2 } = record.high;
+  return [first, { status: status(RECORD_STATUS.EXIT_HIGH), choices: [[whole(info1), whole(info2)]] }];
 }
 
 function statusOf({ kind }: ExpectedRecord): number {
@@ -80,9 +95,10 @@ function fieldChoices(record: ExpectedRecord): Fields[] {
       );
     }
     case 'exit': {
-      const info1 = record.info1 === undefined ? undefined : whole(record.info1);
-      return choices(record.info2).flatMap((info2) =>
-        choices(record.eip).map((eip) => [whole(record.code), info1, info2, eip]),
+      return choices(record.info1).flatMap((info1) =>
+        choices(record.info2).flatMap((info2) =>
+          choices(record.eip).map((eip) => [whole(record.code), info1, info2, eip]),
+        ),
       );
     }
   }

@@ -4,13 +4,20 @@ import { pagingModeOf } from '../registers.ts';
 
 const code = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 
+/** EXITINFO1 of an exit, of which no half is an address. */
+function infoOf({ info1, high }: Extract<ExpectedRecord | SeenRecord, { kind: 'exit' }>): string {
+  if (info1 === undefined) return '';
+  const which = high === undefined ? '' : `${code(high.info1)}:`;
+  return ` (${which}${(typeof info1 === 'number' ? [info1] : info1).map(code).join('|')})`;
+}
+
 /** A record without addresses and values: those differ from one scenario to the next, the bug does not. */
 function kindOf(record: ExpectedRecord | SeenRecord): string {
   switch (record.kind) {
     case 'fault':
       return `exception ${record.vector} (${code(record.errorCode)})`;
     case 'exit':
-      return `exit ${code(record.code)}${record.info1 === undefined ? '' : ` (${code(record.info1)})`}`;
+      return `exit ${code(record.code)}${infoOf(record)}`;
     default:
       return 'a value';
   }

@@ -55,6 +55,7 @@ export function emitDetect(a: Assembler): void {
   a.mov(eax, 0x8000_000a);
   a.cpuid();
   a.mov(mem32(address('asids')), ebx);
+  a.mov(mem32(address('cpuid-8000000a-edx')), edx);
   SUITE_FEATURES.forEach(({ name, word, bit }, index) => {
     a.bt(mem32(address(word)), bit);
     a.jnc(`detect-no-${name}`);
@@ -69,6 +70,7 @@ export function emitDetect(a: Assembler): void {
     'cpuid-1-edx',
     'cpuid-7-ebx',
     'cpuid-80000001-edx',
+    'cpuid-8000000a-edx',
     'features',
     'address-bits',
     'asids',

@@ -86,6 +86,7 @@ export const SUITE_FEATURES = [
   { name: 'nx',   word: 'cpuid-80000001-edx', bit: 20 },
   { name: 'smep', word: 'cpuid-7-ebx',        bit: 7 },
   { name: 'smap', word: 'cpuid-7-ebx',        bit: 20 },
+  { name: 'npt',  word: 'cpuid-8000000a-edx', bit: 0 },
 ] as const;
 
 /** What the image writes to the debug exit port: every scenario as expected (or none possible), or not. */

@@ -18,6 +18,7 @@ const SHOWN: readonly { status: number; fields: readonly string[] }[] = [
   { status: RECORD_STATUS.FAULT,      fields: ['fault', 'error-code', 'cr2', 'eip', 'cs', 'eflags'] },
   { status: RECORD_STATUS.EXIT,       fields: ['exit', 'exitinfo1', 'exitinfo2', 'eip', 'exitintinfo', 'eflags'] },
   { status: RECORD_STATUS.UNEXPECTED, fields: ['unexpected-fault', 'error-code', 'cr2', 'eip', 'cs', 'eflags'] },
+  { status: RECORD_STATUS.EXIT_HIGH,  fields: ['exitinfo1-high', 'exitinfo2-high'] },
 ];
 
 const TEXTS = {
