@@ -4,6 +4,9 @@ import { VECTOR } from '../arch/exceptions.ts';
 const WITH_EXT: readonly number[] = [VECTOR.TS, VECTOR.NP, VECTOR.SS, VECTOR.GP];
 const EXT = 1;
 
+/** What `vector` says of a nested page fault: no exception of the guest, but the end of it, #VMEXIT(NPF). */
+export const NESTED_PAGE_FAULT = 0x400;
+
 /** An exception to deliver, as the instruction that runs raises it. */
 export class GuestException {
   vector = 0;
@@ -11,7 +14,19 @@ export class GuestException {
   errorCode = -1;
   /** The linear address of a page fault, for CR2. */
   linear = 0;
+  /** Guest-physical address of a nested page fault. */
+  guestAddress = 0;
+  /** It is that of an entry in the guest's tables, not the final one. */
+  inGuestTable = false;
   #taskEip = -1;
+
+  /** @param errorCode EXITINFO1 bits 4:0 */
+  setNestedPageFault(guestAddress: number, errorCode: number, inGuestTable: boolean): void {
+    this.vector = NESTED_PAGE_FAULT;
+    this.errorCode = errorCode;
+    this.guestAddress = guestAddress;
+    this.inGuestTable = inGuestTable;
+  }
 
   /** It was met on the way to the handler of an event that no INT instruction made: EXT in its error code. */
   setExternal(): void {

@@ -18,6 +18,8 @@ export class ModelRegisters {
   #tscOffsetLo = 0;
   #tscOffsetHi = 0;
   #resultHi = 0;
+  /** The host's PAT while a guest under nested paging has its own in the register. */
+  #hostPat: { readonly lo: number; readonly hi: number } | undefined;
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu;
@@ -27,6 +29,7 @@ export class ModelRegisters {
   /** Value after RESET; TSC starts at zero. */
   reset(): void {
     this.#file.reset();
+    this.#hostPat = undefined;
     this.#cpu.paging.ignoresA20 = false;
     this.#cpu.branches.follow();
     this.#setTimestamp(this.#cpu.now, 0, 0);
@@ -124,6 +127,22 @@ export class ModelRegisters {
   /** A register without checks and effects, for VMLOAD and the like; `undefined` if the model lacks it. */
   get(index: number): { lo: number; hi: number } | undefined {
     return this.#file.get(index);
+  }
+
+  /** G_PAT takes the PAT's place while a guest runs under nested paging (APM vol. 2 15.25.2). */
+  enterGuestPat(lo: number, hi: number): void {
+    const pat = this.#file.get(MSR.PAT);
+    if (pat === undefined) return;
+    this.#hostPat = { lo: pat.lo, hi: pat.hi };
+    pat.lo = lo;
+    pat.hi = hi;
+  }
+  leaveGuestPat(): void {
+    const pat = this.#file.get(MSR.PAT);
+    if (pat === undefined || this.#hostPat === undefined) return;
+    pat.lo = this.#hostPat.lo;
+    pat.hi = this.#hostPat.hi;
+    this.#hostPat = undefined;
   }
 
   /** The TSC as RDTSC reads it: a guest's has the offset of its VMCB. Returns the low half, leaves the high one in `high`. */

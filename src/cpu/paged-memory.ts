@@ -1,55 +1,22 @@
 import { type CpuModel, pagingFeaturesOf } from '../arch/cpu-models.ts';
 import { VECTOR } from '../arch/exceptions.ts';
-import { ENTRY, type PagingFormat } from '../arch/paging/format.ts';
+import { ENTRY, type PagingFormat, RIGHTS } from '../arch/paging/format.ts';
 import { paeFormat, pdpteIndex } from '../arch/paging/pae.ts';
 import { ACCESS, accessAllowed, PAGING_CONTROL, pagingControl } from '../arch/paging/permissions.ts';
 import { twoLevelFormat } from '../arch/paging/two-level.ts';
-import { type EntryMemory, translate, UPDATE, type Update, WALK, WalkResult } from '../arch/paging/walker.ts';
-import { CR0, CR3, CR4, EFER, EFLAGS } from '../arch/registers.ts';
+import { type EntryMemory, translate, WALK, WalkResult } from '../arch/paging/walker.ts';
+import { CR0, CR4, EFER, EFLAGS } from '../arch/registers.ts';
+import { A20Gate, NestedEntries, PhysicalEntries } from './entry-memory.ts';
 import type { GuestException } from './guest-exception.ts';
 import { SYSTEM, TLB_TAG } from './layout.ts';
 import type { LinearMemory } from './linear-memory.ts';
+import { NestedStage } from './nested-stage.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
 import type { CpuState } from './state.ts';
 import { FastTlb, INVALIDATED, TLB_FLAG, Tlb } from './tlb.ts';
 
-/** The walker reads and updates entries in physical memory, devices included. */
-class PhysicalEntries implements EntryMemory {
-  lo = 0;
-  hi = 0;
-  readonly #physical: PhysicalMemory;
-  readonly #addressMask: () => number;
-
-  constructor(physical: PhysicalMemory, addressMask: () => number) {
-    this.#physical = physical;
-    this.#addressMask = addressMask;
-  }
-
-  readEntry(address: number, size: 4 | 8): boolean {
-    const place = maskAddress(address, this.#addressMask());
-    this.lo = this.#physical.read32(place);
-    this.hi = size === 8 ? this.#physical.read32(place + 4) : 0;
-    return true;
-  }
-
-  updateEntry(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
-    const place = maskAddress(address, this.#addressMask());
-    this.readEntry(address, size);
-    if (this.lo !== lo || this.hi !== hi) {
-      // What does not hold a value (a hole, a ROM) never shows the bits; the processor goes on without.
-      return this.#physical.isRam(Math.floor(place / 4096)) ? UPDATE.CHANGED : UPDATE.READ_ONLY;
-    }
-    this.#physical.write32(place, newLo);
-    return UPDATE.DONE;
-  }
-}
-
 /** What #AC looks at: words, doublewords and quadwords (SDM vol. 3A table 6-7); images have rules of their own. */
 const isMisaligned = (linear: number, size: number): boolean => size <= 8 && (linear & (size - 1)) !== 0;
-
-const A20_BIT = 0x10_0000;
-const maskAddress = (address: number, a20Mask: number): number =>
-  a20Mask !== 0 && (Math.floor(address / A20_BIT) & 1) !== 0 ? address - A20_BIT : address;
 
 /** Contexts that fit above the access class in the twelve low bits of a fast-TLB tag; the last is never used. */
 const CONTEXTS = 1023;
@@ -69,7 +36,10 @@ export class PagedMemory implements LinearMemory {
   readonly #physical: PhysicalMemory;
   readonly #model: CpuModel;
   readonly #exception: GuestException;
+  readonly #a20 = new A20Gate();
   readonly #entries: PhysicalEntries;
+  readonly #nested: NestedStage;
+  readonly #nestedEntries: NestedEntries;
   readonly #walk = new WalkResult();
   readonly #contexts: Int32Array;
   readonly #codeContexts: Int32Array;
@@ -77,8 +47,9 @@ export class PagedMemory implements LinearMemory {
   #nextCodeContext = 0;
   #asid = 0;
   #format: PagingFormat | undefined;
+  /** Linear addresses are not physical ones: paging or nested paging is on. */
+  #translates = false;
   #control = 0;
-  #a20Mask = 0;
   #a20Open = true;
   #ignoresA20 = false;
   #watched = false;
@@ -95,7 +66,9 @@ export class PagedMemory implements LinearMemory {
     this.#physical = physical;
     this.#model = model;
     this.#exception = exception;
-    this.#entries = new PhysicalEntries(physical, () => this.#a20Mask);
+    this.#entries = new PhysicalEntries(physical, this.#a20);
+    this.#nested = new NestedStage(this.#entries);
+    this.#nestedEntries = new NestedEntries(this.#entries, this.#nested);
     this.#contexts = new Int32Array(asids).fill(NO_CONTEXT);
     this.#codeContexts = new Int32Array(asids);
     this.modeChanged();
@@ -121,19 +94,40 @@ export class PagedMemory implements LinearMemory {
   switchAsid(asid: number, keep: boolean): void {
     const { cr0, cr4, efer } = this.#state;
     this.#asid = asid;
-    this.#format = (cr0 & CR0.PG) === 0 ? undefined : this.#formatFor(cr4, efer);
-    this.#control = pagingControl(cr0, cr4, efer, 0);
+    const nested = this.#nested.active;
+    const paging = (cr0 & CR0.PG) !== 0;
+    this.#format = paging ? this.#formatFor(cr4, efer, nested) : undefined;
+    this.#translates = paging || nested;
+    this.#control = paging ? pagingControl(cr0, cr4, efer, 0) : 0;
     if (!keep || this.#contexts[asid] === NO_CONTEXT) this.dropCopies();
+  }
+
+  /**
+   * VMRUN with NP_ENABLE: from here on physical addresses are a guest's, which the tables at `nCr3` translate in the format
+   * of the host's CR4 and EFER (APM vol. 2 15.25.3). Counts from the next `switchAsid`, as does `leaveNested`.
+   */
+  enterNested(nCr3: number, hostCr4: number, hostEfer: number): void {
+    this.#nested.enter(this.#formatFor(hostCr4, hostEfer, true), nCr3, hostCr4, hostEfer);
+  }
+  leaveNested(): void {
+    this.#nested.leave();
+  }
+  /** Nested paging is on: PDPTEs are no registers, each walk reads them (APM vol. 2 15.25.10). */
+  get isNested(): boolean {
+    return this.#nested.active;
   }
 
   readonly #formats = new Map<number, PagingFormat>();
 
-  #formatFor(cr4: number, efer: number): PagingFormat {
-    const key = (cr4 & (CR4.PSE | CR4.PAE)) | (efer & EFER.NXE);
+  #formatFor(cr4: number, efer: number, pdptesInMemory: boolean): PagingFormat {
+    const key = (cr4 & (CR4.PSE | CR4.PAE)) | (efer & EFER.NXE) | (pdptesInMemory ? 1 : 0);
     let format = this.#formats.get(key);
     if (format === undefined) {
       const features = pagingFeaturesOf(this.#model, (efer & EFER.NXE) !== 0);
-      format = (cr4 & CR4.PAE) !== 0 ? paeFormat(features) : twoLevelFormat((cr4 & CR4.PSE) !== 0, features);
+      format =
+        (cr4 & CR4.PAE) !== 0
+          ? paeFormat(features, pdptesInMemory)
+          : twoLevelFormat((cr4 & CR4.PSE) !== 0, features);
       this.#formats.set(key, format);
     }
     return format;
@@ -198,11 +192,11 @@ export class PagedMemory implements LinearMemory {
 
   /** Where a physical address leads behind the A20 gate. */
   behindA20(address: number): number {
-    return maskAddress(address, this.#a20Mask);
+    return this.#a20.pass(address);
   }
 
   #followA20(): void {
-    this.#a20Mask = this.#a20Open || this.#ignoresA20 ? 0 : A20_BIT;
+    this.#a20.open = this.#a20Open || this.#ignoresA20;
     this.tlb.flushEverything();
     this.dropAllCopies();
   }
@@ -234,16 +228,18 @@ export class PagedMemory implements LinearMemory {
   }
 
   /**
-   * Physical address for an access within one page, or -1 after filling in the exception. Sets A and D bits as
+   * System-physical address for an access within one page, or -1 after filling in the exception. Sets A and D bits as
    * the access demands.
    */
   translate(linear: number, access: number): number {
-    if (this.#format === undefined) return maskAddress(linear, this.#a20Mask);
+    if (!this.#translates) return this.#a20.pass(linear);
     const page = linear >>> 12;
     let entry = this.tlb.find(page, this.#asid);
     if (entry >= 0) {
       const flags = this.tlb.flags(entry);
-      const usable = (access & ACCESS.WRITE) === 0 || (flags & TLB_FLAG.DIRTY) !== 0;
+      const usable =
+        ((access & ACCESS.WRITE) === 0 || (flags & TLB_FLAG.DIRTY) !== 0) &&
+        ((access & ACCESS.FETCH) === 0 || (flags & TLB_FLAG.NO_FETCH) === 0);
       if (usable && accessAllowed(flags & 7, access, this.#control))
         return this.#physicalOf(entry, linear, access);
       // A fault found in the TLB is confirmed by a walk: an entry may be stricter than the tables are by now.
@@ -260,29 +256,61 @@ export class PagedMemory implements LinearMemory {
   }
 
   #walkAndInsert(page: number, linear: number, access: number): number {
+    if (this.#nested.active) return this.#walkBothStages(page, linear, access);
+    const walk = this.#walk;
+    if (!this.#walkTables(linear, access, this.#entries)) return -1;
+    const frame = this.#a20.pass(walk.frame * 4096) / 4096;
+    return this.tlb.insert(page, this.#asid, frame, this.#flagsOfWalk());
+  }
+
+  /** Under nested paging entries are linear to system-physical: the guest's rights, and what the second stage takes away. */
+  #walkBothStages(page: number, linear: number, access: number): number {
+    const nested = this.#nested;
+    const paged = this.#format !== undefined;
+    if (paged && !this.#walkTables(linear, access, this.#nestedEntries)) return -1;
+    const frame = paged ? this.#walk.frame : page;
+    const address = nested.translate(frame * 4096 + (linear & 0xfff), access);
+    if (address < 0) {
+      this.#exception.setNestedPageFault(nested.address, nested.errorCode, false);
+      return -1;
+    }
+    let flags = paged ? this.#flagsOfWalk() : RIGHTS.ALL | TLB_FLAG.DIRTY;
+    if (!nested.dirty) flags &= ~TLB_FLAG.DIRTY;
+    if (!nested.executable) flags |= TLB_FLAG.NO_FETCH;
+    return this.tlb.insert(page, this.#asid, Math.floor(this.#a20.pass(address) / 4096), flags);
+  }
+
+  /** Walks the tables of CR3; false after filling in the exception. */
+  #walkTables(linear: number, access: number, entries: EntryMemory): boolean {
     const format = this.#format as PagingFormat;
     const walk = this.#walk;
+    const page = linear >>> 12;
     let rootLo = this.#state.cr3;
     let rootHi = 0;
     if (format.rootIsEntry) {
       const place = (SYSTEM.PDPTES >> 2) + pdpteIndex(page) * 2;
       rootLo = this.#state.u32[place] as number;
       rootHi = this.#state.u32[place + 1] as number;
-    } else rootLo &= CR3.BASE;
-    const status = translate(format, rootLo, rootHi, page, access, this.#control, this.#entries, walk);
-    if (status !== WALK.OK) {
-      this.#pageFault(linear, walk.errorCode);
-      return -1;
     }
+    const status = translate(format, rootLo, rootHi, page, access, this.#control, entries, walk);
+    if (status === WALK.OK) return true;
+    if (status === WALK.TABLE_ABSENT) {
+      this.#exception.setNestedPageFault(this.#nested.address, this.#nested.errorCode, true);
+    } else this.#pageFault(linear, walk.errorCode);
+    return false;
+  }
+
+  /** TLB_FLAG of the page that the tables of CR3 map. */
+  #flagsOfWalk(): number {
+    const walk = this.#walk;
     const leaf = walk.entryLo[walk.level] as number;
     const global = (leaf & ENTRY.G) !== 0 && (this.#state.cr4 & CR4.PGE) !== 0;
-    const flags =
+    return (
       walk.rights |
       ((leaf & ENTRY.D) !== 0 ? TLB_FLAG.DIRTY : 0) |
       (global ? TLB_FLAG.GLOBAL : 0) |
-      (walk.pageShift > 12 ? TLB_FLAG.LARGE : 0);
-    const frame = maskAddress(walk.frame * 4096, this.#a20Mask) / 4096;
-    return this.tlb.insert(page, this.#asid, frame, flags);
+      (walk.pageShift > 12 ? TLB_FLAG.LARGE : 0)
+    );
   }
 
   #pageFault(linear: number, errorCode: number): void {
@@ -295,10 +323,10 @@ export class PagedMemory implements LinearMemory {
   fill(linear: number, user: boolean): void {
     if (this.#class === ACCESS_CLASS.ALWAYS_SLOW) return;
     const page = linear >>> 12;
-    let frame = maskAddress(page * 4096, this.#a20Mask) / 4096;
+    let frame = this.#a20.pass(page * 4096) / 4096;
     let readable = true;
     let writable = true;
-    if (this.#format !== undefined) {
+    if (this.#translates) {
       const entry = this.tlb.find(page, this.#asid);
       if (entry < 0) return;
       const flags = this.tlb.flags(entry);

@@ -44,7 +44,7 @@ export const isFixedMtrr: Accepts = (lo, hi, lowOf) => {
 };
 
 /** Each of the eight PAT fields must be a memory type (SDM vol. 3A 11.12.2). */
-export const isPat: Accepts = (lo, hi) =>
+export const isPat = (lo: number, hi: number): boolean =>
   everyByte(lo, hi, (byte) => byte === MEMORY_TYPE.UC_MINUS || isMtrrType(byte));
 
 /** What a machine check left can only be cleared (SDM vol. 3B 15.3.2.2 to 15.3.2.4). */

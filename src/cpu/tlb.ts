@@ -5,13 +5,15 @@ export const TLB_FLAG = {
   X: 1,
   W: 2,
   U: 4,
-  /** The leaf's dirty bit was set when the entry was made. */
+  /** The leaf's dirty bit was set when the entry was made; under nested paging the nested leaf's as well, and it was writable. */
   DIRTY: 8,
   GLOBAL: 16,
   /** Part of a page larger than 4 KiB. */
   LARGE: 32,
   /** Code was fetched through it. */
   EXECUTED: 64,
+  /** The nested tables forbid fetches, whatever the guest's own EFER.NXE. */
+  NO_FETCH: 128,
 } as const;
 
 export const INVALIDATED = { PAGE: 0, CODE: 1, REGION: 2 } as const;

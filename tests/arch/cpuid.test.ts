@@ -148,9 +148,9 @@ describe('CPUID', () => {
       eax: 1,
       ebx: 32768,
       ecx: 0,
-      edx: 0xe8,
+      edx: 0xe9,
     });
-    expect(cpuid(parseCpuModel('opteron'), 0x8000_000a, 0)).toEqual({ eax: 1, ebx: 64, ecx: 0, edx: 0x8 });
+    expect(cpuid(parseCpuModel('opteron'), 0x8000_000a, 0)).toEqual({ eax: 1, ebx: 64, ecx: 0, edx: 0x9 });
     expect(cpuid(parseCpuModel('opteron,-svm'), 0x8000_000a, 0).eax).toBe(0);
   });
 
@@ -204,12 +204,13 @@ describe('MODEL[,+feature,-feature]', () => {
     };
     expect(lost('current-amd,-svm')).toEqual([
       'svm',
+      'npt',
       'nrip_save',
       'vmcb_clean',
       'flushbyasid',
       'decodeassists',
     ]);
-    expect(lost('current-amd,-pae')).toEqual(['pae', 'nx']);
+    expect(lost('current-amd,-pae')).toEqual(['pae', 'nx', 'npt']);
     expect(lost('current-amd,-mmx')).toEqual(['mmx', 'sse', 'sse2']);
   });
 

@@ -2,7 +2,7 @@ import { COMBINATION, combineExceptions, VECTOR } from '../../arch/exceptions.ts
 import { EFLAGS } from '../../arch/registers.ts';
 import { EVENT_TYPE } from '../../arch/vmcb.ts';
 import type { Cpu } from '../cpu.ts';
-import { VmExit } from '../guest-exception.ts';
+import { NESTED_PAGE_FAULT, VmExit } from '../guest-exception.ts';
 import { CS, SYSTEM } from '../layout.ts';
 import { deliverEvent, type Event } from './deliver.ts';
 
@@ -50,8 +50,15 @@ export function deliverInterrupt(cpu: Cpu, event: Event): void {
   }
 }
 
-/** An exception leaves its traces, CR2 and RF, unless it is intercepted: false then, with the host back. */
+/**
+ * An exception leaves its traces, CR2 and RF, unless it is intercepted, or is no exception but a nested page fault: false
+ * then, with the host back.
+ */
 function acceptException(cpu: Cpu, vector: number, errorCode: number, eip: number): boolean {
+  if (vector === NESTED_PAGE_FAULT) {
+    cpu.svm.exitForNestedFault(cpu.exception, eip);
+    return false;
+  }
   if (cpu.svm.exitForException(vector, errorCode, cpu.exception.linear, eip)) return false;
   if (vector === VECTOR.PF) cpu.state.setSystem(SYSTEM.CR2, cpu.exception.linear);
   if (isFault(vector)) cpu.state.systemFlags |= EFLAGS.RF;

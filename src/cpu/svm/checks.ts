@@ -17,11 +17,13 @@ import {
 } from '../../arch/vmcb.ts';
 import { cr4Writable, eferWritable } from '../../arch/writable-bits.ts';
 import type { Cpu } from '../cpu.ts';
+import { isPat } from '../register-values.ts';
 import type { PdpteLoader } from './pdptes.ts';
 import type { VmcbPage } from './vmcb-page.ts';
 
 /** The consistency checks, for the features of one processor. */
 export class ConsistencyChecks {
+  readonly #cpu: Cpu;
   readonly #pdptes: PdpteLoader;
   readonly #cr4Reserved: number;
   readonly #eferReserved: number;
@@ -31,6 +33,7 @@ export class ConsistencyChecks {
   readonly #nestedPaging: boolean;
 
   constructor(cpu: Cpu, pdptes: PdpteLoader) {
+    this.#cpu = cpu;
     this.#pdptes = pdptes;
     this.#cr4Reserved = ~cr4Writable(cpu.model);
     this.#eferReserved = ~eferWritable(cpu.model);
@@ -103,11 +106,16 @@ export class ConsistencyChecks {
   }
 
   /**
-   * PDPTEs of a guest under PAE paging. With nested paging they are not loaded but read by each walk, and nCR3 and
-   * G_PAT are checked instead (APM vol. 2 15.25.4): the place for that is here.
+   * PDPTEs of a guest under PAE paging. With nested paging they are not loaded but read by each walk (APM vol. 2 15.25.10);
+   * then the host must have paging on, and nCR3 and G_PAT must be legal (15.25.3, 15.25.4).
    */
   #pagingIsLegal(page: VmcbPage): boolean {
-    if ((page.read(VMCB.NESTED_CTL) & NESTED_CTL.NP_ENABLE) !== 0) return this.#nestedPaging;
+    if ((page.read(VMCB.NESTED_CTL) & NESTED_CTL.NP_ENABLE) !== 0) {
+      const { cr0 } = this.#cpu.state;
+      const nCr3 = page.readHigh(VMCB.N_CR3) * 0x1_0000_0000 + page.read(VMCB.N_CR3);
+      if (!this.#nestedPaging || (cr0 & CR0.PG) === 0 || nCr3 >= this.#addressLimit) return false;
+      return isPat(page.read(VMCB_SAVE.G_PAT), page.readHigh(VMCB_SAVE.G_PAT));
+    }
     return this.#pdptes.fetch(page.read(VMCB_SAVE.CR0), page.read(VMCB_SAVE.CR3), page.read(VMCB_SAVE.CR4));
   }
 }

@@ -1,12 +1,22 @@
 import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { CR0 } from '../../arch/registers.ts';
-import { EVENT, EVENT_TYPE, IOIO, IOIO_PORT_SHIFT, IOIO_SEG_SHIFT, TASK_SWITCH_HI } from '../../arch/vmcb.ts';
+import {
+  EVENT,
+  EVENT_TYPE,
+  IOIO,
+  IOIO_PORT_SHIFT,
+  IOIO_SEG_SHIFT,
+  NPF,
+  TASK_SWITCH_HI,
+} from '../../arch/vmcb.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Event } from '../events/deliver.ts';
+import type { GuestException } from '../guest-exception.ts';
 import { CS } from '../layout.ts';
 import type { TaskSwitch } from '../segmentation/task-switch.ts';
 
+const TWO_TO_32 = 0x1_0000_0000;
 /** Most instruction bytes that a #VMEXIT reports (APM vol. 2 15.8.4). */
 const MOST_BYTES = 15;
 
@@ -71,6 +81,14 @@ export class ExitInformation {
     if (request.errorCode < 0) return;
     this.info2 = request.errorCode;
     this.info2Hi |= TASK_SWITCH_HI.ERROR_CODE;
+  }
+
+  /** EXITINFO1 and 2 of a nested page fault (APM vol. 2 15.25.6). */
+  setNestedFault({ errorCode, inGuestTable, guestAddress }: GuestException): void {
+    this.info1 = errorCode;
+    this.info1Hi = inGuestTable ? NPF.TABLE_HI : NPF.FINAL_HI;
+    this.info2 = guestAddress % TWO_TO_32;
+    this.info2Hi = Math.floor(guestAddress / TWO_TO_32);
   }
 
   /** An event was on its way (APM vol. 2 15.7.2). Error codes are pushed in protected mode only. */

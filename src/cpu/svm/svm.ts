@@ -7,6 +7,7 @@ import { FORMS } from '../../isa/table.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Event } from '../events/deliver.ts';
 import { deliverInterrupt } from '../events/exceptions.ts';
+import type { GuestException } from '../guest-exception.ts';
 import type { Instruction } from '../instruction.ts';
 import type { PhysicalMemory } from '../physical-memory.ts';
 import type { TaskSwitch } from '../segmentation/task-switch.ts';
@@ -143,9 +144,7 @@ export class Svm {
     if (errorCode >= 0) exit.info1 = errorCode;
     if (vector === VECTOR.PF) {
       exit.info2 = linear;
-      // An instruction fetch happens between two instructions; it has no bytes to report.
-      const isData = inDelivery || this.#cpu.chargedAhead !== 0;
-      if (this.#decodeAssists && isData) exit.fetchInstruction(this.#cpu, eip);
+      if (this.#reportsBytes) exit.fetchInstruction(this.#cpu, eip);
     }
     const byInstruction = vector === VECTOR.BP || vector === VECTOR.OF || vector === VECTOR.BR;
     if (byInstruction && !inDelivery) exit.nextRip = this.#cpu.nextEip;
@@ -156,6 +155,23 @@ export class Svm {
   /** The same for the instructions that raise an exception themselves. */
   interceptException(vector: number, errorCode: number, linear: number): void {
     if (this.exitForException(vector, errorCode, linear, this.#cpu.instructionEip)) throw EXIT;
+  }
+
+  /** #VMEXIT(NPF) with the guest at `eip`: no intercept decides about it (APM vol. 2 15.25.6). */
+  exitForNestedFault(fault: GuestException, eip: number): void {
+    const exit = this.#exits.begin(VMEXIT.NPF);
+    exit.setNestedFault(fault);
+    if (this.#reportsBytes) exit.fetchInstruction(this.#cpu, eip);
+    this.#exits.leave(exit, eip);
+  }
+
+  /**
+   * Whether a page fault has instruction bytes to report (APM vol. 2 15.8.4). A fetch has none: it happens between two
+   * instructions.
+   */
+  get #reportsBytes(): boolean {
+    const isData = this.#exits.delivering !== undefined || this.#cpu.chargedAhead !== 0;
+    return this.#decodeAssists && isData;
   }
 
   /**

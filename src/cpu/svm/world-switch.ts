@@ -1,6 +1,6 @@
 import { MSR } from '../../arch/msrs.ts';
 import { CR0, CR4, DR6, DR7_FIXED_ONE, EFER, EFLAGS } from '../../arch/registers.ts';
-import { INTERRUPT_STATE, NESTED_CTL, TLB_CONTROL, V_INTR, VMCB } from '../../arch/vmcb.ts';
+import { INTERRUPT_STATE, NESTED_CTL, TLB_CONTROL, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import type { Cpu } from '../cpu.ts';
 import { SYSTEM } from '../layout.ts';
 import { ConsistencyChecks } from './checks.ts';
@@ -13,7 +13,8 @@ import { VmcbPage } from './vmcb-page.ts';
 /** What the copies that `PagedMemory` keeps of an address space were made under. */
 const PAGING_CR0 = CR0.PG | CR0.WP;
 const PAGING_CR4 = CR4.PSE | CR4.PAE | CR4.PGE | CR4.SMEP | CR4.SMAP;
-/** No combination of the bits above. */
+/** Two bits that none of the above is: nested paging was on, and the ASID has not run yet. */
+const NESTED = 2;
 const NEVER_RAN = 1;
 const BREAKPOINTS_ENABLED = 0xff;
 /** V_TPR and V_IRQ: what #VMEXIT writes back of V_INTR. */
@@ -76,9 +77,11 @@ export class WorldSwitch {
     const cpu = this.#cpu;
     controls.load(page);
     const watched = this.#breakpointsEnabled();
+    const nested = (page.read(VMCB.NESTED_CTL) & NESTED_CTL.NP_ENABLE) !== 0;
+    if (nested) this.#enterNestedPaging(page);
     loadSwitched(cpu, page);
     loadGuestOnly(cpu, page);
-    this.#enterPaging(page.read(VMCB.NESTED_CTL));
+    if (!nested && this.#usesPae()) this.#pdptes.commit();
     this.#flush(page.readByte(VMCB.TLB_CONTROL));
     if (watched || this.#breakpointsEnabled()) cpu.watchDataBreakpoints();
     cpu.updateContext();
@@ -87,12 +90,13 @@ export class WorldSwitch {
   }
 
   /**
-   * The second level of translation would be set up here: with NP_ENABLE the walker takes guest-physical addresses through
-   * nCR3, in the host's paging format as saved at VMRUN, PDPTEs are read by each walk, and G_PAT replaces the PAT (APM vol. 2
-   * 15.25). No model announces it yet, and the checks refuse it.
+   * The second level of translation, while the host's registers are still in the processor: its CR4 and EFER say in which
+   * format nCR3's tables are, for as long as the guest runs. G_PAT replaces the PAT (APM vol. 2 15.25.2, 15.25.3).
    */
-  #enterPaging(nestedControl: number): void {
-    if ((nestedControl & NESTED_CTL.NP_ENABLE) === 0 && this.#usesPae()) this.#pdptes.commit();
+  #enterNestedPaging(page: VmcbPage): void {
+    const { msrs, paging, state } = this.#cpu;
+    paging.enterNested(page.read(VMCB.N_CR3), state.cr4, state.efer);
+    msrs.enterGuestPat(page.read(VMCB_SAVE.G_PAT), page.readHigh(VMCB_SAVE.G_PAT));
   }
 
   #usesPae(): boolean {
@@ -126,7 +130,8 @@ export class WorldSwitch {
 
   #pagingRegisters(): number {
     const { cr0, cr4, efer } = this.#cpu.state;
-    return (cr0 & PAGING_CR0) | (cr4 & PAGING_CR4) | (efer & EFER.NXE);
+    const nested = this.#cpu.paging.isNested ? NESTED : 0;
+    return (cr0 & PAGING_CR0) | (cr4 & PAGING_CR4) | (efer & EFER.NXE) | nested;
   }
 
   #breakpointsEnabled(): boolean {
@@ -159,6 +164,10 @@ export class WorldSwitch {
     const word = page.read(VMCB.V_INTR);
     page.write(VMCB.V_INTR, (word & ~WRITTEN_BACK) | (this.controls.virtualInterrupt & WRITTEN_BACK));
     page.write64(VMCB.INTERRUPT_STATE, cpu.shadowAt === cpu.completed ? INTERRUPT_STATE.SHADOW : 0, 0);
+    if (cpu.paging.isNested) {
+      const pat = cpu.msrs.get(MSR.PAT);
+      if (pat !== undefined) page.write64(VMCB_SAVE.G_PAT, pat.lo, pat.hi);
+    }
     this.#notePaging(this.controls.asid);
   }
 
@@ -187,6 +196,7 @@ export class WorldSwitch {
     page.attach(page.address);
     const watched = this.#breakpointsEnabled();
     const legal = this.#checks.hostIsLegal(page);
+    this.#leaveNestedPaging();
     loadSwitched(cpu, page);
     state.setSystem(SYSTEM.CR0, (state.cr0 | CR0.PE) >>> 0);
     state.systemFlags &= ~EFLAGS.VM;
@@ -199,6 +209,12 @@ export class WorldSwitch {
     cpu.updateContext();
     this.#endTime();
     return legal;
+  }
+
+  #leaveNestedPaging(): void {
+    if (!this.#cpu.paging.isNested) return;
+    this.#cpu.paging.leaveNested();
+    this.#cpu.msrs.leaveGuestPat();
   }
 
   /** The host's own TF traps behind VMRUN, which is over now (APM vol. 2 15.5.1). */
@@ -214,6 +230,7 @@ export class WorldSwitch {
   }
 
   reset(): void {
+    this.#leaveNestedPaging();
     this.controls.clear();
     this.#pagingOf.fill(NEVER_RAN);
     this.hostInterrupts = false;

@@ -24,12 +24,14 @@ export function loadPdptes(cpu: Cpu, cr3: number): void {
   });
 }
 
-const paePaging = (cr0: number, cr4: number): boolean => (cr0 & CR0.PG) !== 0 && (cr4 & CR4.PAE) !== 0;
+/** PDPTEs are registers under PAE paging, but for a guest's under nested paging (APM vol. 2 15.25.10). */
+const hasPdptes = (cpu: Cpu, cr0: number, cr4: number): boolean =>
+  (cr0 & CR0.PG) !== 0 && (cr4 & CR4.PAE) !== 0 && !cpu.paging.isNested;
 
 /** MOV CR3 without intercepts: loads PDPTEs under PAE paging, then drops all but global translations (SDM vol. 3A 4.10.4.1). */
 export function loadCr3(cpu: Cpu, value: number): void {
   const { state } = cpu;
-  if (paePaging(state.cr0, state.cr4)) loadPdptes(cpu, value);
+  if (hasPdptes(cpu, state.cr0, state.cr4)) loadPdptes(cpu, value);
   state.setSystem(SYSTEM.CR3, value);
   cpu.paging.tlb.flushLocal(cpu.paging.asid);
   cpu.paging.dropCopies();
@@ -49,7 +51,8 @@ export function loadCr0(cpu: Cpu, wanted: number): void {
   const value = ((wanted & CR0_DEFINED) | CR0.ET) >>> 0;
   checkCr0(cpu, value);
   const changed = (before ^ value) >>> 0;
-  if ((changed & (CR0.PG | CR0.CD | CR0.NW)) !== 0 && paePaging(value, state.cr4)) loadPdptes(cpu, state.cr3);
+  if ((changed & (CR0.PG | CR0.CD | CR0.NW)) !== 0 && hasPdptes(cpu, value, state.cr4))
+    loadPdptes(cpu, state.cr3);
   setCr0(cpu, value);
 }
 
@@ -76,7 +79,7 @@ export function loadCr4(cpu: Cpu, wanted: number): void {
   checkCr4(cpu, wanted);
   const changed = (before ^ wanted) >>> 0;
   const reload = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
-  if ((changed & reload) !== 0 && paePaging(state.cr0, wanted)) loadPdptes(cpu, state.cr3);
+  if ((changed & reload) !== 0 && hasPdptes(cpu, state.cr0, wanted)) loadPdptes(cpu, state.cr3);
   setCr4(cpu, wanted >>> 0);
 }
 
