@@ -3,7 +3,7 @@
  *
  * A machine: `new Machine({ model: parseCpuModel('pentium4'), memoryBytes: 256 << 20 })`, then `load` and `run`. A VM of
  * L0: `HostedMachine`, with the same methods. The grid:
- * `resultOf(runGrid(onHost(umbraHost({ l0: 'shadow' })), gridParts(1)))`.
+ * `resultOf(runGrid(onHosts(umbraHosts()), gridParts(1)))`.
  */
 export * from './arch/address.ts';
 export { parseCpuModel } from './arch/cpu-model-text.ts';
@@ -12,12 +12,13 @@ export { cpuid } from './arch/cpuid.ts';
 export { InputError } from './arch/input-error.ts';
 export { PC_MEMORY } from './arch/memory-size.ts';
 export { Cpu, type CpuOptions } from './cpu/cpu.ts';
-export { type Execute, type Judged, onHost } from './grid/execute.ts';
+export { type Execute, type Judged, onHost, onHosts, type Task } from './grid/execute.ts';
 export { resultOf } from './grid/result-of.ts';
 export { runScenario, type ScenarioHost } from './grid/run.ts';
 export { gridParts, type PartVerdict, runGrid } from './grid/run-grid.ts';
+export { RUN_HOST_NAMES, type RunHost, type RunHostName } from './grid/run-host.ts';
 export type { Scenario } from './grid/scenario.ts';
-export { umbraHost } from './grid/umbra-host.ts';
+export { umbraHost, umbraHosts } from './grid/umbra-host.ts';
 export { Assembler } from './guest/assembler.ts';
 export { lineTrace } from './inspect/trace-lines.ts';
 export type { L0Paging } from './l0/guest-cpu.ts';

@@ -2,7 +2,7 @@ import type { Inexpressible } from '../grid/mutants/inexpressible.ts';
 import type { ExportImage } from './export.ts';
 import type { GridChoice, GridReports, RunGrid } from './grid/grid.ts';
 import type { ChooseMutants, HuntMutants } from './grid/mutants.ts';
-import type { Random, Replay } from './grid/scenarios.ts';
+import type { GridSetup, Random, Replay } from './grid/scenarios.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import type { CreateMachine } from './run/session.ts';
@@ -15,6 +15,7 @@ export interface Services {
   readonly reports: GridReports;
   /** Name of each scenario that a pattern matches, or of all, and a sentence. Throws an InputError as `runGrid`. */
   readonly listScenarios: (
+    setup: GridSetup,
     choice: GridChoice,
   ) => readonly { readonly name: string; readonly about: string }[];
   /** The text of a scenario of the grid by name. Throws an InputError if there is none. */

@@ -1,6 +1,6 @@
 import { InputError } from '../arch/input-error.ts';
 import { scenarioText } from '../grid/describe.ts';
-import { type Execute, onHost, type Work, workAbout, workName } from '../grid/execute.ts';
+import { type Execute, onHosts, type Work, workAbout, workName } from '../grid/execute.ts';
 import { exportScenarios } from '../grid/export/export.ts';
 import { INEXPRESSIBLE } from '../grid/mutants/inexpressible.ts';
 import { MUTANTS, mutantNamed } from '../grid/mutants/mutants.ts';
@@ -10,7 +10,7 @@ import { gridParts, runGrid } from '../grid/run-grid.ts';
 import type { Scenario } from '../grid/scenario.ts';
 import { selectScenarios } from '../grid/select.ts';
 import { parseScenarios } from '../grid/text/parse.ts';
-import { type UmbraHostOptions, umbraHost } from '../grid/umbra-host.ts';
+import { umbraHosts } from '../grid/umbra-host.ts';
 import { lineTrace } from '../inspect/trace-lines.ts';
 import type { HostedMachine } from '../vmm/hosted-machine.ts';
 import { reports } from './grid/reports.ts';
@@ -24,23 +24,23 @@ import { fetchKernels } from './kernels/fetch.ts';
 import { createMachine } from './run/machines.ts';
 import type { Services } from './services.ts';
 
-function execute({ jobs, queue, l0, check, trace }: GridSetup, host: Host): Execute {
-  if (trace !== undefined) return traced({ l0, check }, trace);
-  return queue === undefined ? onThreads({ l0, check }, jobs) : onQueue({ l0, check }, queue, host);
+function execute({ jobs, queue, check, trace }: GridSetup, host: Host): Execute {
+  if (trace !== undefined) return traced(check, trace);
+  return queue === undefined ? onThreads({ check }, jobs) : onQueue({ check }, queue, host);
 }
 
 /** Runs one scenario here, with L0's trace of it. */
-const traced = (options: UmbraHostOptions, trace: (line: string) => void): Execute =>
-  async function* (scenarios) {
-    if (scenarios.length !== 1) {
+const traced = (check: boolean, trace: (line: string) => void): Execute =>
+  async function* (tasks) {
+    if (tasks.length !== 1) {
       throw new InputError(
-        `--trace is of one scenario, and these are ${scenarios.length}; name one (--list shows the names).`,
+        `--trace is of one scenario, and these are ${tasks.length}; name one (--list shows the names).`,
       );
     }
     const prepare = (machine: HostedMachine): void => {
       machine.vm.trace = lineTrace(trace, () => machine.clock.now);
     };
-    yield* onHost(umbraHost({ ...options, prepare }))(scenarios);
+    yield* onHosts(umbraHosts({ check, prepare }))(tasks);
   };
 
 const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
@@ -50,19 +50,25 @@ const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
 export const services: Services = {
   createMachine,
   runGrid: (setup, host, { patterns, seed }) =>
-    runGrid(execute(setup, host), selectScenarios(gridParts(seed), patterns)),
-  listScenarios: ({ patterns, seed }) =>
-    selectScenarios(gridParts(seed), patterns)
+    runGrid(execute(setup, host), selectScenarios(gridParts(seed, setup.hosts), patterns)),
+  listScenarios: ({ hosts }, { patterns, seed }) => {
+    const chosen = selectScenarios(gridParts(seed, hosts.slice(0, 1)), patterns);
+    return chosen
       .flatMap(({ scenarios }): readonly Work[] => scenarios)
-      .map((work) => ({ name: workName(work), about: workAbout(work) })),
+      .map((work) => ({ name: workName(work), about: workAbout(work) }));
+  },
   reports,
   showScenario: (name) => scenarioText(scenarioByName(name)),
   exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),
-  replay: (files, setup, host) => replay(files, execute(setup, host)),
-  random: (run, setup, host) => runRandom(run, execute(setup, host), umbraHost(setup)),
+  replay: (files, setup, host) => replay(files, setup.hosts, execute(setup, host)),
+  random: (run, setup, host) =>
+    runRandom({ ...run, hosts: setup.hosts }, execute(setup, host), umbraHosts({ check: setup.check })),
   soakBench: (setup, host) => {
-    const here = umbraHost(setup);
-    return { execute: execute(setup, host), reduce: (seed, number) => failureAt(seed, number, here, true) };
+    const here = umbraHosts({ check: setup.check });
+    return {
+      execute: execute(setup, host),
+      reduce: (seed, index, on) => failureAt({ seed, index }, on, here, true),
+    };
   },
   mutants: (names) => (names.length === 0 ? MUTANTS : names.map(mutantNamed)),
   inexpressible: INEXPRESSIBLE,

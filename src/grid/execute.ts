@@ -4,10 +4,17 @@ import type { ScenarioVerdict } from './judge.ts';
 import { RANDOM_ABOUT } from './random/arbitrary.ts';
 import { randomScenario, randomScenarioName } from './random/generate.ts';
 import { runScenario, type ScenarioHost } from './run.ts';
+import type { RunHostName } from './run-host.ts';
 import type { Scenario } from './scenario.ts';
 
 /** A scenario to run: itself, or the seed and the number of a random one. Plain data, as it travels between threads. */
 export type Work = Scenario | { readonly seed: number; readonly index: number };
+
+/** A scenario and what to run it on. Plain data too. */
+export interface Task {
+  readonly work: Work;
+  readonly on: RunHostName;
+}
 
 /** The name of the scenario. */
 export const workName = (work: Work): string =>
@@ -33,7 +40,7 @@ export function judgeWork(work: Work, host: ScenarioHost): ScenarioVerdict {
   }
 }
 
-/** One scenario's verdict, with the scenario's place in the list that was asked for. */
+/** One task's verdict, with the task's place in the list that was asked for. */
 export interface Judged {
   readonly index: number;
   readonly verdict: ScenarioVerdict;
@@ -44,10 +51,14 @@ export interface Judged {
  * order; a verdict depends on its scenario alone, so that the way changes nothing but the time. Throws an InputError
  * where the host cannot run a scenario.
  */
-export type Execute = (work: readonly Work[]) => AsyncIterable<Judged>;
+export type Execute = (tasks: readonly Task[]) => AsyncIterable<Judged>;
 
-/** Runs scenarios one after another on a host in this thread. */
-export const onHost = (host: ScenarioHost): Execute =>
-  async function* (work) {
-    for (const [index, one] of work.entries()) yield { index, verdict: judgeWork(one, host) };
+/** Runs scenarios one after another in this thread, each on the host that `hostOf` gives for its task. */
+export const onHosts = (hostOf: (on: RunHostName) => ScenarioHost): Execute =>
+  async function* (tasks) {
+    for (const [index, { work, on }] of tasks.entries())
+      yield { index, verdict: judgeWork(work, hostOf(on)) };
   };
+
+/** Runs scenarios one after another on one host in this thread, whatever their tasks say. */
+export const onHost = (host: ScenarioHost): Execute => onHosts(() => host);

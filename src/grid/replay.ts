@@ -1,9 +1,10 @@
 import { InputError } from '../arch/input-error.ts';
 import { scenarioText } from './describe.ts';
-import type { Execute } from './execute.ts';
+import type { Execute, Task } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { randomScenario } from './random/generate.ts';
 import { type GridProgress, writtenParts } from './run-grid.ts';
+import { type RunHostName, runHostText } from './run-host.ts';
 import type { Scenario } from './scenario.ts';
 import { parseScenarios } from './text/parse.ts';
 
@@ -24,35 +25,45 @@ export interface ScenarioReport {
 }
 
 /** The failure that a verdict is; undefined if all was right. */
-export function failureOf(scenario: Scenario, { mismatches }: ScenarioVerdict): ScenarioFailure | undefined {
+export function failureOf(
+  scenario: Scenario,
+  { mismatches }: ScenarioVerdict,
+  on: RunHostName,
+): ScenarioFailure | undefined {
   if (mismatches.length === 0) return undefined;
   return {
     name: scenario.name,
-    mismatches: mismatches.map(({ text }) => text),
+    mismatches: mismatches.map(({ text }) => `On ${runHostText(on)}: ${text}`),
     text: scenarioText(scenario),
   };
 }
 
 /**
- * Runs all scenarios of texts; failures come in the order of the texts. Throws an InputError for a text that is no scenario
- * file, and for a scenario that cannot be or that the host cannot run.
+ * Runs all scenarios of texts on each of some hosts; failures come in the order of the texts and tell the host. Throws an
+ * InputError for a text that is no scenario file, and for a scenario that cannot be or that none of the hosts can run.
  */
 export async function* replay(
   files: readonly { readonly text: string; readonly source: string }[],
+  hosts: readonly RunHostName[],
   execute: Execute,
 ): AsyncGenerator<GridProgress, ScenarioReport> {
   const scenarios = files.flatMap(({ text, source }) => parseScenarios(text, source));
-  const failures = new Array<ScenarioFailure | undefined>(scenarios.length);
-  let probes = 0;
+  const tasks = scenarios.flatMap((work) => hosts.map((on): Task & { work: Scenario } => ({ work, on })));
+  const verdicts = new Array<ScenarioVerdict>(tasks.length);
   let done = 0;
-  for await (const { index, verdict } of execute(scenarios)) {
-    const scenario = scenarios[index];
-    if (verdict.skipped !== undefined)
-      throw new InputError(`Scenario "${scenario.name}" cannot run: ${verdict.skipped}.`);
-    probes += verdict.probes;
-    failures[index] = failureOf(scenario, verdict);
-    yield { done: ++done, total: scenarios.length, name: scenario.name };
+  for await (const { index, verdict } of execute(tasks)) {
+    verdicts[index] = verdict;
+    yield { done: ++done, total: tasks.length, name: tasks[index].work.name };
   }
+  scenarios.forEach(({ name }, index) => {
+    const skips = verdicts
+      .slice(index * hosts.length, (index + 1) * hosts.length)
+      .map(({ skipped }) => skipped);
+    if (skips.every((skipped) => skipped !== undefined))
+      throw new InputError(`Scenario "${name}" cannot run: ${skips.join('; ')}.`);
+  });
+  const probes = verdicts.reduce((sum, verdict) => sum + verdict.probes, 0);
+  const failures = tasks.map(({ work, on }, index) => failureOf(work, verdicts[index], on));
   return {
     scenarios: scenarios.length,
     probes,

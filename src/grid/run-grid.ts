@@ -1,7 +1,9 @@
 import { directedScenarios } from './directed/directed.ts';
-import { type Execute, type Work, workAbout, workName } from './execute.ts';
+import { type Execute, type Task, type Work, workAbout, workName } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
+import type { Way } from './matrix/cell.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
+import { dealtTo, RUN_HOST_NAMES, type RunHostName } from './run-host.ts';
 import type { PagingMode, Scenario } from './scenario.ts';
 
 /** How far a run of the grid is, in scenarios. */
@@ -29,10 +31,14 @@ export interface ScenarioGroup<One extends Work = Work> {
   readonly scenarios: readonly One[];
 }
 
-export type GridPart<One extends Work = Work> = MatrixCell | ScenarioGroup<One>;
+/** Scenarios that belong together: those of a cell, or others. */
+export type Collection<One extends Work = Work> = MatrixCell | ScenarioGroup<One>;
+
+/** Scenarios that belong together, and what they run on. */
+export type GridPart = Collection & { readonly on: RunHostName };
 
 /** What of the grid was written by hand: the matrix cell by cell, then the directed scenarios. */
-export const writtenParts = (): GridPart<Scenario>[] => [
+export const writtenParts = (): Collection<Scenario>[] => [
   ...matrix(),
   { group: 'directed', scenarios: directedScenarios() },
 ];
@@ -40,14 +46,17 @@ export const writtenParts = (): GridPart<Scenario>[] => [
 /** Random scenarios of the grid: with them it has more than 2,000. */
 export const RANDOM_IN_GRID = 1_800;
 
-/** The whole grid: what was written, and the first random scenarios of a seed. */
-export const gridParts = (seed: number): GridPart[] => [
-  ...writtenParts(),
-  {
-    group: 'random',
-    scenarios: Array.from({ length: RANDOM_IN_GRID }, (_, index): Work => ({ seed, index })),
-  },
-];
+/**
+ * The whole grid: what was written, on each of the hosts, and the first random scenarios of a seed, dealt out among them.
+ */
+export function gridParts(seed: number, hosts: readonly RunHostName[] = RUN_HOST_NAMES): GridPart[] {
+  const written = writtenParts();
+  const random = Array.from({ length: RANDOM_IN_GRID }, (_, index) => ({ seed, index }));
+  return hosts.flatMap((on): GridPart[] => [
+    ...written.map((part): GridPart => ({ on, ...part })),
+    { on, group: 'random', scenarios: random.filter(({ index }) => dealtTo(hosts, index) === on) },
+  ]);
+}
 
 /** What the scenarios of one part found. */
 interface Findings {
@@ -66,11 +75,14 @@ interface Findings {
 }
 
 export interface CellVerdict extends Findings {
+  readonly on: RunHostName;
   readonly l1: PagingMode;
+  readonly way: Way;
   readonly l2: PagingMode;
 }
 
 export interface GroupVerdict extends Findings {
+  readonly on: RunHostName;
   readonly group: string;
 }
 
@@ -78,9 +90,13 @@ export type PartVerdict = CellVerdict | GroupVerdict;
 
 export const isCell = (verdict: PartVerdict): verdict is CellVerdict => 'l1' in verdict;
 
-/** What reports call a part. */
+/** L1 in a cell: `PAE`, `PAE with NPT`. */
+export const rowTitle = ({ l1, way }: Pick<CellVerdict, 'l1' | 'way'>): string =>
+  way === 'npt' ? `${l1} with NPT` : l1;
+
+/** What reports call a part: `npt/pae, L1 PAE with NPT, L2 off`. */
 export const partTitle = (verdict: PartVerdict): string =>
-  isCell(verdict) ? `L1 ${verdict.l1}, L2 ${verdict.l2}` : verdict.group;
+  `${verdict.on}, ${isCell(verdict) ? `L1 ${rowTitle(verdict)}, L2 ${verdict.l2}` : verdict.group}`;
 
 /** Stories kept of each scenario: later ones are often consequences of the first. */
 const DETAILS_PER_SCENARIO = 3;
@@ -94,12 +110,12 @@ export async function* runGrid(
   execute: Execute,
   parts: readonly GridPart[],
 ): AsyncGenerator<GridProgress, PartVerdict[]> {
-  const scenarios = parts.flatMap((part): readonly Work[] => part.scenarios);
-  const verdicts = new Array<ScenarioVerdict>(scenarios.length);
+  const tasks = parts.flatMap(({ on, scenarios }) => scenarios.map((work): Task => ({ work, on })));
+  const verdicts = new Array<ScenarioVerdict>(tasks.length);
   let done = 0;
-  for await (const { index, verdict } of execute(scenarios)) {
+  for await (const { index, verdict } of execute(tasks)) {
     verdicts[index] = verdict;
-    yield { done: ++done, total: scenarios.length, name: workName(scenarios[index]) };
+    yield { done: ++done, total: tasks.length, name: workName(tasks[index].work) };
   }
   let first = 0;
   return parts.map(({ scenarios: own, ...part }) => {

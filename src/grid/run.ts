@@ -30,6 +30,8 @@ export interface ScenarioHost {
   readonly asids: number;
   /** What it can do to the memory below L1; scenarios that ask more are skipped. */
   readonly abilities?: readonly HostAbility[];
+  /** Features that a scenario needs and the guest's processor cannot have here; such a scenario is skipped. */
+  readonly lacking?: (request: Pick<MachineRequest, 'features' | 'absent'>) => readonly CpuFeature[];
   run(request: MachineRequest): MachineEnd;
 }
 
@@ -72,7 +74,13 @@ export function runCompiled(
 }
 
 /** Why a host cannot run a scenario, as a clause; undefined if it can. */
-function whySkipped(scenario: Scenario, { name, asids, abilities = [] }: ScenarioHost): string | undefined {
+function whySkipped(
+  scenario: Scenario,
+  { name, asids, abilities = [], lacking = () => [] }: ScenarioHost,
+): string | undefined {
+  const { features, absent = [] } = scenario;
+  const unavailable = lacking({ features, absent });
+  if (unavailable.length > 0) return `${name} does not offer ${unavailable.join(', ')}`;
   const asid = highestAsid(scenario);
   if (asid >= asids) return `${name} has the ASIDs 0 to ${asids - 1}, and the scenario uses ${asid}`;
   const missing = hostNeeds(scenario).filter((need) => !abilities.includes(need));

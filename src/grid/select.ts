@@ -33,10 +33,11 @@ export function selectScenarios(
   }
   const chosen = (work: Work): boolean => matchers.some((matches) => matches(workName(work)));
   return parts
-    .map((part) =>
-      'group' in part
-        ? { ...part, scenarios: part.scenarios.filter(chosen) }
-        : { ...part, scenarios: part.scenarios.filter(chosen) },
-    )
+    .map((part): GridPart => {
+      const { on } = part;
+      return 'group' in part
+        ? { on, group: part.group, scenarios: part.scenarios.filter(chosen) }
+        : { ...part, scenarios: part.scenarios.filter(chosen) };
+    })
     .filter(({ scenarios }) => scenarios.length > 0);
 }

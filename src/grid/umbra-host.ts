@@ -5,20 +5,20 @@ import { InputError } from '../arch/input-error.ts';
 import { CpuMemory } from '../cpu/cpu-memory.ts';
 import { AGENT_STATE } from '../guest/agent-core.ts';
 import { agents } from '../guest/agents.ts';
+import { offeredModel } from '../l0/guest-cpu.ts';
 import { Machine, type MachineStop } from '../machine/machine.ts';
 import { GuestFailure, HostedMachine, hostMemory } from '../vmm/hosted-machine.ts';
 import type { MachineEnd } from './judge.ts';
 import { rulesOf } from './mutants/mutant.ts';
 import { mutantNamed } from './mutants/mutants.ts';
 import type { MachineRequest, ScenarioHost } from './run.ts';
+import { type RunHost, type RunHostName, runHost } from './run-host.ts';
 import type { CpuFeature } from './scenario.ts';
 
 /** The processor of every scenario, less what a scenario does without. */
 const MODEL = 'current-amd';
 
-export interface UmbraHostOptions {
-  /** Bare: the L1 agent has the processor to itself. Shadow: it is L0's guest. */
-  readonly l0: 'none' | 'shadow';
+export interface UmbraHostOptions extends RunHost {
   /** L0 checks its invariants after every operation. */
   readonly check?: boolean;
   /** Called under L0 whenever the guest comes to another step: its number (`stepNumber`), and the machine as it is then. */
@@ -31,7 +31,24 @@ export interface UmbraHostOptions {
 
 type Watch = (step: number, machine: HostedMachine) => void;
 
-/** Memory that hosts of one kind can share, if they take turns. */
+/** Umbra on each of its hosts, made as they are asked for. They take turns: those under L0 share their memory. */
+export function umbraHosts(
+  options: Omit<UmbraHostOptions, keyof RunHost> = {},
+): (on: RunHostName) => ScenarioHost {
+  const hosts = new Map<RunHostName, ScenarioHost>();
+  let underL0: ReusedMemory | undefined;
+  return (on) => {
+    const known = hosts.get(on);
+    if (known !== undefined) return known;
+    const { l0 } = runHost(on);
+    const memory = l0 === 'none' ? machineMemory('none') : (underL0 ??= machineMemory(l0));
+    const host = umbraHost({ ...runHost(on), ...options }, memory);
+    hosts.set(on, host);
+    return host;
+  };
+}
+
+/** Memory that hosts can share, if they take turns: bare ones among themselves, and those under L0. */
 export const machineMemory = (l0: UmbraHostOptions['l0']): ReusedMemory =>
   new ReusedMemory(l0 === 'none' ? (bytes) => new CpuMemory(bytes) : hostMemory);
 
@@ -42,21 +59,47 @@ export const machineMemory = (l0: UmbraHostOptions['l0']): ReusedMemory =>
 export function umbraHost(options: UmbraHostOptions, memory = machineMemory(options.l0)): ScenarioHost {
   const { maxPhysicalAddressBits, asidCount } = parseCpuModel(MODEL);
   return {
-    name: options.l0 === 'none' ? 'Umbra, bare' : 'Umbra, L0 with a shadow MMU',
+    name: nameOf(options),
+    lacking: ({ features, absent }) => {
+      const model = guestModel({ features, absent }, options);
+      return features.filter((feature) => !model.features.has(feature));
+    },
     asids: asidCount,
     // On the bare machine there is no host below L1 whose pages could be behind its own: every move has been made.
     abilities: options.l0 === 'none' ? ['move memory'] : ['move memory', 'remove memory'],
     processor: { maxPhyAddr: maxPhysicalAddressBits, pdptes: 'registers' },
     run: (request) =>
-      options.l0 === 'none' ? runBare(request, memory) : runHosted(request, memory, options),
+      options.l0 === 'none' ? runBare(request, memory, options) : runHosted(request, memory, options),
   };
 }
 
-function modelFor(request: MachineRequest): CpuModel {
-  const model = parseCpuModel([MODEL, ...request.absent.map((feature) => `-${feature}`)].join(','));
-  const missing = request.features.filter((feature: CpuFeature) => !model.features.has(feature));
+function nameOf({ l0, host }: UmbraHostOptions): string {
+  if (l0 === 'none') return 'Umbra, bare';
+  const paging = l0 === 'shadow' ? 'shadow' : 'nested';
+  return `Umbra, L0 with ${paging} paging on a ${host === 'nopae' ? '!PAE' : 'PAE'} kernel`;
+}
+
+/**
+ * The guest's processor. A scenario that does not need nested paging gets none: L0 can then offer more of the rest where its
+ * own nested tables cannot express all.
+ */
+function guestModel(
+  { features, absent }: Pick<MachineRequest, 'features' | 'absent'>,
+  { l0, host }: UmbraHostOptions,
+): CpuModel {
+  const without = new Set<CpuFeature>(features.includes('npt') ? absent : [...absent, 'npt']);
+  const model = parseCpuModel([MODEL, ...[...without].map((feature) => `-${feature}`)].join(','));
+  if (l0 === 'none') return model;
+  return offeredModel(model, { paging: l0, nestedNx: l0 === 'npt' && host !== 'nopae' });
+}
+
+function modelFor(request: MachineRequest, options: UmbraHostOptions): CpuModel {
+  const model = guestModel(request, options);
+  const missing = request.features.filter((feature) => !model.features.has(feature));
   if (missing.length > 0)
-    throw new InputError(`The scenario needs ${missing.join(', ')}, which ${model.name} lacks.`);
+    throw new InputError(
+      `The scenario needs ${missing.join(', ')}, which ${nameOf(options)} does not offer.`,
+    );
   return model;
 }
 
@@ -90,9 +133,9 @@ export class ReusedMemory {
   }
 }
 
-function runBare(request: MachineRequest, memory: ReusedMemory): MachineEnd {
+function runBare(request: MachineRequest, memory: ReusedMemory, options: UmbraHostOptions): MachineEnd {
   const machine = new Machine({
-    model: modelFor(request),
+    model: modelFor(request, options),
     memoryBytes: request.memory,
     memory: memory.take(request.memory),
   });
@@ -106,11 +149,12 @@ function runBare(request: MachineRequest, memory: ReusedMemory): MachineEnd {
 }
 
 function runHosted(request: MachineRequest, memory: ReusedMemory, options: UmbraHostOptions): MachineEnd {
-  const { check, mutant } = options;
+  const { check, mutant, l0 } = options;
   const machine = new HostedMachine({
     // L0 needs features of its host, NX above all, that a scenario takes away from the guest.
     model: parseCpuModel(MODEL),
-    guestModel: modelFor(request),
+    guestModel: modelFor(request, options),
+    l0: l0 === 'npt' ? 'npt' : 'shadow',
     memoryBytes: request.memory,
     memory: memory.take(request.memory),
     check: check === true,

@@ -1,11 +1,11 @@
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { asCompleted } from '../../src/cli/jobs/as-completed.ts';
-import { type Execute, onHost } from '../../src/grid/execute.ts';
+import { type Execute, onHosts, type Task } from '../../src/grid/execute.ts';
 import type { ScenarioVerdict } from '../../src/grid/judge.ts';
 import { matrix } from '../../src/grid/matrix/matrix.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
-import { umbraHost } from '../../src/grid/umbra-host.ts';
+import { umbraHosts } from '../../src/grid/umbra-host.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -34,13 +34,15 @@ describe('asCompleted', () => {
 });
 
 describe('onThreads', () => {
-  const scenarios = matrix().flatMap((cell) => cell.scenarios.slice(0, 1));
+  const tasks = matrix().flatMap((cell) =>
+    cell.scenarios.slice(0, 1).map((work): Task => ({ work, on: 'shadow/pae' })),
+  );
 
   /** As it is in the package: threads load no TypeScript. */
   const pool = (): Promise<typeof import('../../src/cli/jobs/pool.ts')> =>
     import(pathToFileURL(`${root}dist/cli/jobs/pool.js`).href);
 
-  async function verdicts(execute: Execute, asked: readonly Scenario[]): Promise<ScenarioVerdict[]> {
+  async function verdicts(execute: Execute, asked: readonly Task[]): Promise<ScenarioVerdict[]> {
     const found: ScenarioVerdict[] = [];
     for (const { index, verdict } of await collect(execute(asked))) found[index] = verdict;
     return found;
@@ -48,16 +50,16 @@ describe('onThreads', () => {
 
   it('answers as one thread does', { timeout: 120_000 }, async () => {
     const { onThreads } = await pool();
-    const alone = await verdicts(onHost(umbraHost({ l0: 'shadow' })), scenarios);
+    const alone = await verdicts(onHosts(umbraHosts()), tasks);
     expect(alone.every(({ probes }) => probes > 10)).toBe(true);
-    expect(await verdicts(onThreads({ l0: 'shadow' }, 2), scenarios)).toEqual(alone);
+    expect(await verdicts(onThreads({ check: false }, 2), tasks)).toEqual(alone);
   });
 
   it('throws the InputError of a scenario that cannot be', async () => {
     const { onThreads } = await pool();
-    const [first] = scenarios;
-    const wrong = { ...first, steps: [{ do: 'leave' }] } as const;
-    const run = collect(onThreads({ l0: 'shadow' }, 2)([wrong, wrong, first]));
+    const [first] = tasks;
+    const wrong = { ...first, work: { ...(first.work as Scenario), steps: [{ do: 'leave' }] } } as const;
+    const run = collect(onThreads({ check: false }, 2)([wrong, wrong, first]));
     await expect(run).rejects.toMatchObject({ name: 'InputError', message: /leave/ });
   });
 });

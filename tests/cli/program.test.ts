@@ -129,7 +129,10 @@ describe('umbra', () => {
       ['grid', 'x', '--replay', 'y'],
       /"x" chooses among the scenarios of the grid, which --replay does not run/,
     ],
-    [['grid', '--trace', 'x', '--l0', 'none'], /--trace writes what L0 does, so it needs --l0 shadow/],
+    [
+      ['grid', '--trace', 'x', '--l0', 'none'],
+      /--trace writes what L0 does, so it needs an --l0 that is not none/,
+    ],
     [['grid', '--trace', 'x', '--queue', 'redis://a'], /--trace and --queue do not go together/],
     [['grid', '--json', '/tmp/x', '--html', '/tmp/../tmp/x'], /--json and --html both write to/],
     [['grid', '--queue', 'localhost'], /--queue localhost: must be the address of a queue, like redis/],
@@ -393,7 +396,7 @@ describe('umbra grid --mutants', () => {
   });
 
   it.each([
-    [['--l0', 'none'], 'needs --l0 shadow'],
+    [['--l0', 'none'], 'needs an --l0 that is not none'],
     [['--check'], 'where no probe catches'],
     [['--queue', 'redis://localhost'], '--mutants and --queue do not go together'],
     [['--list'], 'do not go together'],
@@ -406,7 +409,9 @@ describe('umbra grid --mutants', () => {
 
 describe('umbra grid', () => {
   const good: CellVerdict = {
+    on: 'shadow/pae',
     l1: '2-level',
+    way: 'shadow',
     l2: 'PAE',
     scenarios: 1,
     switches: 12,
@@ -417,7 +422,9 @@ describe('umbra grid', () => {
     summaries: [],
   };
   const bad: CellVerdict = {
+    on: 'shadow/pae',
     l1: 'PAE',
+    way: 'npt',
     l2: 'PAE',
     scenarios: 2,
     switches: 30,
@@ -432,7 +439,7 @@ describe('umbra grid', () => {
     const { status, out, error } = await call(['grid'], { runGrid: () => cells([good]) });
     expect(status).toBe(0);
     expect(out).toMatch(
-      /^L0, with a shadow MMU, runs an L1 [\s\S]*A probe is one [\s\S]*\.\n\nL1 \\ L2 {2}PAE\n-+ {2}-+\n2-level {2}40 ok\n\n1 scenario, 12 switches between levels and modes, 40 probes judged by the oracle, 0 mismatches, /,
+      /^An L1 hypervisor runs L2s[\s\S]*A probe is one [\s\S]*\.\n\nOn L0 with shadow paging on a PAE kernel \(shadow\/pae\):\n\nL1 \\ L2 {2}PAE\n-+ {2}-+\n2-level {2}40 ok\n\n1 scenario, 12 switches between levels and modes, 40 probes judged by the oracle, 0 mismatches, /,
     );
     expect(error).toBe('');
   });
@@ -450,7 +457,7 @@ describe('umbra grid', () => {
 
   it('lists scenarios', async () => {
     const { status, out } = await call(['grid', '--list', 'one'], {
-      listScenarios: ({ patterns }) => [{ name: `a/${patterns[0]}`, about: 'What it is.' }],
+      listScenarios: (_setup, { patterns }) => [{ name: `a/${patterns[0]}`, about: 'What it is.' }],
     });
     expect({ status, out }).toEqual({ status: 0, out: 'a/one\n    What it is.\n' });
   });
@@ -471,7 +478,7 @@ describe('umbra grid', () => {
     expect(status).toBe(1);
     expect(out).toContain('2 of 50 WRONG');
     expect(out).toContain('90 probes judged by the oracle, 2 mismatches');
-    expect(out).toContain('  L1 PAE, L2 PAE: read at 0x1000: page fault');
+    expect(out).toContain('  shadow/pae, L1 PAE with NPT, L2 PAE: read at 0x1000: page fault');
   });
 
   it('writes JSON', async () => {
@@ -484,13 +491,13 @@ describe('umbra grid', () => {
   });
 
   it('has a line, and a list in the JSON, for scenarios of no cell', async () => {
-    const { l1: _, l2: __, ...found } = bad;
+    const { l1: _, way: __, l2: ___, ...found } = bad;
     const { status, out } = await call(['grid', '--json', file('grid.json')], {
       runGrid: () => cells([good, { group: 'directed', ...found }]),
     });
     expect(status).toBe(1);
     expect(out).toContain('2-level  40 ok\n\ndirected: 2 of 50 WRONG\n\n3 scenarios, ');
-    expect(out).toContain('  directed: read at 0x1000: page fault\n');
+    expect(out).toContain('  shadow/pae, directed: read at 0x1000: page fault\n');
     const { cells: inCells, groups } = JSON.parse(readFileSync(file('grid.json'), 'utf8'));
     expect(inCells).toHaveLength(1);
     expect(groups).toMatchObject([{ group: 'directed', scenarios: 2, probes: 50, mismatches: 2 }]);
@@ -502,15 +509,17 @@ describe('umbra grid', () => {
       runGrid: () => cells([bad]),
       reports: {
         junit: (found, seconds) => `${found.length} cells, ${seconds > 0 ? 'timed' : 'untimed'}`,
-        html: async function* (found, { l0 }) {
+        html: async function* (found, { hosts }) {
           yield { done: 1, total: 1 };
-          return `${partTitle(found[0])} ${l0}`;
+          return `${partTitle(found[0])}; ${hosts}`;
         },
       },
     });
     expect(status).toBe(1);
     expect(readFileSync(file('grid.xml'), 'utf8')).toBe('1 cells, timed');
-    expect(readFileSync(file('grid.html'), 'utf8')).toBe('L1 PAE, L2 PAE shadow');
+    expect(readFileSync(file('grid.html'), 'utf8')).toBe(
+      'shadow/pae, L1 PAE with NPT, L2 PAE; bare,shadow/pae',
+    );
   });
 
   it('says at once that the JSON file cannot be written', async () => {
@@ -557,7 +566,7 @@ describe('umbra grid with scenarios', () => {
         { source: file('one.scenario'), text: 'first' },
         { source: file('two.scenario'), text: 'second' },
       ],
-      { l0: 'shadow', check: true, jobs: 1 },
+      { hosts: ['shadow/pae'], check: true, jobs: 1 },
     ]);
     expect({ status, out }).toEqual({
       status: 0,
@@ -580,12 +589,12 @@ describe('umbra grid with scenarios', () => {
   it('runs random scenarios of a seed', async () => {
     const asked: unknown[] = [];
     const { status, out } = await call(['grid', '--random', '2K', '--seed', '0xff', '--l0', 'none'], {
-      random: (run, { l0 }) => {
-        asked.push(run, l0);
+      random: (run, { hosts }) => {
+        asked.push(run, hosts);
         return reports([]);
       },
     });
-    expect(asked).toEqual([{ count: 2000, seed: 255 }, 'none']);
+    expect(asked).toEqual([{ count: 2000, seed: 255 }, ['bare']]);
     expect(status).toBe(0);
     expect(out).toMatch(/^1 scenario, 7 probes judged by the oracle, no mismatch, seed 255, .* s\n$/);
   });
@@ -609,6 +618,7 @@ describe('umbra grid with scenarios', () => {
     [['--replay', '/nowhere/x'], 'Cannot read the scenario file /nowhere/x: there is no such file'],
     [['--show', 'a', '--json', 'b'], '--show and --json do not go together'],
     [['--check', '--l0', 'none'], '--check examines'],
+    [['--l0', 'none', '--host', 'pae'], 'The bare processor has no host kernel'],
   ])('refuses %j', async (args, sentence) => {
     const { status, error } = await call(['grid', ...args]);
     expect(status).toBe(2);

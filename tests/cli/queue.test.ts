@@ -9,14 +9,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Failure } from '../../src/cli/failure.ts';
 import { onQueue } from '../../src/cli/jobs/queue.ts';
 import { parseQueue, QUEUE_NAME } from '../../src/cli/jobs/redis.ts';
-import { onHost } from '../../src/grid/execute.ts';
+import { onHosts, type Task } from '../../src/grid/execute.ts';
 import type { ScenarioVerdict } from '../../src/grid/judge.ts';
 import { matrix } from '../../src/grid/matrix/matrix.ts';
-import { umbraHost } from '../../src/grid/umbra-host.ts';
+import { umbraHosts } from '../../src/grid/umbra-host.ts';
 import { TestHost } from './host.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const UNDER_L0 = { l0: 'shadow' } as const;
+const CHECKS = { check: false } as const;
 
 const missing =
   spawnSync('redis-server', ['--version']).status === 0 ? undefined : 'redis-server is not installed';
@@ -33,7 +33,9 @@ async function freePort(): Promise<number> {
 describe.skipIf(missing !== undefined)(
   `umbra grid --queue${missing === undefined ? '' : ` (skipped, because ${missing})`}`,
   () => {
-    const scenarios = matrix().flatMap((cell) => cell.scenarios.slice(0, 2));
+    const scenarios = matrix().flatMap((cell) =>
+      cell.scenarios.slice(0, 2).map((work): Task => ({ work, on: 'shadow/pae' })),
+    );
     const processes: ChildProcess[] = [];
     let folder = '';
     let url = '';
@@ -80,7 +82,7 @@ describe.skipIf(missing !== undefined)(
       const doomed = await startWorker();
       const host = new TestHost();
       let helper: Promise<ChildProcess> | undefined;
-      for await (const { index, verdict } of onQueue(UNDER_L0, url, host)(scenarios)) {
+      for await (const { index, verdict } of onQueue(CHECKS, url, host)(scenarios)) {
         expected[index].verdicts.push(verdict);
         if (helper === undefined) {
           // In the middle of its second scenario: it is killed as soon as the first is there.
@@ -89,7 +91,7 @@ describe.skipIf(missing !== undefined)(
         }
       }
       expect(expected.map(({ verdicts }) => verdicts.length)).toEqual(scenarios.map(() => 1));
-      for await (const { index, verdict } of onHost(umbraHost(UNDER_L0))(scenarios)) {
+      for await (const { index, verdict } of onHosts(umbraHosts(CHECKS))(scenarios)) {
         expect(expected[index].verdicts).toEqual([verdict]);
       }
       const worker = await helper;
@@ -103,7 +105,7 @@ describe.skipIf(missing !== undefined)(
       const redis = await startRedis(port);
       const work = scenarios.slice(0, 2);
       const host = new TestHost();
-      const run = onQueue(UNDER_L0, address, host)(work)[Symbol.asyncIterator]();
+      const run = onQueue(CHECKS, address, host)(work)[Symbol.asyncIterator]();
       const first = run.next();
       await expect.poll(() => host.error, { timeout: 10_000 }).toContain('No worker is at');
       redis.kill('SIGKILL');
@@ -121,7 +123,7 @@ describe.skipIf(missing !== undefined)(
         const address = `redis://127.0.0.1:${new URL(url).port}/1`;
         const connection = { host: '127.0.0.1', port: Number(new URL(url).port), db: 1 };
         const stranger = new Worker(QUEUE_NAME, async () => answer, { connection });
-        const run = onQueue(UNDER_L0, address, new TestHost())(scenarios.slice(0, 1));
+        const run = onQueue(CHECKS, address, new TestHost())(scenarios.slice(0, 1));
         await expect(run[Symbol.asyncIterator]().next()).rejects.toThrow(
           'Scenario 1 came back from the queue without a verdict.',
         );
@@ -131,7 +133,7 @@ describe.skipIf(missing !== undefined)(
 
     it('says that no worker is there, and takes its scenarios back when interrupted', async () => {
       const host = new TestHost();
-      const run = onQueue(UNDER_L0, url, host)(scenarios)[Symbol.asyncIterator]();
+      const run = onQueue(CHECKS, url, host)(scenarios)[Symbol.asyncIterator]();
       const first = run.next();
       while (!host.error.includes('No worker is at')) await new Promise((resolve) => setTimeout(resolve, 20));
       host.signal('SIGINT');
@@ -147,7 +149,7 @@ describe.skipIf(missing !== undefined)(
 describe('a queue that is not there', () => {
   it('is said in a sentence', async () => {
     const url = `redis://127.0.0.1:${await freePort()}`;
-    const run = onQueue(UNDER_L0, url, new TestHost())([])[Symbol.asyncIterator]();
+    const run = onQueue(CHECKS, url, new TestHost())([])[Symbol.asyncIterator]();
     const error: unknown = await run.next().catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(Failure);
     expect((error as Failure).message).toContain(`There is no Redis at ${url}: connect ECONNREFUSED`);

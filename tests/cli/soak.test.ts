@@ -21,22 +21,24 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Scenarios of which every one whose number ends in 7 fails, from 100 up for another reason. */
 class Bench implements SoakBench {
   readonly reduced: number[] = [];
+  readonly hosts: string[] = [];
   readonly asked: number[] = [];
 
   readonly execute: SoakBench['execute'] = async function* (
     this: Bench,
-    work: Parameters<SoakBench['execute']>[0],
+    tasks: Parameters<SoakBench['execute']>[0],
   ) {
     // Backwards, as threads may do.
-    for (const [index, one] of [...work.entries()].reverse()) {
-      const number = 'seed' in one ? one.index : -1;
+    for (const [index, { work }] of [...tasks.entries()].reverse()) {
+      const number = 'seed' in work ? work.index : -1;
       this.asked.push(number);
       yield { index, verdict: this.#verdict(number) };
     }
   }.bind(this);
 
-  readonly reduce: SoakBench['reduce'] = (seed, number) => {
+  readonly reduce: SoakBench['reduce'] = (seed, number, on) => {
     this.reduced.push(number);
+    this.hosts.push(on);
     return { name: 'small', mismatches: [`story of ${number}`], text: `scenario small-${seed}-${number}` };
   };
 
@@ -50,7 +52,14 @@ class Bench implements SoakBench {
 
 async function run(corpus: string, hours: number, bench = new Bench()) {
   const host = new TestHost();
-  const options = { hours, seed: 4, corpus: file(corpus), l0: 'shadow', check: false, jobs: 1 } as const;
+  const options = {
+    hours,
+    seed: 4,
+    corpus: file(corpus),
+    hosts: ['bare', 'shadow/pae'],
+    check: false,
+    jobs: 1,
+  } as const;
   const status = await soak(options, host, () => bench);
   return { status, host, bench };
 }
@@ -63,6 +72,7 @@ describe('umbra soak', () => {
     const { status, host, bench } = await run('one.sqlite', ONE_BATCH);
     expect(status).toBe(1);
     expect(bench.reduced).toEqual([7, 107]);
+    expect(bench.hosts).toEqual(['shadow/pae', 'shadow/pae']);
     expect(host.out).toBe(
       [
         '# 10 times: It did not finish: after step # because it halted.',
@@ -153,7 +163,18 @@ describe('umbra soak', () => {
 
   it('runs for real, and any SQLite reads what it leaves', { timeout: 120_000 }, async () => {
     const corpus = file('real.sqlite');
-    const args = ['dist/cli/main.js', 'soak', '--hours', '0.0001', '--corpus', corpus, '--jobs', '1'];
+    const args = [
+      'dist/cli/main.js',
+      'soak',
+      '--hours',
+      '0.0001',
+      '--corpus',
+      corpus,
+      '--jobs',
+      '1',
+      '--l0',
+      'shadow',
+    ];
     const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
     expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
     expect(stderr).toMatch(/^200 scenarios, \d{3,} probes, 0 causes of failure$/m);

@@ -188,12 +188,16 @@ describe('runGrid', () => {
       processor: PROCESSOR,
       run: () => machineEnd(answers.shift()!),
     };
-    const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO, SCENARIO] }] as const;
+    const cells = [
+      { on: 'bare', l1: '2-level', way: 'shadow', l2: 'off', scenarios: [SCENARIO, SCENARIO] },
+    ] as const;
     const run = runGrid(onHost(host), cells);
     expect(await run.next()).toEqual({ done: false, value: { done: 1, total: 2, name: 'judged' } });
     expect(await run.next()).toEqual({ done: false, value: { done: 2, total: 2, name: 'judged' } });
     const { value } = await run.next();
-    expect(value).toMatchObject([{ l1: '2-level', l2: 'off', scenarios: 2, probes: 4, mismatches: 1 }]);
+    expect(value).toMatchObject([
+      { on: 'bare', l1: '2-level', way: 'shadow', l2: 'off', scenarios: 2, probes: 4, mismatches: 1 },
+    ]);
   });
 
   it('skips a scenario with an ASID that the processor does not have', () => {
@@ -215,7 +219,7 @@ describe('runGrid', () => {
       processor: PROCESSOR,
       run: () => machineEnd([], 2),
     };
-    const cells = [{ l1: '2-level', l2: 'off', scenarios: [SCENARIO] }] as const;
+    const cells = [{ on: 'bare', l1: '2-level', way: 'shadow', l2: 'off', scenarios: [SCENARIO] }] as const;
     await expect(runGrid(onHost(host), cells).next()).rejects.toThrow('The processor of a 486 has no SVM');
   });
 });

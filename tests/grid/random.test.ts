@@ -100,7 +100,7 @@ describe('random scenarios', () => {
 });
 
 async function report(count: number, seed: number, host: ScenarioHost): Promise<ScenarioReport> {
-  const run = runRandom({ count, seed }, onHost(host), host);
+  const run = runRandom({ count, seed, hosts: ['bare'] }, onHost(host), () => host);
   for (;;) {
     const step = await run.next();
     if (step.done === true) return step.value;
@@ -157,9 +157,13 @@ describe('a failing random scenario', () => {
     const [{ text, mismatches }] = failures;
     const [scenario] = parseScenarios(text, 'file');
     expect(scenario.steps.length).toBeLessThan(6);
-    const verdict = await onHost(host)([scenario])[Symbol.asyncIterator]().next();
-    expect(verdict.value.verdict.mismatches.map(({ text: story }: { text: string }) => story)).toEqual(
-      mismatches,
-    );
+    const verdict = await onHost(host)([{ work: scenario, on: 'bare' }])
+      [Symbol.asyncIterator]()
+      .next();
+    expect(
+      verdict.value.verdict.mismatches.map(
+        ({ text: story }: { text: string }) => `On the bare processor: ${story}`,
+      ),
+    ).toEqual(mismatches);
   });
 });

@@ -14,7 +14,7 @@ const CHROMIUM = '/usr/bin/chromium';
 const missing = existsSync(CHROMIUM) ? undefined : `there is no ${CHROMIUM}`;
 
 /** A cell as a run would leave it, its first scenario wrong. */
-function cellVerdict({ l1, l2, scenarios }: ReturnType<typeof matrix>[number]): CellVerdict {
+function cellVerdict({ l1, way, l2, scenarios }: ReturnType<typeof matrix>[number]): CellVerdict {
   const summaries = scenarios.map(({ name, about }, index) => {
     const mismatches = l2 === 'PAE' && index === 0 ? ['expected 1\n  saw <2>'] : [];
     return { name, about, probes: 10, mismatches };
@@ -22,7 +22,9 @@ function cellVerdict({ l1, l2, scenarios }: ReturnType<typeof matrix>[number]): 
   const mismatches = summaries.reduce((sum, summary) => sum + summary.mismatches.length, 0);
   const probes = 10 * scenarios.length;
   return {
+    on: 'shadow/pae',
     l1,
+    way,
     l2,
     scenarios: scenarios.length,
     switches: 0,
@@ -71,8 +73,8 @@ describe.skipIf(missing !== undefined)(
         .getByRole('link', { name: /1 of \d+ wrong/ })
         .last()
         .click();
-      expect(new URL(page.url()).hash).toBe('#L1-PAE-L2-PAE');
-      const section = page.locator('#L1-PAE-L2-PAE');
+      expect(new URL(page.url()).hash).toBe('#shadow-pae-L1-PAE-L2-PAE');
+      const section = page.locator('#shadow-pae-L1-PAE-L2-PAE');
       await expect
         .poll(() => section.evaluate((element) => element.getBoundingClientRect().top))
         .toBeLessThan(200);
@@ -93,7 +95,7 @@ describe.skipIf(missing !== undefined)(
 
     it('shows a wrong scenario when a link leads to it', async () => {
       const [wrong] = matrix()[7].scenarios;
-      await page.goto(`${page.url().split('#')[0]}#${wrong.name.replaceAll(/[^a-z0-9]+/gi, '-')}`);
+      await page.goto(`${page.url().split('#')[0]}#shadow-pae-${wrong.name.replaceAll(/[^a-z0-9]+/gi, '-')}`);
       const mismatch = page.locator('pre.mismatch', { hasText: 'saw <2>' }).last();
       await expect.poll(() => mismatch.isVisible()).toBe(true);
     });

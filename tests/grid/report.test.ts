@@ -77,34 +77,42 @@ describe('a story', () => {
     const byName = (name: string): Scenario => cell.scenarios.find((one) => one.name === name)!;
     const summary = (name: string, mismatches: string[]) => ({ name, about: '', probes: 1, mismatches });
     const summaries = [summary(first.name, ['wrong']), ...others.map(({ name }) => summary(name, []))];
-    const told = worthTelling([{ summaries }], byName);
+    const part = { on: 'shadow/pae', title: 'cell' } as const;
+    const rightElsewhere = { on: 'bare', title: 'cell', summaries: summaries.slice(1) } as const;
+    const told = worthTelling([{ ...part, summaries }, rightElsewhere], byName);
     expect(told).toHaveLength(2);
-    expect(told[0]).toBe(first);
+    expect(told[0]).toEqual({ on: 'shadow/pae', scenario: first });
     const lengths = others
       .filter(({ steps }) => steps.some((step) => step.do === 'enter'))
       .map(({ steps }) => steps.length);
-    expect(told[1].steps).toHaveLength(Math.min(...lengths));
+    expect(told[1].scenario.steps).toHaveLength(Math.min(...lengths));
   });
 });
 
 const REPORT: GridReport = {
   about: 'What was run.',
-  rows: ['2-level'],
-  columns: ['off', 'PAE'],
-  cells: [
+  sections: [
     {
-      title: 'L1 2-level, L2 PAE',
-      row: '2-level',
-      column: 'PAE',
-      probes: 12,
-      mismatches: 1,
-      scenarios: [
-        { name: 'told', about: SCENARIO.about, probes: 2, mismatches: [] },
-        { name: 'wrong/one', about: 'Fails.', probes: 10, mismatches: ['expected <1>\nsaw "2"'] },
-        { name: 'not/run', about: 'Needs more.', probes: 0, mismatches: [], skipped: 'no smap' },
+      on: 'shadow/pae',
+      about: 'L0 <somewhere>',
+      rows: ['2-level'],
+      columns: ['off', 'PAE'],
+      cells: [
+        {
+          title: 'shadow/pae, L1 2-level, L2 PAE',
+          row: '2-level',
+          column: 'PAE',
+          probes: 12,
+          mismatches: 1,
+          scenarios: [
+            { name: 'told', about: SCENARIO.about, probes: 2, mismatches: [] },
+            { name: 'wrong/one', about: 'Fails.', probes: 10, mismatches: ['expected <1>\nsaw "2"'] },
+            { name: 'not/run', about: 'Needs more.', probes: 0, mismatches: [], skipped: 'no smap' },
+          ],
+        },
+        { title: 'shadow/pae, directed', row: 'directed', probes: 5, mismatches: 0, scenarios: [] },
       ],
     },
-    { title: 'directed', probes: 5, mismatches: 0, scenarios: [] },
   ],
 };
 
@@ -117,13 +125,15 @@ describe('the HTML report', () => {
   });
 
   it('has the heat map, linked to its cells', () => {
-    expect(page).toContain('<a href="#L1-2-level-L2-PAE">1 of 12 wrong</a>');
-    expect(page).toContain('<section id="L1-2-level-L2-PAE">');
+    expect(page).toContain('<a href="#shadow-pae-L1-2-level-L2-PAE">1 of 12 wrong</a>');
+    expect(page).toContain('<section id="shadow-pae-L1-2-level-L2-PAE">');
     expect(page).toContain('<td class="none">');
+    expect(page).toContain('On L0 &lt;somewhere&gt;.');
+    expect(page).toContain('skipped: no smap');
     expect(page).toMatch(
-      /<tr><th scope="row">directed<\/th><td class="right" colspan="2" [^>]*><a href="#directed">5 right<\/a>/,
+      /<tr><th scope="row">directed<\/th><td class="right" colspan="2" [^>]*><a href="#shadow-pae-directed">5 right<\/a>/,
     );
-    expect(page).toContain('<section id="directed">');
+    expect(page).toContain('<section id="shadow-pae-directed">');
   });
 
   it('tells stories with text made harmless', () => {
@@ -140,15 +150,15 @@ describe('the JUnit report', () => {
   it('has a suite for each cell and a case for each scenario', () => {
     expect(junitReport(REPORT, 1.5)).toBe(`<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="umbra grid" tests="3" failures="1" skipped="1" errors="0" time="1.500">
-  <testsuite name="L1 2-level, L2 PAE" tests="3" failures="1" skipped="1" errors="0">
-    <testcase classname="L1 2-level, L2 PAE" name="told"/>
-    <testcase classname="L1 2-level, L2 PAE" name="wrong/one">
+  <testsuite name="shadow/pae, L1 2-level, L2 PAE" tests="3" failures="1" skipped="1" errors="0">
+    <testcase classname="shadow/pae, L1 2-level, L2 PAE" name="told"/>
+    <testcase classname="shadow/pae, L1 2-level, L2 PAE" name="wrong/one">
       <failure message="expected &lt;1&gt;">expected &lt;1&gt;
 saw &quot;2&quot;</failure>
     </testcase>
-    <testcase classname="L1 2-level, L2 PAE" name="not/run"><skipped message="no smap"/></testcase>
+    <testcase classname="shadow/pae, L1 2-level, L2 PAE" name="not/run"><skipped message="no smap"/></testcase>
   </testsuite>
-  <testsuite name="directed" tests="0" failures="0" skipped="0" errors="0">
+  <testsuite name="shadow/pae, directed" tests="0" failures="0" skipped="0" errors="0">
   </testsuite>
 </testsuites>
 `);

@@ -11,6 +11,7 @@ import { umbraHost } from '../../src/grid/umbra-host.ts';
 function run(host: ScenarioHost, stride: number): Promise<PartVerdict[]> {
   const parts = writtenParts().map((part) => ({
     ...part,
+    on: 'bare' as const,
     scenarios: part.scenarios.filter((_: Scenario, index: number) => index % stride === 0),
   }));
   return resultOf(runGrid(onHost(host), parts));
@@ -25,8 +26,8 @@ describe.each([
     const parts = await run(host, stride);
     expect(parts.flatMap(({ details }) => details)).toEqual([]);
     expect(parts.map((part) => [partTitle(part), part.mismatches])).toEqual([
-      ...CELLS.map(({ l1, l2 }) => [`L1 ${l1}, L2 ${l2}`, 0]),
-      ['directed', 0],
+      ...CELLS.map(({ l1, l2 }) => [`bare, L1 ${l1}, L2 ${l2}`, 0]),
+      ['bare, directed', 0],
     ]);
     for (const part of parts.filter(isCell)) expect(part.probes).toBeGreaterThan(100);
   });

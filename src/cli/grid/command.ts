@@ -1,5 +1,6 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { InputError } from '../../arch/input-error.ts';
+import { type RunHost, runHost } from '../../grid/run-host.ts';
 import { LiveFile, refuseSharedOutput } from '../files.ts';
 import type { Host } from '../host.ts';
 import { parseQueue } from '../jobs/redis.ts';
@@ -7,6 +8,7 @@ import { collect, jobsOption, once, option } from '../options.ts';
 import type { Services } from '../services.ts';
 import { parseScenarioCount, parseSeed } from '../values.ts';
 import { type GridOptions, grid } from './grid.ts';
+import { hostOption, hostsFor, l0Option } from './hosts.ts';
 import { huntMutants, mutantList } from './mutants.ts';
 import { type GridSetup, randomScenarios, replayFiles } from './scenarios.ts';
 
@@ -42,11 +44,8 @@ export function addGrid(
       ),
     )
     .addOption(option('--seed <number>', 'which random scenarios', parseSeed, '1'))
-    .addOption(
-      new Option('--l0 <kind>', 'run on the bare processor, or on L0 with shadow paging')
-        .choices(['none', 'shadow'])
-        .default('shadow'),
-    )
+    .addOption(l0Option())
+    .addOption(hostOption())
     .option('--check', "check L0's invariants after every MMU operation (slow)", false)
     .addOption(once('--trace <file>', "write L0's trace of the scenario; needs one"))
     .option(
@@ -62,7 +61,7 @@ export function addGrid(
 const GRID_HELP = `
 Exit status: 0 if everything is as the oracle says, 1 if anything is not, 2 for a wrong option or scenario file.`;
 
-interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace'> {
+interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace' | 'hosts'>, Partial<RunHost> {
   readonly only?: readonly string[];
   readonly list?: true;
   readonly mutants?: true;
@@ -79,9 +78,24 @@ async function gridCommand(
   host: Host,
   services: Services,
 ): Promise<number> {
-  const { show, replay, random, seed, json, junit, html, only, list, mutants, trace, ...setup } = options;
-  const { l0, check } = setup;
-  if (check && l0 === 'none') throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
+  const {
+    show,
+    replay,
+    random,
+    seed,
+    json,
+    junit,
+    html,
+    only,
+    list,
+    mutants,
+    trace,
+    l0,
+    host: kernel,
+    ...others
+  } = options;
+  const { check } = others;
+  const setup = { ...others, hosts: hostsFor({ l0, host: kernel }, check) };
   const named = (options: object): string[] =>
     Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
   // The reports are of the grid, and any of them go together.
@@ -92,12 +106,12 @@ async function gridCommand(
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   refuseSharedOutput({ '--json': json, '--junit': junit, '--html': html, '--trace': trace });
   if (list) {
-    for (const { name, about } of services.listScenarios({ patterns, seed }))
+    for (const { name, about } of services.listScenarios(setup, { patterns, seed }))
       host.stdout.write(`${name}\n    ${about}\n`);
     return 0;
   }
   if (mutants) {
-    if (l0 === 'none') throw new InputError('--mutants breaks L0, so it needs --l0 shadow.');
+    if (l0 === 'none') throw new InputError('--mutants breaks L0, so it needs an --l0 that is not none.');
     if (check) throw new InputError('--mutants uses --check where no probe catches a mutant; leave it away.');
     const [elsewhere] = named({ queue: setup.queue, trace });
     if (elsewhere !== undefined)
@@ -120,18 +134,20 @@ async function gridCommand(
   });
 }
 
-/** Does work with a set-up whose trace goes into a file, where one is wanted. */
+/** Does work with a set-up whose trace goes into a file, where one is wanted: on the first host that has an L0. */
 async function withTrace(
   path: string | undefined,
   setup: GridSetup,
   work: (setup: GridSetup) => Promise<number>,
 ): Promise<number> {
   if (path === undefined) return work(setup);
-  if (setup.l0 === 'none') throw new InputError('--trace writes what L0 does, so it needs --l0 shadow.');
+  const [on] = setup.hosts.filter((name) => runHost(name).l0 !== 'none');
+  if (on === undefined)
+    throw new InputError('--trace writes what L0 does, so it needs an --l0 that is not none.');
   if (setup.queue !== undefined) throw new InputError('--trace and --queue do not go together; use one.');
   const file = new LiveFile(path, 'trace file');
   try {
-    return await work({ ...setup, trace: (line) => file.write(`${line}\n`) });
+    return await work({ ...setup, hosts: [on], trace: (line) => file.write(`${line}\n`) });
   } finally {
     file.close();
   }

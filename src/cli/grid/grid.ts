@@ -1,4 +1,5 @@
-import { isCell, type PartVerdict, partTitle } from '../../grid/run-grid.ts';
+import { isCell, type PartVerdict, partTitle, rowTitle } from '../../grid/run-grid.ts';
+import { type RunHostName, runHostText } from '../../grid/run-host.ts';
 import { closeAll, OutputFile } from '../files.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
@@ -56,7 +57,7 @@ export async function grid(
     const started = host.now();
     const parts = await withProgress(host, runGrid(setup, host, { patterns, seed }));
     const seconds = (host.now() - started) / 1000;
-    host.stdout.write(`${introduction(setup)}\n${renderGrid(parts, seconds)}`);
+    host.stdout.write(`${INTRODUCTION}\n${renderGrid(parts, seconds)}`);
     for (const file of jsonFile) file.write(gridJson(parts, seconds));
     for (const file of junitFile) file.write(reports.junit(parts, seconds));
     for (const file of htmlFile) file.write(await withProgress(host, reports.html(parts, setup)));
@@ -81,23 +82,45 @@ const SINGULAR = {
   mismatches: 'mismatch',
 } as const;
 
-/** What the table is about, for whoever sees it for the first time. */
-const introduction = ({ l0 }: GridSetup): string =>
-  `${l0 === 'none' ? 'The bare processor' : 'L0, with a shadow MMU,'} runs an L1 hypervisor, which runs an L2; each switches paging modes while tables,
+/** What the tables are about, for whoever sees them for the first time. */
+const INTRODUCTION = `An L1 hypervisor runs L2s, shadowing their tables or with nested ones (NPT); each switches paging modes while tables,
 registers and memory change. A probe is one read, write or fetch whose value or fault, error code, CR2 and A/D bits
 the oracle judges.
 `;
 
-/** The table: a row for each mode of L1, a column for each mode of L2; the groups and the sum below. */
+/** A table for each host, what was found in all, and what was not right or not run. */
 export function renderGrid(parts: readonly PartVerdict[], seconds: number): string {
-  const cells = parts.filter(isCell);
-  const rows = [...new Set(cells.map(({ l1 }) => l1))];
+  const hosts = [...new Set(parts.map(({ on }) => on))];
+  const total = (what: keyof typeof SINGULAR): string => {
+    const sum = parts.reduce((before, part) => before + part[what], 0);
+    return `${sum} ${sum === 1 ? SINGULAR[what] : what}`;
+  };
+  const details = parts.flatMap((part) => part.details.map((line) => `  ${partTitle(part)}: ${line}`));
+  return [
+    ...hosts.flatMap((on) => renderHost(on, parts)),
+    `${total('scenarios')}, ${total('switches')} between levels and modes, ${total('probes')} judged by the oracle, ` +
+      `${total('mismatches')}, ${seconds.toFixed(1)} s`,
+    ...details.slice(0, SHOWN_DETAILS),
+    ...skips(parts),
+    '',
+  ].join('\n');
+}
+
+/** The table of one host: a row for each mode of L1 and its way of paging L2, a column for each mode of L2; the groups below. */
+function renderHost(on: RunHostName, parts: readonly PartVerdict[]): string[] {
+  const own = parts.filter((part) => part.on === on);
+  const cells = own.filter(isCell);
+  const groups = own.flatMap((part) => (isCell(part) ? [] : [`${part.group}: ${outcome(part)}`]));
+  const rows = [...new Set(cells.map(rowTitle))];
   const columns = [...new Set(cells.map(({ l2 }) => l2))];
-  const text = (l1: string, l2: string): string => {
-    const cell = cells.find((candidate) => candidate.l1 === l1 && candidate.l2 === l2);
+  const text = (row: string, l2: string): string => {
+    const cell = cells.find((candidate) => rowTitle(candidate) === row && candidate.l2 === l2);
     return cell === undefined ? '-' : outcome(cell);
   };
-  const table = [['L1 \\ L2', ...columns], ...rows.map((l1) => [l1, ...columns.map((l2) => text(l1, l2))])];
+  const table = [
+    ['L1 \\ L2', ...columns],
+    ...rows.map((row) => [row, ...columns.map((l2) => text(row, l2))]),
+  ];
   const widths =
     table[0]?.map((_, column) => Math.max(...table.map((row) => (row[column] as string).length))) ?? [];
   const lines = table.map((row) =>
@@ -107,23 +130,33 @@ export function renderGrid(parts: readonly PartVerdict[], seconds: number): stri
       .trimEnd(),
   );
   lines.splice(1, 0, widths.map((width) => '-'.repeat(width)).join('  '));
-  const total = (what: keyof typeof SINGULAR): string => {
-    const sum = parts.reduce((before, part) => before + part[what], 0);
-    return `${sum} ${sum === 1 ? SINGULAR[what] : what}`;
-  };
-  const details = parts.flatMap((part) => part.details.map((line) => `  ${partTitle(part)}: ${line}`));
-  const groups = parts.filter((part) => !isCell(part));
   return [
-    ...(cells.length === 0 ? [] : [...lines, '']),
-    ...groups.map((group) => `${partTitle(group)}: ${outcome(group)}`),
-    ...(groups.length === 0 ? [] : ['']),
-    `${total('scenarios')}, ${total('switches')} between levels and modes, ${total('probes')} judged by the oracle, ` +
-      `${total('mismatches')}, ${seconds.toFixed(1)} s`,
-    ...details.slice(0, SHOWN_DETAILS),
-    ...parts.flatMap(({ skipped }) => skipped.map((scenario) => `  skipped ${scenario}`)),
+    `On ${runHostText(on)} (${on}):`,
     '',
-  ].join('\n');
+    ...(cells.length === 0 ? [] : [...lines, '']),
+    ...groups,
+    ...(groups.length === 0 ? [] : ['']),
+  ];
 }
 
-const outcome = ({ probes, mismatches }: PartVerdict): string =>
-  mismatches === 0 ? `${probes} ok` : `${mismatches} of ${probes} WRONG`;
+/** A line for each reason why scenarios did not run. */
+function skips(parts: readonly PartVerdict[]): string[] {
+  const names = new Map<string, string[]>();
+  for (const { summaries } of parts) {
+    for (const { name, skipped } of summaries) {
+      if (skipped === undefined) continue;
+      const alike = names.get(skipped) ?? [];
+      names.set(skipped, [...alike, name]);
+    }
+  }
+  return [...names].map(([reason, [first, ...others]]) =>
+    others.length === 0
+      ? `  skipped ${first}: ${reason}`
+      : `  skipped ${first} and ${others.length} more: ${reason}`,
+  );
+}
+
+const outcome = ({ scenarios, skipped, probes, mismatches }: PartVerdict): string => {
+  if (mismatches > 0) return `${mismatches} of ${probes} WRONG`;
+  return scenarios === 0 && skipped.length > 0 ? 'skipped' : `${probes} ok`;
+};

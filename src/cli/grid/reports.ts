@@ -3,7 +3,8 @@ import { htmlReport } from '../../grid/report/html.ts';
 import { junitReport } from '../../grid/report/junit.ts';
 import { matrixReport } from '../../grid/report/report.ts';
 import { type Story, tellStory, worthTelling } from '../../grid/report/story.ts';
-import type { PartVerdict } from '../../grid/run-grid.ts';
+import { isCell, type PartVerdict, rowTitle } from '../../grid/run-grid.ts';
+import { runHost, runHostText } from '../../grid/run-host.ts';
 import type { Scenario } from '../../grid/scenario.ts';
 import { machineMemory } from '../../grid/umbra-host.ts';
 import type { Progress } from '../progress.ts';
@@ -14,8 +15,11 @@ const ABOUT =
   'Each scenario lets L1 run L2s and both change their paging mode, registers and tables; each probe is one access whose ' +
   'value or fault, error code, CR2, accessed and dirty bits have to be what the manuals allow.';
 
-const where = ({ l0 }: GridSetup): string =>
-  l0 === 'none' ? 'L1 had the bare processor.' : 'L1 was a guest of L0, which used shadow paging.';
+const where = ({ hosts }: GridSetup): string => `L1 ran on ${hosts.map(runHostText).join(', and on ')}.`;
+
+/** What is the same on every host. */
+const titleOf = (part: PartVerdict): string =>
+  isCell(part) ? `L1 ${rowTitle(part)}, L2 ${part.l2}` : part.group;
 
 /** Finds scenarios by name without making all of them each time. */
 function finder(): (name: string) => Scenario {
@@ -25,12 +29,16 @@ function finder(): (name: string) => Scenario {
 
 async function* html(parts: readonly PartVerdict[], setup: GridSetup): AsyncGenerator<Progress, string> {
   // Only L0 has an MMU to look at.
-  const scenarios = setup.l0 === 'none' ? [] : worthTelling(parts, finder());
+  const underL0 = parts.filter(({ on }) => runHost(on).l0 !== 'none');
+  const told = worthTelling(
+    underL0.map((part) => ({ on: part.on, title: titleOf(part), summaries: part.summaries })),
+    finder(),
+  );
   const memory = machineMemory('shadow');
   const stories: Story[] = [];
-  for (const scenario of scenarios) {
-    stories.push(tellStory(scenario, memory));
-    yield { done: stories.length, total: scenarios.length };
+  for (const { scenario, on } of told) {
+    stories.push(tellStory(scenario, on, memory));
+    yield { done: stories.length, total: told.length };
   }
   return htmlReport(matrixReport(parts, `${ABOUT} ${where(setup)}`), stories);
 }

@@ -1,11 +1,12 @@
 import type { ScenarioReport } from '../../grid/replay.ts';
+import type { RunHostName } from '../../grid/run-host.ts';
 import { readInput } from '../files.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
 
-/** Where scenarios run: on the bare processor or under L0, whose invariants may be checked. */
+/** Where scenarios run: on which hosts, and whether L0's invariants are checked. */
 export interface GridSetup {
-  readonly l0: 'none' | 'shadow';
+  readonly hosts: readonly RunHostName[];
   readonly check: boolean;
   /** Threads. */
   readonly jobs: number;

@@ -1,18 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { Queue, QueueEvents } from 'bullmq';
 import { InputError } from '../../arch/input-error.ts';
-import { type Execute, type Judged, type Work, workName } from '../../grid/execute.ts';
+import { type Execute, type Judged, type Task, workName } from '../../grid/execute.ts';
 import type { ScenarioVerdict } from '../../grid/judge.ts';
-import type { UmbraHostOptions } from '../../grid/umbra-host.ts';
 import { Failure } from '../failure.ts';
 import type { Host } from '../host.ts';
 import { connectRedis, QUEUE_NAME } from './redis.ts';
-import type { WorkerAnswer } from './scenario-worker.ts';
+import type { HostChecks, WorkerAnswer } from './scenario-worker.ts';
 
 /** What a worker is asked to do. */
 export interface QueuedScenario {
-  readonly scenario: Work;
-  readonly host: UmbraHostOptions;
+  readonly task: Task;
+  readonly checks: HostChecks;
 }
 
 /** A worker that dies is one attempt of its scenarios; three deaths over one scenario are its own fault. */
@@ -25,12 +24,12 @@ const ATTEMPTS = 3;
  * outlives a scenario.
  * @param url where Redis is
  */
-export const onQueue = (scenarioHost: UmbraHostOptions, url: string, host: Host): Execute =>
-  async function* (scenarios) {
+export const onQueue = (checks: HostChecks, url: string, host: Host): Execute =>
+  async function* (tasks) {
     const connection = await connectRedis(url);
     const queue = new Queue<QueuedScenario, WorkerAnswer>(QUEUE_NAME, { connection });
     const events = new QueueEvents(QUEUE_NAME, { connection: connection.duplicate() });
-    const run = new QueueRun(randomUUID(), scenarios.length);
+    const run = new QueueRun(randomUUID(), tasks.length);
     const stopListening = host.onSignal((signal) => run.arrive(new Failure(`Ended by ${signal}.`)));
     try {
       await events.waitUntilReady();
@@ -40,9 +39,7 @@ export const onQueue = (scenarioHost: UmbraHostOptions, url: string, host: Host)
       events.on('failed', ({ jobId, failedReason }) => run.failed(jobId, failedReason));
       // Redis knows a job by its name: what it has already is not added twice.
       const ask = () =>
-        queue.addBulk(
-          run.missing().map((index) => run.job({ scenario: scenarios[index], host: scenarioHost }, index)),
-        );
+        queue.addBulk(run.missing().map((index) => run.job({ task: tasks[index], checks }, index)));
       await ask();
       connection.on('ready', () => {
         // Whoever loses the connection again comes here again.
@@ -87,7 +84,7 @@ class QueueRun {
       removeOnComplete: true,
       removeOnFail: true,
     };
-    return { name: workName(data.scenario), data, opts };
+    return { name: workName(data.task.work), data, opts };
   }
 
   jobId(index: number): string {

@@ -27,7 +27,7 @@ export async function work({ queue, jobs }: WorkerOptions, host: Host): Promise<
   const pool = workerpool.pool(WORKER, { workerType: 'thread', maxWorkers: jobs });
   const worker = new Worker<QueuedScenario, WorkerAnswer>(
     QUEUE_NAME,
-    async ({ data: { scenario, host } }) => await pool.exec('judge', [scenario, host]),
+    async ({ data: { task, checks } }) => await pool.exec('judge', [task, checks]),
     {
       connection,
       concurrency: jobs,

@@ -1,10 +1,16 @@
-import { type Command, Option } from 'commander';
-import { InputError } from '../../arch/input-error.ts';
+import type { Command } from 'commander';
+import type { RunHost } from '../../grid/run-host.ts';
+import { hostOption, hostsFor, l0Option } from '../grid/hosts.ts';
 import type { Host } from '../host.ts';
 import { parseQueue } from '../jobs/redis.ts';
 import { jobsOption, option } from '../options.ts';
 import { parseHours, parseSeed } from '../values.ts';
 import { type MakeSoakBench, type SoakOptions, soak } from './soak.ts';
+
+type SoakCommandOptions = Omit<SoakOptions, 'hosts'> & {
+  readonly l0?: RunHost['l0'];
+  readonly host?: RunHost['host'];
+};
 
 /** Adds `umbra soak`. */
 export function addSoak(
@@ -23,18 +29,13 @@ export function addSoak(
     .option('--corpus <file>', 'where to remember them (SQLite)', 'umbra-corpus.sqlite')
     .addOption(jobsOption())
     .addOption(option('--queue <url>', 'have the workers of a queue run them (umbra worker)', parseQueue))
-    .addOption(
-      new Option('--l0 <kind>', 'run on the bare processor, or on L0 with shadow paging')
-        .choices(['none', 'shadow'])
-        .default('shadow'),
-    )
+    .addOption(l0Option())
+    .addOption(hostOption())
     .option('--check', "check L0's invariants after every MMU operation (slow)", false)
     .addHelpText('after', SOAK_HELP)
-    .action(async (options: SoakOptions) => {
-      if (options.check && options.l0 === 'none') {
-        throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
-      }
-      end(await soak(options, host, makeBench));
+    .action(async ({ l0, host: kernel, ...options }: SoakCommandOptions) => {
+      const hosts = hostsFor({ l0, host: kernel }, options.check);
+      end(await soak({ ...options, hosts }, host, makeBench));
     });
 }
 

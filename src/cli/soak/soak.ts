@@ -1,7 +1,8 @@
-import type { Execute } from '../../grid/execute.ts';
+import type { Execute, Task } from '../../grid/execute.ts';
 import type { Mismatch } from '../../grid/judge.ts';
 import { causeOf } from '../../grid/random/cause.ts';
 import type { ScenarioFailure } from '../../grid/replay.ts';
+import { dealtTo, type RunHostName } from '../../grid/run-host.ts';
 import type { GridSetup } from '../grid/scenarios.ts';
 import type { Host } from '../host.ts';
 import { Corpus, type SeedProgress } from './corpus.ts';
@@ -17,7 +18,7 @@ export interface SoakOptions extends GridSetup {
 export interface SoakBench {
   readonly execute: Execute;
   /** Makes the failing scenario of a seed small, and tells what is left of it. */
-  readonly reduce: (seed: number, number: number) => ScenarioFailure;
+  readonly reduce: (seed: number, number: number, on: RunHostName) => ScenarioFailure;
 }
 
 export type MakeSoakBench = (setup: GridSetup, host: Host) => SoakBench;
@@ -43,7 +44,7 @@ export async function soak(options: SoakOptions, host: Host, makeBench: MakeSoak
     let progress = corpus.progress(seed);
     tell(host, progress, corpus);
     while (!ended && host.now() < end) {
-      progress = await runBatch(bench, corpus, seed, progress, host);
+      progress = await runBatch(bench, corpus, { seed, hosts: setup.hosts }, progress, host);
       corpus.setProgress(seed, progress);
       corpus.save();
       tell(host, progress, corpus);
@@ -63,15 +64,18 @@ export async function soak(options: SoakOptions, host: Host, makeBench: MakeSoak
 async function runBatch(
   { execute, reduce }: SoakBench,
   corpus: Corpus,
-  seed: number,
+  { seed, hosts }: { readonly seed: number; readonly hosts: readonly RunHostName[] },
   { next, scenarios, probes }: SeedProgress,
   host: Host,
 ): Promise<SeedProgress> {
-  const work = Array.from({ length: BATCH }, (_, index) => ({ seed, index: next + index }));
+  const tasks = Array.from({ length: BATCH }, (_, place): Task => {
+    const index = next + place;
+    return { work: { seed, index }, on: dealtTo(hosts, index) };
+  });
   const failed: { readonly number: number; readonly mismatch: Mismatch }[] = [];
   let ran = 0;
   let judged = 0;
-  for await (const { index, verdict } of execute(work)) {
+  for await (const { index, verdict } of execute(tasks)) {
     if (verdict.skipped === undefined) ran++;
     judged += verdict.probes;
     const [mismatch] = verdict.mismatches;
@@ -83,7 +87,7 @@ async function runBatch(
     const cause = causeOf(mismatch);
     if (corpus.countAgain(cause)) continue;
     host.stderr.write(`New failure in scenario ${number} of seed ${seed}: ${cause}\n`);
-    const { text, mismatches } = reduce(seed, number);
+    const { text, mismatches } = reduce(seed, number, dealtTo(hosts, number));
     corpus.add({ cause, seed, number, count: 1, scenario: text, story: mismatches.join('\n') });
   }
   return { next: next + BATCH, scenarios: scenarios + ran, probes: probes + judged };

@@ -6,6 +6,10 @@ import type { MatrixSpace } from './space.ts';
 export const L1_MODES = ['2-level', 'PAE'] as const satisfies readonly PagingMode[];
 export const L2_MODES = ['off', '2-level', '2-level+PSE', 'PAE'] as const satisfies readonly PagingMode[];
 
+/** How L1 translates the addresses of an L2. */
+export const WAYS = ['shadow', 'npt'] as const;
+export type Way = (typeof WAYS)[number];
+
 /** One cell of the grid: L1 in a mode, L2 in a mode. */
 export interface Cell {
   readonly l1: (typeof L1_MODES)[number];

@@ -1,6 +1,6 @@
-import type { Scenario } from '../scenario.ts';
+import type { PagingMode, Scenario } from '../scenario.ts';
 import { asidScenarios } from './asids.ts';
-import { CELLS, type Cell } from './cell.ts';
+import { CELLS, type Cell, type Way } from './cell.ts';
 import { crossingScenarios } from './crossings.ts';
 import { editScenarios } from './edits.ts';
 import { faultScenarios } from './faults.ts';
@@ -30,10 +30,17 @@ export const FAMILIES = {
 } as const satisfies Readonly<Record<string, (cell: Cell) => Scenario[]>>;
 
 /** A cell of the grid with its scenarios. */
-export interface MatrixCell extends Cell {
+export interface MatrixCell {
+  readonly l1: PagingMode;
+  readonly way: Way;
+  readonly l2: PagingMode;
   readonly scenarios: readonly Scenario[];
 }
 
 /** The grid: every L1 mode with every L2 mode, all families. */
 export const matrix = (): MatrixCell[] =>
-  CELLS.map((cell) => ({ ...cell, scenarios: Object.values(FAMILIES).flatMap((family) => family(cell)) }));
+  CELLS.map((cell) => ({
+    ...cell,
+    way: 'shadow',
+    scenarios: Object.values(FAMILIES).flatMap((family) => family(cell)),
+  }));

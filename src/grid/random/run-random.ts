@@ -1,8 +1,9 @@
 import { InputError } from '../../arch/input-error.ts';
-import { type Execute, judgeWork, type Work } from '../execute.ts';
+import { type Execute, judgeWork, type Task } from '../execute.ts';
 import { failureOf, type ScenarioFailure, type ScenarioReport } from '../replay.ts';
 import type { ScenarioHost } from '../run.ts';
 import type { GridProgress } from '../run-grid.ts';
+import { dealtTo, type RunHostName } from '../run-host.ts';
 import type { Scenario } from '../scenario.ts';
 import { randomScenario } from './generate.ts';
 import { reduceScenario } from './reduce.ts';
@@ -13,45 +14,56 @@ const REDUCED = 3;
 export interface RandomRun {
   readonly count: number;
   readonly seed: number;
+  /** They take turns. */
+  readonly hosts: readonly RunHostName[];
 }
+
+/** The hosts of scenarios, by name. */
+export type HostOf = (on: RunHostName) => ScenarioHost;
 
 /**
  * Runs the first `count` random scenarios of a seed. The report has the first failing ones as small as they get, the
  * others as they were; scenarios that the host cannot run are not counted.
- * @param host where failing scenarios are run again and again
+ * @param hostOf where failing scenarios are run again and again
  */
 export async function* runRandom(
-  { count, seed }: RandomRun,
+  { count, seed, hosts }: RandomRun,
   execute: Execute,
-  host: ScenarioHost,
+  hostOf: HostOf,
 ): AsyncGenerator<GridProgress, ScenarioReport> {
   if (!Number.isInteger(count) || count < 1) throw new InputError(`${count} is no number of scenarios.`);
-  const work = Array.from({ length: count }, (_, index): Work => ({ seed, index }));
+  const tasks = Array.from(
+    { length: count },
+    (_, index): Task => ({ work: { seed, index }, on: dealtTo(hosts, index) }),
+  );
   const failed: number[] = [];
   let scenarios = 0;
   let probes = 0;
   let done = 0;
-  for await (const { index, verdict } of execute(work)) {
+  for await (const { index, verdict } of execute(tasks)) {
     if (verdict.skipped === undefined) scenarios++;
     probes += verdict.probes;
     if (verdict.mismatches.length > 0) failed.push(index);
     yield { done: ++done, total: count };
   }
   failed.sort((a, b) => a - b);
-  const failures = failed.map((index, place) => failureAt(seed, index, host, place < REDUCED));
+  const failures = failed.map((index, place) =>
+    failureAt({ seed, index }, tasks[index].on, hostOf, place < REDUCED),
+  );
   return { scenarios, probes, failures };
 }
 
 /** A failing random scenario, `reduced` if asked to the smallest that still fails, with what is wrong in it. */
 export function failureAt(
-  seed: number,
-  index: number,
-  host: ScenarioHost,
+  { seed, index }: { readonly seed: number; readonly index: number },
+  on: RunHostName,
+  hostOf: HostOf,
   reduced: boolean,
 ): ScenarioFailure {
+  const host = hostOf(on);
   const scenario = randomScenario(seed, index);
   const smallest = reduced ? reduceScenario(scenario, (candidate) => fails(candidate, host)) : scenario;
-  return failureOf(smallest, judgeWork(smallest === scenario ? { seed, index } : smallest, host))!;
+  return failureOf(smallest, judgeWork(smallest === scenario ? { seed, index } : smallest, host), on)!;
 }
 
 /** Whether a scenario, made of one that fails, fails too. One that cannot be judged any more does not. */

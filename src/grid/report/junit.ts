@@ -13,10 +13,11 @@ const attribute = (value: string | number): string =>
   String(value).replace(/[&<>"'\n]/g, (character) => ENTITIES[character] as string);
 
 /**
- * The report in the form that CI servers read: a suite for each cell, a case for each scenario.
+ * The report in the form that CI servers read: a suite for each cell on each host, a case for each scenario.
  * @param seconds that all took together
  */
-export function junitReport({ cells }: GridReport, seconds: number): string {
+export function junitReport({ sections }: GridReport, seconds: number): string {
+  const cells = sections.flatMap((section) => section.cells);
   const scenarios = cells.flatMap((cell) => cell.scenarios);
   const suites = cells.map(({ title, scenarios: own }) =>
     [

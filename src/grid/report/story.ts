@@ -6,6 +6,7 @@ import { judgeScenario } from '../judge.ts';
 import { expectedText, seenText } from '../records.ts';
 import { runCompiled } from '../run.ts';
 import type { ScenarioSummary } from '../run-grid.ts';
+import { type RunHostName, runHost } from '../run-host.ts';
 import type { Scenario, Step } from '../scenario.ts';
 import { machineMemory, type ReusedMemory, umbraHost } from '../umbra-host.ts';
 import { type TableView, viewTables } from './table-view.ts';
@@ -30,6 +31,7 @@ export interface StoryStep {
 /** All that happened in one scenario under L0. */
 export interface Story {
   readonly name: string;
+  readonly on: RunHostName;
   readonly about: string;
   readonly steps: readonly StoryStep[];
   /** What was wrong and belongs to no step. */
@@ -47,9 +49,14 @@ interface Moment {
 /**
  * Runs a scenario once more under L0, looking at L0's MMU at each step: the roles before and after every switch, the
  * guest's tables beside the shadow tables. The guest does the same as without: it is only stopped between instructions.
+ * @param on a host with L0
  * @param memory for its machine; its own unless given
  */
-export function tellStory(scenario: Scenario, memory: ReusedMemory = machineMemory('shadow')): Story {
+export function tellStory(
+  scenario: Scenario,
+  on: RunHostName = 'shadow/pae',
+  memory: ReusedMemory = machineMemory('shadow'),
+): Story {
   const moments = new Map<number, Moment>();
   const watch = (number: number, machine: HostedMachine): void => {
     const step: Step | undefined = scenario.steps[number - stepNumber(0)];
@@ -57,7 +64,7 @@ export function tellStory(scenario: Scenario, memory: ReusedMemory = machineMemo
     const turning = step === undefined || TURNS.has(step.do);
     moments.set(number, turning ? { role, tables: viewTables(machine) } : { role });
   };
-  const host = umbraHost({ l0: 'shadow', watch }, memory);
+  const host = umbraHost({ ...runHost(on), watch }, memory);
   const compiled = compileScenario(scenario);
   const { end, processor } = runCompiled(compiled, host);
   const steps: StoryStep[] = [];
@@ -76,7 +83,7 @@ export function tellStory(scenario: Scenario, memory: ReusedMemory = machineMemo
     });
   });
   const notes = mismatches.filter(({ index }) => index < 0).map(({ text }) => text);
-  return { name: scenario.name, about: scenario.about, steps, notes };
+  return { name: scenario.name, on, about: scenario.about, steps, notes };
 }
 
 /** Stories of wrong scenarios in a report, at most: the first are the ones to read. */
@@ -85,22 +92,40 @@ const MOST_WRONG = 40;
 /** Scenarios of a part among which the shortest is sought: making random ones takes time. */
 const LOOKED_AT = 60;
 
-/** The scenarios whose stories belong in a report: the wrong ones, and of each part a short one, to see what is right. */
-export function worthTelling(
-  cells: readonly { readonly summaries: readonly ScenarioSummary[] }[],
-  scenarioByName: (name: string) => Scenario,
-): Scenario[] {
-  const wrong = cells
-    .flatMap(({ summaries }) => summaries.filter(({ mismatches }) => mismatches.length > 0))
+/** A scenario whose story belongs in a report, and what it ran on. */
+export interface Telling {
+  readonly scenario: Scenario;
+  readonly on: RunHostName;
+}
+
+/** What a part of a run found, as much as it takes to choose. */
+interface Told {
+  readonly on: RunHostName;
+  readonly title: string;
+  readonly summaries: readonly ScenarioSummary[];
+}
+
+/**
+ * The scenarios whose stories belong in a report: the wrong ones, and of the parts of each title a short one, to see what is
+ * right.
+ */
+export function worthTelling(parts: readonly Told[], scenarioByName: (name: string) => Scenario): Telling[] {
+  const wrong = parts
+    .flatMap(({ on, summaries }) =>
+      summaries.filter(({ mismatches }) => mismatches.length > 0).map(({ name }) => ({ on, name })),
+    )
     .slice(0, MOST_WRONG)
-    .map(({ name }) => scenarioByName(name));
-  const right = cells.flatMap(({ summaries }) => {
-    const entering = summaries
+    .map(({ on, name }) => ({ on, scenario: scenarioByName(name) }));
+  const right = new Map<string, Telling>();
+  for (const { on, title, summaries } of parts) {
+    if (right.has(title)) continue;
+    const [shortest] = summaries
       .filter(({ mismatches, skipped }) => mismatches.length === 0 && skipped === undefined)
       .slice(0, LOOKED_AT)
       .map(({ name }) => scenarioByName(name))
-      .filter(({ steps }) => steps.some((step) => step.do === 'enter'));
-    return entering.sort((a, b) => a.steps.length - b.steps.length).slice(0, 1);
-  });
-  return [...wrong, ...right];
+      .filter(({ steps }) => steps.some((step) => step.do === 'enter'))
+      .sort((a, b) => a.steps.length - b.steps.length);
+    if (shortest !== undefined) right.set(title, { on, scenario: shortest });
+  }
+  return [...wrong, ...right.values()];
 }

@@ -16,6 +16,7 @@ caption { text-align: left; color: var(--dim); padding-bottom: 0.4rem; }
 .heat td { border: 2px solid var(--paper); padding: 0; text-align: center; }
 .heat td.right { background: color-mix(in srgb, var(--good) 25%, var(--paper)); }
 .heat td.wrong { background: color-mix(in srgb, var(--bad) calc(var(--heat) * 100%), var(--paper)); font-weight: 600; }
+.heat td.skipped { color: var(--dim); }
 .heat a { display: block; padding: 0.8rem 0.3rem; color: inherit; text-decoration: none; }
 .heat a:hover, .heat a:focus { outline: 2px solid currentColor; }
 .scenario { border-left: 3px solid var(--good); padding: 0.1rem 0 0.1rem 0.6rem; margin: 0.15rem 0; }
