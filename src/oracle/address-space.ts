@@ -130,7 +130,7 @@ export class AddressSpaceModel {
   /** INVLPGA: the page in the ASID given, 0 being the host's (APM vol. 2 15.16.2). */
   invlpga(linear: bigint, asid: number): void {
     const what = { kind: 'page', linear: linearAddress(this.cpu, linear), upperLevels: false } as const;
-    this.#timeline.flush({ asid, pcid: null, what });
+    this.#timeline.flush({ asid, pcid: null, nested: false, what });
   }
 
   /** MOV to CR0, the whole value, with its consequences. */
@@ -219,7 +219,7 @@ export class AddressSpaceModel {
 
   #flush(what: Flush['what']): void {
     // INVLPG and faults also drop global translations, whatever their PCID (SDM vol. 3A 4.10.4.1).
-    this.#timeline.flush({ asid: this.asid, pcid: null, what });
+    this.#timeline.flush({ asid: this.asid, pcid: null, nested: false, what });
   }
 
   /** What an outcome leaves in an entry; if it does not say, what may be there now. */
@@ -234,7 +234,7 @@ export class AddressSpaceModel {
 function registerFlushes(invalidates: Invalidation, cpu: OracleCpu, asid: number): NewFlush[] {
   if (invalidates.translations === 'none') return [];
   const pcid = invalidates.everyPcid ? null : currentPcid(cpu);
-  return [{ asid, pcid, what: { kind: invalidates.translations } }];
+  return [{ asid, pcid, nested: false, what: { kind: invalidates.translations } }];
 }
 
 function tlbControlFlushes(tlbControl: number, asid: number): NewFlush[] {
@@ -242,11 +242,11 @@ function tlbControlFlushes(tlbControl: number, asid: number): NewFlush[] {
     case TLB_CONTROL.NOTHING:
       return [];
     case TLB_CONTROL.ALL_ASIDS:
-      return [{ asid: null, pcid: null, what: { kind: 'all' } }];
+      return [{ asid: null, pcid: null, nested: true, what: { kind: 'all' } }];
     case TLB_CONTROL.THIS_ASID:
-      return [{ asid, pcid: null, what: { kind: 'all' } }];
+      return [{ asid, pcid: null, nested: true, what: { kind: 'all' } }];
     case TLB_CONTROL.THIS_ASID_NON_GLOBAL:
-      return [{ asid, pcid: null, what: { kind: 'non-global' } }];
+      return [{ asid, pcid: null, nested: true, what: { kind: 'non-global' } }];
     default:
       throw new RangeError(
         `TLB_CONTROL ${tlbControl} is reserved: use 0, 1, 3 or 7 (APM vol. 2 table 15-9).`,

@@ -8,7 +8,7 @@ export interface EntryExpectation {
 }
 
 /** Where a permitted outcome comes from, for explanations. */
-export type Source = 'tables' | 'cached translation' | 'cached upper level';
+export type Source = 'tables' | 'cached translation' | 'cached upper level' | 'cached nested translation';
 
 /** One outcome that the manuals permit. Entries it does not list keep their values. */
 export type Expected = ExpectedAccess | ExpectedFault | ExpectedNestedFault;
@@ -93,10 +93,8 @@ export function joinExpectations(
   return joined;
 }
 
-/** Whether both outcomes are the same to an observer. */
-export const sameExpected = (a: Expected, b: Expected): boolean => describe(a) === describe(b);
-
-function describe(expected: Expected): string {
+/** A text that two outcomes share exactly if they are the same to an observer. */
+export function observable(expected: Expected): string {
   const entries = expected.entries
     .map((entry) => `${entry.address}=${[...entry.values].sort().join('|')}`)
     .sort()

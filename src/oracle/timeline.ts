@@ -37,6 +37,8 @@ export interface Flush {
   readonly asid: number | null;
   /** Null: every PCID. */
   readonly pcid: number | null;
+  /** Whether it reaches what is cached of nested tables: only what the host does (APM vol. 2 15.16). */
+  readonly nested: boolean;
   readonly what:
     | { readonly kind: 'all' }
     | { readonly kind: 'non-global' }
@@ -91,6 +93,11 @@ export class Timeline {
     return this.#current.walker.host;
   }
 
+  /** The processor as it walks its tables: `cpu`, but for PDPTE registers that nested paging does without. */
+  get walking(): OracleCpu {
+    return this.host === null ? this.cpu : { ...this.cpu, ...PDPTES_IN_MEMORY };
+  }
+
   get asid(): number {
     return this.#current.asid;
   }
@@ -114,9 +121,20 @@ export class Timeline {
       return;
     }
     const step = ++this.#now;
-    const known = this.#periods.find((period) => walksAlike(period.walker, walker))?.walker;
-    this.#periods.push({ from: step, asid, walker: known ?? walker, cpu });
+    this.#periods.push({ from: step, asid, walker: this.#known(walker), cpu });
     for (const flush of flushes) this.#addFlush({ ...flush, step });
+  }
+
+  /** The object that stands for a way of walking, and in it the one that stands for the host's. */
+  #known(walker: Walker): Walker {
+    const known = this.#periods.find((period) => walksAlike(period.walker, walker))?.walker;
+    if (known !== undefined || walker.host === null) return known ?? walker;
+    const { host } = walker;
+    const others = this.#periods.map((period) => period.walker.host);
+    return {
+      cpu: walker.cpu,
+      host: others.find((other) => other !== null && sameWalks(other, host)) ?? host,
+    };
   }
 
   /** An invalidation without a change of registers. */
@@ -214,9 +232,25 @@ export class Timeline {
     return [...found.values()].reverse();
   }
 
-  /** Invalidations that reach an ASID and a PCID, oldest first. */
-  flushes(asid: number, pcid: number): readonly Flush[] {
-    const key = asid * PCIDS + pcid;
+  /** The distinct hosts whose nested tables were in use under an ASID, like `contexts`. */
+  hosts(asid: number, from: number, last: number): Context[] {
+    const found = new Map<OracleCpu, Context>();
+    for (const context of this.contexts(asid, from, last)) {
+      if (context.host === null) continue;
+      const known = found.get(context.host);
+      found.set(context.host, {
+        cpu: context.host,
+        host: null,
+        from: Math.min(context.from, known?.from ?? context.from),
+        last: Math.max(context.last, known?.last ?? context.last),
+      });
+    }
+    return [...found.values()];
+  }
+
+  /** Invalidations that reach an ASID and a PCID, oldest first; PCID null: those that reach every one. */
+  flushes(asid: number, pcid: number | null): readonly Flush[] {
+    const key = asid * (PCIDS + 1) + (pcid ?? PCIDS);
     let found = this.#flushesOf.get(key);
     if (found === undefined) {
       found = this.#flushes.filter(
@@ -265,9 +299,10 @@ export class Timeline {
   }
 
   /** Whether nothing that was cached under an ASID before a flush is cached after it. */
-  #leavesNothing({ asid, pcid, what, step }: Flush, of: number): boolean {
+  #leavesNothing({ asid, pcid, nested, what, step }: Flush, of: number): boolean {
     if ((asid !== null && asid !== of) || what.kind === 'page') return false;
     const before = this.#periods.filter((period) => period.asid === of && period.from < step);
+    if (!nested && before.some((period) => period.walker.host !== null)) return false;
     if (pcid !== null && before.some((period) => currentPcid(period.walker.cpu) !== pcid)) return false;
     return what.kind === 'all' || !before.some((period) => has(period.walker.cpu.cr4, CR4.PGE));
   }

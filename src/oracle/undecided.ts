@@ -6,6 +6,17 @@ export class Undecided extends Error {
   override readonly name = 'Undecided';
 }
 
+/** More walks than this at once are not followed: scenarios stay far below, and each makes outcomes to compare. */
+const FEW = 4096;
+
+/** Throws Undecided where so many different entries may be cached that the search would not end in good time. */
+export function requireFew(count: number, linear: bigint): void {
+  if (count <= FEW) return;
+  throw new Undecided(
+    `Nobody can tell what an access to 0x${linear.toString(16)} may see: more than ${FEW} walks may still be cached.`,
+  );
+}
+
 /**
  * Throws Undecided for an entry of which more may be either way than its accessed and dirty flags: accesses that nobody
  * could tell apart have stored to it or past it.
