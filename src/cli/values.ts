@@ -4,6 +4,7 @@
  */
 import { InputError } from '../arch/input-error.ts';
 import { isMemorySize, memoryRule, PC_MEMORY } from '../arch/memory-size.ts';
+import { MOST_SEED, SEED_RULE } from '../grid/random/seed.ts';
 import type { RawOptions } from '../machine/loaders/raw.ts';
 
 const BINARY_UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
@@ -92,6 +93,6 @@ const MOST_SCENARIOS = 1e7;
 /** A seed: 32 bits. */
 export function parseSeed(text: string): number {
   const seed = /^(0x[0-9a-f]+|[0-9]+)$/i.test(text.trim()) ? Number(text) : -1;
-  if (seed >= 0 && seed <= 0xffff_ffff) return seed;
-  throw new InputError('must be a whole number from 0 to 4294967295.');
+  if (seed >= 0 && seed <= MOST_SEED) return seed;
+  throw new InputError(`must be ${SEED_RULE}.`);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { workName } from '../../src/grid/execute.ts';
-import { allScenarios } from '../../src/grid/replay.ts';
+import { allScenarios, scenarioByName } from '../../src/grid/replay.ts';
 import { gridParts, RANDOM_IN_GRID } from '../../src/grid/run-grid.ts';
 import { nameMatcher, selectScenarios } from '../../src/grid/select.ts';
 
@@ -50,6 +50,18 @@ describe('a selection', () => {
   it('refuses a pattern that matches nothing', () => {
     expect(() => names(['edits', 'nothing-like-this'])).toThrow(
       /No scenario's name matches "nothing-like-this"/,
+    );
+  });
+});
+
+describe('scenarioByName', () => {
+  it('makes random ones of any seed', () => {
+    expect(scenarioByName('random/4294967295/3').name).toBe('random/4294967295/3');
+  });
+
+  it.each(['random/9999999999/0', 'random/4294967296/0', 'random/1/4294967296'])('refuses %s', (name) => {
+    expect(() => scenarioByName(name)).toThrow(
+      `There is no scenario "${name}": the seed and the number of a random one are each a whole number from 0 to 4294967295.`,
     );
   });
 });
