@@ -21,7 +21,6 @@ const MODEL = 'current-amd';
 export interface UmbraHostOptions extends RunHost {
   /** L0 checks its invariants after every operation. */
   readonly check?: boolean;
-  /** Called under L0 whenever the guest comes to another step: its number (`stepNumber`), and the machine as it is then. */
   readonly watch?: Watch;
   /** Called under L0 with each machine, its image loaded, before it runs. */
   readonly prepare?: (machine: HostedMachine) => void;
@@ -29,7 +28,11 @@ export interface UmbraHostOptions extends RunHost {
   readonly mutant?: string;
 }
 
-type Watch = (step: number, machine: HostedMachine) => void;
+/**
+ * Called under L0 whenever the guest comes to another step, with its number (`stepNumber`), and when the machine has
+ * stopped; the machine is as it is then.
+ */
+export type Watch = (step: number | 'end', machine: HostedMachine) => void;
 
 /** Umbra on each of its hosts, made as they are asked for. They take turns: those under L0 share their memory. */
 export function umbraHosts(
@@ -182,16 +185,24 @@ function runHosted(request: MachineRequest, memory: ReusedMemory, options: Umbra
 /** Fewer instructions than from the begin of a step to where it leaves its level. */
 const WATCHED_SLICE = 4;
 
-/** Runs a machine, looking all the time how far its agents are in their script. */
-function runWatched(machine: HostedMachine, limit: number, watch: Watch): MachineStop {
+/** Number of the step that a machine's agents are at; 0 before the first. */
+export function currentStep(machine: HostedMachine): number {
   const word = (address: number): number =>
     new DataView(machine.read(gpa(address), 4).buffer).getUint32(0, true);
-  const pointer = agents().at(AGENT_STATE.SCRIPT);
+  const operation = word(agents().at(AGENT_STATE.SCRIPT));
+  return operation === 0 ? 0 : word(operation + 4);
+}
+
+/** Runs a machine, looking all the time how far its agents are in their script. */
+function runWatched(machine: HostedMachine, limit: number, watch: Watch): MachineStop {
   let at = 0;
   for (let left = limit; ; left -= WATCHED_SLICE) {
     const stop = machine.run(WATCHED_SLICE);
-    if (stop.kind !== 'limit' || left <= WATCHED_SLICE) return stop;
-    const step = word(word(pointer) + 4);
+    if (stop.kind !== 'limit' || left <= WATCHED_SLICE) {
+      watch('end', machine);
+      return stop;
+    }
+    const step = currentStep(machine);
     if (step !== at) watch(step, machine);
     at = step;
   }

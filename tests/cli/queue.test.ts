@@ -4,14 +4,17 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'bullmq';
+import { Queue, QueueEvents, Worker } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Failure } from '../../src/cli/failure.ts';
-import { onQueue } from '../../src/cli/jobs/queue.ts';
+import { huntOnQueue, onQueue } from '../../src/cli/jobs/queue.ts';
 import { parseQueue, QUEUE_NAME } from '../../src/cli/jobs/redis.ts';
 import { onHosts, type Task } from '../../src/grid/execute.ts';
 import type { ScenarioVerdict } from '../../src/grid/judge.ts';
 import { matrix } from '../../src/grid/matrix/matrix.ts';
+import { hunt } from '../../src/grid/mutants/hunt.ts';
+import { mutantNamed } from '../../src/grid/mutants/mutants.ts';
+import { resultOf } from '../../src/grid/result-of.ts';
 import { umbraHosts } from '../../src/grid/umbra-host.ts';
 import { TestHost } from './host.ts';
 
@@ -117,6 +120,38 @@ describe.skipIf(missing !== undefined)(
       expect((await run.next()).done).toBe(true);
     });
 
+    it('has mutants hunted', { timeout: 60_000 }, async () => {
+      const worker = await startWorker();
+      const mutants = ['wp-not-in-role', 'guest-mode-set-too-late'].map(mutantNamed);
+      const verdicts = await resultOf(huntOnQueue(mutants, url, new TestHost()));
+      expect(verdicts).toEqual(mutants.map(hunt));
+      worker.kill('SIGINT');
+      await new Promise((resolve) => worker.once('exit', resolve));
+    });
+
+    it('fails what is no job with a sentence, and goes on', { timeout: 60_000 }, async () => {
+      const database = 2;
+      const address = `redis://127.0.0.1:${new URL(url).port}/${database}`;
+      const worker = await startWorker(address);
+      const connection = { host: '127.0.0.1', port: Number(new URL(url).port), db: database };
+      const queue = new Queue(QUEUE_NAME, { connection });
+      const events = new QueueEvents(QUEUE_NAME, { connection });
+      await events.waitUntilReady();
+      const reasons: string[] = [];
+      events.on('failed', ({ failedReason }) => reasons.push(failedReason));
+      await queue.add('stranger', { judge: { seed: 'x' }, on: 'bare', check: false }, { attempts: 3 });
+      await queue.add('stranger', null);
+      await expect.poll(() => reasons.length, { timeout: 20_000 }).toBe(2);
+      expect(reasons).toEqual([
+        expect.stringMatching(/^What a job has to judge is the text of a scenario, or .*\.$/),
+        expect.stringMatching(/^A job is an object, and here it is .*\.$/),
+      ]);
+      const run = onQueue(CHECKS, address, new TestHost())(scenarios.slice(0, 1));
+      expect((await run[Symbol.asyncIterator]().next()).value.verdict.mismatches).toEqual([]);
+      worker.kill('SIGINT');
+      await Promise.all([events.close(), queue.close()]);
+    });
+
     it.each([null, 'nonsense', {}, { verdict: { probes: 1 } }])(
       'is not thrown by a worker that answers %j',
       async (answer) => {
@@ -138,7 +173,7 @@ describe.skipIf(missing !== undefined)(
       while (!host.error.includes('No worker is at')) await new Promise((resolve) => setTimeout(resolve, 20));
       host.signal('SIGINT');
       await expect(first).rejects.toThrow('Ended by SIGINT.');
-      const { stdout } = spawnSync('redis-cli', ['-u', url, 'llen', 'bull:umbra-scenarios-1:wait'], {
+      const { stdout } = spawnSync('redis-cli', ['-u', url, 'llen', `bull:${QUEUE_NAME}:wait`], {
         encoding: 'utf8',
       });
       expect(stdout).toBe('0\n');

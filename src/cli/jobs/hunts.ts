@@ -1,6 +1,7 @@
 import workerpool from 'workerpool';
 import { type HuntVerdict, hunt } from '../../grid/mutants/hunt.ts';
 import type { Mutant } from '../../grid/mutants/mutant.ts';
+import { mutantNamed } from '../../grid/mutants/mutants.ts';
 import type { Progress } from '../progress.ts';
 import { asCompleted } from './as-completed.ts';
 import { CAN_POOL, WORKER } from './pool.ts';
@@ -29,7 +30,7 @@ export async function* huntOnThreads(
   }
   const pool = workerpool.pool(WORKER, { workerType: 'thread', maxWorkers: Math.min(jobs, mutants.length) });
   try {
-    const hunts = mutants.map(async (mutant, index) => ({ index, verdict: await huntOn(pool, mutant) }));
+    const hunts = mutants.map(async (mutant, index) => ({ index, verdict: await huntOn(pool, mutant.name) }));
     for await (const { index, verdict } of asCompleted(hunts)) yield progress(index, verdict);
     return verdicts;
   } finally {
@@ -37,17 +38,18 @@ export async function* huntOnThreads(
   }
 }
 
-async function huntOn(pool: workerpool.Pool, mutant: Mutant): Promise<HuntVerdict> {
+/** Hunts the mutant of a name on a thread. One that does not come back is caught: no guest of it comes to its end. */
+export async function huntOn(pool: workerpool.Pool, name: string): Promise<HuntVerdict> {
   try {
-    return await pool.exec('hunt', [mutant.name]).timeout(TOO_LONG_MS);
+    return await pool.exec('hunt', [name]).timeout(TOO_LONG_MS);
   } catch (error) {
     if (!(error instanceof workerpool.Promise.TimeoutError)) throw error;
     const story = `L0 did not come back in ${TOO_LONG_MS / 1000} s`;
     return {
-      mutant: mutant.name,
+      mutant: name,
       finding: { caught: 'by a probe', scenario: '-', story },
       scenarios: 0,
-      asExpected: mutant.fate.caught === 'by a probe',
+      asExpected: mutantNamed(name).fate.caught === 'by a probe',
     };
   }
 }

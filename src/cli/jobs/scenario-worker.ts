@@ -5,6 +5,8 @@ import { judgeWork, type Task } from '../../grid/execute.ts';
 import type { ScenarioVerdict } from '../../grid/judge.ts';
 import { type HuntVerdict, hunt } from '../../grid/mutants/hunt.ts';
 import { mutantNamed } from '../../grid/mutants/mutants.ts';
+import type { ScenarioHost } from '../../grid/run.ts';
+import type { RunHostName } from '../../grid/run-host.ts';
 import { umbraHosts } from '../../grid/umbra-host.ts';
 
 /** A verdict, or the sentence of an InputError: errors lose their class between threads. */
@@ -15,14 +17,21 @@ export interface HostChecks {
   readonly check: boolean;
 }
 
-/** Hosts keep memory from one scenario to the next. */
-const checked = umbraHosts({ check: true });
-const unchecked = umbraHosts();
+/**
+ * Hosts keep memory, some 100 MiB, from one scenario to the next. Only those of the last run stay: a thread that works for
+ * many runs must not keep what each of them needed.
+ */
+let last: { readonly check: boolean; readonly hosts: ReturnType<typeof umbraHosts> } | undefined;
+
+function hostOf(on: RunHostName, { check }: HostChecks): ScenarioHost {
+  if (last?.check !== check) last = { check, hosts: umbraHosts({ check }) };
+  return last.hosts(on);
+}
 
 /** Runs a scenario on Umbra and has the oracle judge it. */
-function judge({ work, on }: Task, { check }: HostChecks): WorkerAnswer {
+function judge({ work, on }: Task, checks: HostChecks): WorkerAnswer {
   try {
-    return { verdict: judgeWork(work, (check ? checked : unchecked)(on)) };
+    return { verdict: judgeWork(work, hostOf(on, checks)) };
   } catch (error) {
     if (error instanceof InputError) return { inputError: error.message };
     throw error;

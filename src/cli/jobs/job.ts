@@ -1,0 +1,72 @@
+import { InputError } from '../../arch/input-error.ts';
+import { scenarioText } from '../../grid/describe.ts';
+import type { Task, Work } from '../../grid/execute.ts';
+import { mutantNamed } from '../../grid/mutants/mutants.ts';
+import { MOST_SEED, SEED_RULE } from '../../grid/random/seed.ts';
+import { RUN_HOST_NAMES, type RunHostName } from '../../grid/run-host.ts';
+import { parseScenarios } from '../../grid/text/parse.ts';
+import type { HostChecks } from './scenario-worker.ts';
+
+/** What a worker can be asked for. */
+export type Job =
+  | { readonly task: Task; readonly checks: HostChecks }
+  /** Hunts the mutant of a name. */
+  | { readonly hunt: string };
+
+/** A job as it lies in a queue: plain data, scenarios in their text form. */
+export interface QueuedJob {
+  readonly judge?: string | { readonly seed: number; readonly index: number };
+  readonly on?: RunHostName;
+  readonly check?: boolean;
+  readonly hunt?: string;
+}
+
+/** A job for a queue. */
+export function queuedJob(job: Job): QueuedJob {
+  if ('hunt' in job) return { hunt: job.hunt };
+  const { work, on } = job.task;
+  return { judge: 'seed' in work ? work : scenarioText(work), on, check: job.checks.check };
+}
+
+/**
+ * The job that came out of a queue, whoever put it there.
+ * @throws InputError that says what is no job about it
+ */
+export function readJob(data: unknown): Job {
+  const { judge, on, check, hunt, ...others } = fields(data, 'A job');
+  const [other] = Object.keys(others);
+  if (other !== undefined)
+    throw new InputError(`A job has no "${other}"; it has judge, on and check, or hunt.`);
+  if (hunt !== undefined) {
+    if (typeof hunt !== 'string' || judge !== undefined || on !== undefined || check !== undefined)
+      throw new InputError('A job with hunt has the name of a mutant there, and nothing else.');
+    return { hunt: mutantNamed(hunt).name };
+  }
+  const known = RUN_HOST_NAMES.find((name) => name === on);
+  if (known === undefined) throw new InputError(`A job runs on one of ${RUN_HOST_NAMES.join(', ')}.`);
+  if (typeof check !== 'boolean') throw new InputError("A job's check is true or false.");
+  return { task: { work: readWork(judge), on: known }, checks: { check } };
+}
+
+function readWork(judge: unknown): Work {
+  if (typeof judge === 'string') {
+    const scenarios = parseScenarios(judge, 'a job');
+    if (scenarios.length !== 1)
+      throw new InputError(`A job has one scenario to judge, and this one has ${scenarios.length}.`);
+    return scenarios[0];
+  }
+  const { seed, index } = fields(judge, 'What a job has to judge');
+  if (isNumber(seed) && isNumber(index)) return { seed, index };
+  throw new InputError(
+    `What a job has to judge is the text of a scenario, or the seed and index of a random one, each ${SEED_RULE}.`,
+  );
+}
+
+const isNumber = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST_SEED;
+
+function fields(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
+  throw new InputError(`${what} is an object, and here it is ${JSON.stringify(value)?.slice(0, 60)}.`);
+}
