@@ -18,7 +18,7 @@ import type { GridSetup, ScenarioText } from './grid/scenarios.ts';
 import type { Host } from './host.ts';
 import { huntOnThreads } from './jobs/hunts.ts';
 import { onThreads } from './jobs/pool.ts';
-import { onQueue } from './jobs/queue.ts';
+import { huntOnQueue, onQueue } from './jobs/queue.ts';
 import { work } from './jobs/worker.ts';
 import { fetchKernels } from './kernels/fetch.ts';
 import { createMachine } from './run/machines.ts';
@@ -72,7 +72,8 @@ export const services: Services = {
   },
   mutants: (names) => (names.length === 0 ? MUTANTS : names.map(mutantNamed)),
   inexpressible: INEXPRESSIBLE,
-  huntMutants: huntOnThreads,
+  huntMutants: (mutants, { jobs, queue }, host) =>
+    queue === undefined ? huntOnThreads(mutants, jobs) : huntOnQueue(mutants, queue, host),
   work,
   fetchKernels,
 };

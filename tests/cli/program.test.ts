@@ -357,7 +357,12 @@ describe('umbra mutants', () => {
 describe('umbra grid --mutants', () => {
   const caught: HuntVerdict = {
     mutant: 'wp-not-in-role',
-    finding: { caught: 'by a probe', scenario: 'directed/wp-toggled', story: 'must fault; saw value 0x1' },
+    finding: {
+      caught: 'by a probe',
+      scenario: 'directed/wp-toggled',
+      step: 10,
+      story: 'must fault; saw value 0x1',
+    },
     scenarios: 1,
     asExpected: true,
   };
@@ -373,16 +378,16 @@ describe('umbra grid --mutants', () => {
     const { status, out } = await call(
       ['grid', '--mutants', '--jobs', '3', 'wp-not-in-role', 'no-flush-on-vmrun'],
       {
-        huntMutants: (mutants, jobs) => {
-          asked.push(mutants.map(({ name }) => name).sort(), jobs);
+        huntMutants: (mutants, setup) => {
+          asked.push(mutants.map(({ name }) => name).sort(), setup);
           return hunts([caught, proved]);
         },
       },
     );
-    expect(asked).toEqual([['no-flush-on-vmrun', 'wp-not-in-role'], 3]);
+    expect(asked).toEqual([['no-flush-on-vmrun', 'wp-not-in-role'], { jobs: 3 }]);
     expect(status).toBe(0);
     expect(out).toMatch(
-      /^wp-not-in-role {5}caught by a probe, directed\/wp-toggled\nno-flush-on-vmrun {2}no bug, as proved\n\n2 mutants: 1 caught by a probe, 0 only by --check, 1 proved to be no bug, 0 survived; 111 scenarios, /,
+      /^wp-not-in-role {5}caught by a probe, directed\/wp-toggled, step 10\nno-flush-on-vmrun {2}no bug, as proved\n\n2 mutants: 1 caught by a probe, 0 only by --check, 1 proved to be no bug, 0 survived; 111 scenarios, /,
     );
   });
 
@@ -395,10 +400,40 @@ describe('umbra grid --mutants', () => {
     expect(out).toMatch(text);
   });
 
+  it('has a queue hunt them where it is told to', async () => {
+    const setups: unknown[] = [];
+    const args = ['grid', '--mutants', '--queue', 'redis://localhost', '--jobs', '2'];
+    const huntMutants: Services['huntMutants'] = (_, setup) => {
+      setups.push(setup);
+      return hunts([caught]);
+    };
+    expect(await call(args, { huntMutants })).toMatchObject({ status: 0 });
+    expect(setups).toEqual([{ jobs: 2, queue: 'redis://localhost' }]);
+  });
+
+  it('writes the reports', async () => {
+    const reports = ['json', 'junit', 'html'] as const;
+    const args = reports.flatMap((report) => [`--${report}`, file(`mutants.${report}`)]);
+    const { status } = await call(['grid', '--mutants', ...args], {
+      huntMutants: () => hunts([caught, { ...proved, asExpected: false }]),
+    });
+    expect(status).toBe(1);
+    const [json, junit, html] = reports.map((report) => readFileSync(file(`mutants.${report}`), 'utf8'));
+    const { mutants, seconds } = JSON.parse(json);
+    expect(seconds).toBeGreaterThan(0);
+    expect(mutants).toMatchObject([
+      { name: 'wp-not-in-role', outcome: 'caught by a probe', scenario: 'directed/wp-toggled', step: 10 },
+      { name: 'no-flush-on-vmrun', outcome: 'survived', asExpected: false, scenarios: 110 },
+    ]);
+    expect(junit).toContain('<testsuites name="umbra grid --mutants" tests="2" failures="1" skipped="0"');
+    expect(html).toContain('<h3>directed/wp-toggled on this mutant</h3>');
+  });
+
   it.each([
     [['--l0', 'none'], 'needs an --l0 that is not none'],
     [['--check'], 'where no probe catches'],
-    [['--queue', 'redis://localhost'], '--mutants and --queue do not go together'],
+    [['--trace', 'somewhere'], '--mutants and --trace do not go together'],
+    [['--json', 'one', '--html', 'one'], '--json and --html'],
     [['--list'], 'do not go together'],
   ])('refuses %j', async (args, sentence) => {
     const { status, error } = await call(['grid', '--mutants', ...args]);
@@ -508,6 +543,7 @@ describe('umbra grid', () => {
     const { status } = await call(args, {
       runGrid: () => cells([bad]),
       reports: {
+        ...realReports,
         junit: (found, seconds) => `${found.length} cells, ${seconds > 0 ? 'timed' : 'untimed'}`,
         html: async function* (found, { hosts }) {
           yield { done: 1, total: 1 };

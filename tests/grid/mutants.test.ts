@@ -73,8 +73,20 @@ describe('hunt', () => {
       mutant: 'wp-not-in-role',
       scenarios: 1,
       asExpected: true,
-      finding: { caught: 'by a probe', scenario: 'directed/wp-toggled' },
+      finding: { caught: 'by a probe', scenario: 'directed/wp-toggled', step: 10 },
     });
+  });
+
+  it('says at which step --check found an invariant broken', () => {
+    const mutant = mutantNamed('guest-mode-not-in-page-role');
+    const first = scenarios.get('directed/faults-intercepted')!;
+    const finding = catchWith(first, mutantHost(mutant, true));
+    expect(finding.caught).toBe('by --check');
+    if (finding.caught === 'never') return;
+    // The invariant is of an L2's page, so that L1 has entered one.
+    const entered = first.steps.findIndex((step) => step.do === 'enter') + 1;
+    expect(finding.step).toBeGreaterThanOrEqual(entered);
+    expect(finding.step).toBeLessThanOrEqual(first.steps.length);
   });
 
   it('makes a finding of whatever L0 does to itself', () => {

@@ -4,14 +4,29 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { directedScenarios } from '../../src/grid/directed/directed.ts';
 import { matrix } from '../../src/grid/matrix/matrix.ts';
+import { type HuntVerdict, hunt, mutantHost } from '../../src/grid/mutants/hunt.ts';
+import { mutantNamed } from '../../src/grid/mutants/mutants.ts';
 import { htmlReport } from '../../src/grid/report/html.ts';
+import { mutantFindings } from '../../src/grid/report/mutants.ts';
+import { mutantsPage } from '../../src/grid/report/mutants-page.ts';
 import { matrixReport } from '../../src/grid/report/report.ts';
 import { tellStory } from '../../src/grid/report/story.ts';
 import type { CellVerdict } from '../../src/grid/run-grid.ts';
 
 const CHROMIUM = '/usr/bin/chromium';
 const missing = existsSync(CHROMIUM) ? undefined : `there is no ${CHROMIUM}`;
+
+const open = (): Promise<Browser> =>
+  chromium.launch({
+    executablePath: CHROMIUM,
+    args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'],
+  });
+
+/** How much wider than the window a page is. */
+const overflow = (page: Page): Promise<number> =>
+  page.locator('html').evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
 
 /** A cell as a run would leave it, its first scenario wrong. */
 function cellVerdict({ l1, way, l2, scenarios }: ReturnType<typeof matrix>[number]): CellVerdict {
@@ -51,10 +66,7 @@ describe.skipIf(missing !== undefined)(
       const told = cells[7].scenarios.find(({ steps }) => steps.length < 60) ?? cells[7].scenarios[0];
       const report = matrixReport(cells.map(cellVerdict), 'A test.');
       writeFileSync(file, htmlReport(report, [tellStory(told)]));
-      browser = await chromium.launch({
-        executablePath: CHROMIUM,
-        args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'],
-      });
+      browser = await open();
       page = await browser.newPage();
       page.on('request', (request) => requests.push(request.url()));
       await page.goto(pathToFileURL(file).href);
@@ -102,13 +114,97 @@ describe.skipIf(missing !== undefined)(
 
     it('fits a small screen', async () => {
       await page.setViewportSize({ width: 360, height: 740 });
-      const overflow = await page
-        .locator('html')
-        .evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
-      expect(overflow).toBeLessThanOrEqual(0);
+      expect(await overflow(page)).toBeLessThanOrEqual(0);
     });
 
     it('prints with its stories open', async () => {
+      const pdf = await page.pdf({ format: 'A4' });
+      expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
+      expect(pdf.length).toBeGreaterThan(20_000);
+    });
+  },
+);
+
+describe.skipIf(missing !== undefined)(
+  `the page of the mutants in a browser${missing === undefined ? '' : ` (skipped, because ${missing})`}`,
+  () => {
+    let folder = '';
+    let browser: Browser;
+    let page: Page;
+    const requests: string[] = [];
+
+    const verdicts: HuntVerdict[] = [
+      hunt(mutantNamed('wp-not-in-role')),
+      {
+        mutant: 'guest-mode-set-too-late',
+        finding: {
+          caught: 'by --check',
+          scenario: 'directed/faults-intercepted',
+          step: 4,
+          story: 'a <role>',
+        },
+        scenarios: 1,
+        asExpected: true,
+      },
+      { mutant: 'no-flush-on-vmrun', finding: { caught: 'never' }, scenarios: 110, asExpected: true },
+      { mutant: 'nx-not-forced', finding: { caught: 'never' }, scenarios: 110, asExpected: false },
+    ];
+
+    beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'umbra-page-'));
+      const file = join(folder, 'mutants.html');
+      const toggled = directedScenarios().find(({ name }) => name === 'directed/wp-toggled')!;
+      const mutant = mutantNamed('wp-not-in-role');
+      const story = tellStory(toggled, 'shadow/pae', (watch) => mutantHost(mutant, false, watch));
+      writeFileSync(file, mutantsPage(mutantFindings(verdicts), new Map([['wp-not-in-role', story]])));
+      browser = await open();
+      page = await browser.newPage();
+      page.on('request', (request) => requests.push(request.url()));
+      await page.goto(pathToFileURL(file).href);
+    }, 60_000);
+    afterAll(async () => {
+      await browser?.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    it('loads nothing but itself, and says how many are what', async () => {
+      expect(requests).toEqual([page.url()]);
+      expect(await page.locator('.verdict.wrong').textContent()).toBe(
+        '4 mutants: 1 caught by a probe, 1 only by --check, 1 proved to be no bug, 1 survived.',
+      );
+      expect(await page.locator('.mutants li.right, .mutants li.checked, .mutants li.proved').count()).toBe(
+        3,
+      );
+      expect(await page.locator('.mutants li.wrong').textContent()).toMatch(/^nx-not-forced SURVIVED/);
+    });
+
+    it("leads from a mutant to what caught it, with L0's tables behind the wrong step", async () => {
+      await page.getByRole('link', { name: 'wp-not-in-role' }).click();
+      const mutant = page.locator('#wp-not-in-role');
+      await expect.poll(() => mutant.getAttribute('open')).not.toBe(null);
+      expect(await mutant.locator('summary').first().textContent()).toMatch(
+        /^wp-not-in-role caught by a probe, directed\/wp-toggled, step \d+$/,
+      );
+      const wrong = mutant.locator('tr.wrong').first();
+      expect(await wrong.locator('td').last().textContent()).toBe('value 0xe00001');
+      const behind = mutant.locator('details.behind').first();
+      expect(await behind.isVisible()).toBe(true);
+      expect(await behind.textContent()).toMatch(
+        /^L0's MMU before and behind step (\d+)\s.*\sbefore step \1: role l3 4-byte .*\sbehind step \1: role l3 4-byte /s,
+      );
+    });
+
+    it('shows why the others were not caught by a probe', async () => {
+      await page.getByRole('link', { name: 'no-flush-on-vmrun' }).click();
+      await expect.poll(() => page.locator('#no-flush-on-vmrun p').nth(1).isVisible()).toBe(true);
+      expect(await page.locator('#no-flush-on-vmrun').textContent()).toContain('No bug: ');
+      expect(await page.locator('#guest-mode-set-too-late').textContent()).toContain('No guest sees it: ');
+      expect(await page.locator('#nx-not-forced').textContent()).toContain('not what its entry says');
+    });
+
+    it('fits a small screen, and prints', async () => {
+      await page.setViewportSize({ width: 360, height: 740 });
+      expect(await overflow(page)).toBeLessThanOrEqual(0);
       const pdf = await page.pdf({ format: 'A4' });
       expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
       expect(pdf.length).toBeGreaterThan(20_000);

@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { directedScenarios } from '../../src/grid/directed/directed.ts';
 import { matrix } from '../../src/grid/matrix/matrix.ts';
+import { mutantHost } from '../../src/grid/mutants/hunt.ts';
+import { mutantNamed } from '../../src/grid/mutants/mutants.ts';
 import { htmlReport } from '../../src/grid/report/html.ts';
 import { junitReport } from '../../src/grid/report/junit.ts';
 import type { GridReport } from '../../src/grid/report/report.ts';
 import { tellStory, worthTelling } from '../../src/grid/report/story.ts';
+import { storyBody } from '../../src/grid/report/story-steps.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 
 const WINDOW = 0x0100_0000;
@@ -58,7 +62,7 @@ describe('a story', () => {
   });
 
   it('shows the tables of L2 beside those of L0 before L2 leaves', () => {
-    const { tables } = story.steps[3];
+    const tables = story.steps[3].before?.tables;
     const row = (from: number) => tables?.rows.find((candidate) => candidate.from === from);
     // The frame of `data` is 304h; without NX every mapping allows fetching.
     expect(row(WINDOW)).toEqual({
@@ -69,6 +73,27 @@ describe('a story', () => {
     });
     expect(row(WINDOW + 0x1000)).toMatchObject({ guest: 'P U A -> 304', shadow: 'r-xu -> 304' });
     expect(tables?.shadowPages).toContain('gfn 303 l1 8-byte q0 wux !nxe ad wp guest_mode');
+  });
+
+  it('shows the tables as a wrong step found and left them', () => {
+    const toggled = directedScenarios().find(({ name }) => name === 'directed/wp-toggled')!;
+    const mutant = mutantNamed('wp-not-in-role');
+    const { steps } = tellStory(toggled, 'shadow/pae', (watch) => mutantHost(mutant, false, watch));
+    const wrong = steps.filter(({ right }) => !right);
+    // CR0.WP=1 forbids the supervisor to write; the page of WP=0, which the mutant goes on with, does not.
+    expect(wrong[0]).toMatchObject({
+      text: expect.stringMatching(/^probe write4 cpl 0 at 0x40000f84 .*\(read-only\)$/),
+      expected: [expect.stringMatching(/^#PF in L2 with error code 0x3, CR2 0x40000f84, /)],
+      seen: ['value 0xe00001'],
+    });
+    for (const { before, after } of wrong)
+      expect([before?.role, after?.role]).toEqual(
+        Array(2).fill('l3 4-byte q0 wux !nxe ad !wp !pse guest_mode'),
+      );
+    const shadow = (moment = wrong[0].before) =>
+      moment?.tables.rows.find(({ from }) => from === 0x4000_0000)?.shadow;
+    expect([shadow(), shadow(wrong[0].after)]).toEqual(['rwx- -> 305', 'rwx- -> 305']);
+    expect(storyBody(tellStory(SCENARIO))).not.toContain('class="behind"');
   });
 
   it('is told of the wrong scenarios, and of the shortest right one of a cell', () => {

@@ -25,9 +25,12 @@ export function addGrid(
     .argument('[pattern...]', 'run only scenarios with this in their names; * and ? make it a glob')
     .option('--only <pattern>', 'the same; may be repeated', collect)
     .option('--list', 'print names of scenarios instead, and what each is about')
-    .option('--json <file>', 'write the cells and the time as JSON')
-    .option('--junit <file>', 'write a JUnit report, a case for each scenario')
-    .option('--html <file>', 'write a page: the grid as a heat map, with the stories of scenarios')
+    .option('--json <file>', 'write the cells, or the mutants, and the time as JSON')
+    .option('--junit <file>', 'write a JUnit report, a case for each scenario or mutant')
+    .option(
+      '--html <file>',
+      'write a page: the grid, or the mutants, as a map, with the stories of scenarios',
+    )
     .addOption(jobsOption())
     .addOption(option('--queue <url>', 'have the workers of a queue run it (umbra worker)', parseQueue))
     .option('--show <name>', 'print a scenario of the grid instead: a file for --replay')
@@ -98,11 +101,9 @@ async function gridCommand(
   const setup = { ...others, hosts: hostsFor({ l0, host: kernel }, check) };
   const named = (options: object): string[] =>
     Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
-  // The reports are of the grid, and any of them go together.
-  const instead = [
-    ...named({ list, show, replay, random, mutants }),
-    ...named({ json, junit, html }).slice(0, 1),
-  ];
+  // The reports are of the grid or of its mutants, and any of them go together.
+  const report = mutants ? [] : named({ json, junit, html }).slice(0, 1);
+  const instead = [...named({ list, show, replay, random, mutants }), ...report];
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   refuseSharedOutput({ '--json': json, '--junit': junit, '--html': html, '--trace': trace });
   if (list) {
@@ -113,10 +114,11 @@ async function gridCommand(
   if (mutants) {
     if (l0 === 'none') throw new InputError('--mutants breaks L0, so it needs an --l0 that is not none.');
     if (check) throw new InputError('--mutants uses --check where no probe catches a mutant; leave it away.');
-    const [elsewhere] = named({ queue: setup.queue, trace });
-    if (elsewhere !== undefined)
-      throw new InputError(`--mutants and ${elsewhere} do not go together; use one.`);
-    return huntMutants(services.mutants(patterns), setup.jobs, host, services.huntMutants);
+    if (trace !== undefined) throw new InputError('--mutants and --trace do not go together; use one.');
+    const { jobs, queue } = setup;
+    const where = queue === undefined ? { jobs } : { jobs, queue };
+    const hunt = { mutants: services.mutants(patterns), ...where, json, junit, html };
+    return huntMutants(hunt, host, services.huntMutants, services.reports);
   }
   const [other] = named({ show, replay, random });
   if (other !== undefined && patterns.length > 0)

@@ -1,15 +1,19 @@
+import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
 import { isCell, type PartVerdict, partTitle, rowTitle } from '../../grid/run-grid.ts';
 import { type RunHostName, runHostText } from '../../grid/run-host.ts';
-import { closeAll, OutputFile } from '../files.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
+import { type ReportPaths, withReports } from './report-files.ts';
 import type { GridSetup } from './scenarios.ts';
 
-/** Makes reports of what a run of the grid found. */
+/** Makes reports of what a run of the grid, or a hunt of mutants, found. */
 export interface GridReports {
   /** A page; tells the stories of some scenarios, which takes a second for each. */
   readonly html: (parts: readonly PartVerdict[], setup: GridSetup) => AsyncGenerator<Progress, string>;
   readonly junit: (parts: readonly PartVerdict[], seconds: number) => string;
+  /** A page; tells the story of the scenario that caught each mutant. */
+  readonly mutantsHtml: (verdicts: readonly HuntVerdict[]) => AsyncGenerator<Progress, string>;
+  readonly mutantsJunit: (verdicts: readonly HuntVerdict[], seconds: number) => string;
 }
 
 /** Which scenarios of the grid. */
@@ -30,11 +34,7 @@ export type RunGrid = (
   choice: GridChoice,
 ) => AsyncGenerator<Progress, readonly PartVerdict[]>;
 
-export interface GridOptions extends GridSetup, GridChoice {
-  readonly json?: string | undefined;
-  readonly junit?: string | undefined;
-  readonly html?: string | undefined;
-}
+export interface GridOptions extends GridSetup, GridChoice, ReportPaths {}
 
 /** Mismatches that the terminal shows; the JSON file has all that the grid reports. */
 const SHOWN_DETAILS = 20;
@@ -49,22 +49,16 @@ export async function grid(
   runGrid: RunGrid,
   reports: GridReports,
 ): Promise<number> {
-  const open = (path: string | undefined, what: string): OutputFile[] =>
-    path === undefined ? [] : [new OutputFile(path, what)];
-  const files = [open(json, 'JSON file'), open(junit, 'JUnit file'), open(html, 'HTML file')] as const;
-  const [jsonFile, junitFile, htmlFile] = files;
-  try {
+  return withReports({ json, junit, html }, async (files) => {
     const started = host.now();
     const parts = await withProgress(host, runGrid(setup, host, { patterns, seed }));
     const seconds = (host.now() - started) / 1000;
     host.stdout.write(`${INTRODUCTION}\n${renderGrid(parts, seconds)}`);
-    for (const file of jsonFile) file.write(gridJson(parts, seconds));
-    for (const file of junitFile) file.write(reports.junit(parts, seconds));
-    for (const file of htmlFile) file.write(await withProgress(host, reports.html(parts, setup)));
+    files.json?.write(gridJson(parts, seconds));
+    files.junit?.write(reports.junit(parts, seconds));
+    files.html?.write(await withProgress(host, reports.html(parts, setup)));
     return parts.some(({ mismatches }) => mismatches > 0) ? 1 : 0;
-  } finally {
-    closeAll(...files.flat());
-  }
+  });
 }
 
 /** The cells, the groups and the seconds; what is in every scenario is for the other reports. */

@@ -1,16 +1,27 @@
 import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
 import type { Inexpressible } from '../../grid/mutants/inexpressible.ts';
 import type { Mutant } from '../../grid/mutants/mutant.ts';
+import { type MutantFinding, mutantFindings, mutantSum, placeOf } from '../../grid/report/mutants.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
+import type { GridReports } from './grid.ts';
+import { type ReportPaths, withReports } from './report-files.ts';
 
 /** Mutants by name, all where there is none. Throws an InputError for a name that none has. */
 export type ChooseMutants = (names: readonly string[]) => readonly Mutant[];
 
+/** How a hunt runs: on threads here, or on the workers of a queue. */
+export interface HuntSetup {
+  readonly jobs: number;
+  /** Address of a queue's Redis. */
+  readonly queue?: string;
+}
+
 /** Runs the grid on mutants, each until it is caught; verdicts in the order of the mutants. */
 export type HuntMutants = (
   mutants: readonly Mutant[],
-  jobs: number,
+  setup: HuntSetup,
+  host: Host,
 ) => AsyncGenerator<Progress, readonly HuntVerdict[]>;
 
 /** The list of `umbra mutants`: each with its history and how it is caught, then the bugs without a mutant. */
@@ -34,43 +45,48 @@ export function mutantList(mutants: readonly Mutant[], inexpressible: readonly I
   return [...listed, ...rest].join('\n');
 }
 
+interface HuntOptions extends HuntSetup, ReportPaths {
+  readonly mutants: readonly Mutant[];
+}
+
 /**
- * Runs the grid on mutants and prints what became of each.
+ * Runs the grid on mutants, prints what became of each, and writes the reports that are wanted.
  * @returns the exit status: 1 where a mutant survives, or it is not as its entry says
  */
 export async function huntMutants(
-  mutants: readonly Mutant[],
-  jobs: number,
+  { mutants, json, junit, html, ...setup }: HuntOptions,
   host: Host,
   hunt: HuntMutants,
+  reports: GridReports,
 ): Promise<number> {
-  const started = host.now();
-  const verdicts = await withProgress(host, hunt(mutants, jobs));
-  const seconds = (host.now() - started) / 1000;
-  host.stdout.write(renderHunt(verdicts, seconds));
-  return verdicts.every(({ asExpected }) => asExpected) ? 0 : 1;
+  return withReports({ json, junit, html }, async (files) => {
+    const started = host.now();
+    const verdicts = await withProgress(host, hunt(mutants, setup, host), 'mutants');
+    const seconds = (host.now() - started) / 1000;
+    const findings = mutantFindings(verdicts);
+    host.stdout.write(renderHunt(findings, seconds));
+    files.json?.write(`${JSON.stringify({ mutants: findings, seconds }, undefined, 2)}\n`);
+    files.junit?.write(reports.mutantsJunit(verdicts, seconds));
+    files.html?.write(await withProgress(host, reports.mutantsHtml(verdicts), 'stories'));
+    return findings.every(({ asExpected }) => asExpected) ? 0 : 1;
+  });
 }
 
 /** A line for each mutant, the stories of those that are not as their entries say, and the sum. */
-function renderHunt(verdicts: readonly HuntVerdict[], seconds: number): string {
-  const width = Math.max(...verdicts.map(({ mutant }) => mutant.length));
-  const lines = verdicts.map((verdict) => `${verdict.mutant.padEnd(width)}  ${outcome(verdict)}`);
-  const stories = verdicts.flatMap(({ asExpected, finding }) =>
-    asExpected || finding.caught === 'never' ? [] : [finding.story],
+function renderHunt(findings: readonly MutantFinding[], seconds: number): string {
+  const width = Math.max(...findings.map(({ name }) => name.length));
+  const lines = findings.map((finding) => `${finding.name.padEnd(width)}  ${outcomeText(finding)}`);
+  const stories = findings.flatMap(({ asExpected, story }) =>
+    asExpected || story === undefined ? [] : [story],
   );
-  const count = (which: (verdict: HuntVerdict) => boolean): number => verdicts.filter(which).length;
-  const scenarios = verdicts.reduce((sum, verdict) => sum + verdict.scenarios, 0);
-  const survived = count(({ finding, asExpected }) => finding.caught === 'never' && !asExpected);
-  const sum =
-    `${verdicts.length} mutants: ${count(({ finding }) => finding.caught === 'by a probe')} caught by a probe, ` +
-    `${count(({ finding }) => finding.caught === 'by --check')} only by --check, ` +
-    `${count(({ finding, asExpected }) => finding.caught === 'never' && asExpected)} proved to be no bug, ` +
-    `${survived} survived; ${scenarios} scenarios, ${seconds.toFixed(1)} s`;
+  const scenarios = findings.reduce((sum, finding) => sum + finding.scenarios, 0);
+  const sum = `${mutantSum(findings)}; ${scenarios} scenarios, ${seconds.toFixed(1)} s`;
   return [...lines, '', ...stories, sum, ''].join('\n');
 }
 
-function outcome({ finding, asExpected }: HuntVerdict): string {
-  if (finding.caught === 'never') return asExpected ? 'no bug, as proved' : 'SURVIVED';
-  const how = finding.caught === 'by a probe' ? 'caught by a probe' : 'caught only by --check';
-  return `${how}, ${finding.scenario}${asExpected ? '' : ', NOT AS ITS ENTRY SAYS'}`;
+function outcomeText(finding: MutantFinding): string {
+  const { outcome, asExpected } = finding;
+  if (outcome === 'survived') return 'SURVIVED';
+  if (outcome === 'proved to be no bug') return 'no bug, as proved';
+  return `${outcome}, ${placeOf(finding)}${asExpected ? '' : ', NOT AS ITS ENTRY SAYS'}`;
 }

@@ -1,12 +1,15 @@
+import { type HuntVerdict, mutantHost } from '../../grid/mutants/hunt.ts';
+import { mutantNamed } from '../../grid/mutants/mutants.ts';
 import { allScenarios, scenarioByName } from '../../grid/replay.ts';
 import { htmlReport } from '../../grid/report/html.ts';
-import { junitReport } from '../../grid/report/junit.ts';
+import { junitReport, mutantsJunit } from '../../grid/report/junit.ts';
+import { mutantFindings } from '../../grid/report/mutants.ts';
+import { mutantsPage } from '../../grid/report/mutants-page.ts';
 import { matrixReport } from '../../grid/report/report.ts';
-import { type Story, tellStory, worthTelling } from '../../grid/report/story.ts';
+import { type Story, storyHosts, tellStory, worthTelling } from '../../grid/report/story.ts';
 import { isCell, type PartVerdict, rowTitle } from '../../grid/run-grid.ts';
 import { runHost, runHostText } from '../../grid/run-host.ts';
 import type { Scenario } from '../../grid/scenario.ts';
-import { machineMemory } from '../../grid/umbra-host.ts';
 import type { Progress } from '../progress.ts';
 import type { GridReports } from './grid.ts';
 import type { GridSetup } from './scenarios.ts';
@@ -34,17 +37,42 @@ async function* html(parts: readonly PartVerdict[], setup: GridSetup): AsyncGene
     underL0.map((part) => ({ on: part.on, title: titleOf(part), summaries: part.summaries })),
     finder(),
   );
-  const memory = machineMemory('shadow');
+  const hosts = storyHosts();
   const stories: Story[] = [];
   for (const { scenario, on } of told) {
-    stories.push(tellStory(scenario, on, memory));
+    stories.push(tellStory(scenario, on, hosts(on)));
     yield { done: stories.length, total: told.length };
   }
   return htmlReport(matrixReport(parts, `${ABOUT} ${where(setup)}`), stories);
+}
+
+async function* mutantsHtml(verdicts: readonly HuntVerdict[]): AsyncGenerator<Progress, string> {
+  const find = finder();
+  const stories = new Map<string, Story>();
+  let done = 0;
+  for (const { mutant, finding } of verdicts) {
+    // What only --check finds is in no step's records.
+    const story = finding.caught === 'by a probe' ? storyOn(mutant, finding.scenario, find) : undefined;
+    if (story !== undefined) stories.set(mutant, story);
+    yield { done: ++done, total: verdicts.length, name: mutant };
+  }
+  return mutantsPage(mutantFindings(verdicts), stories);
+}
+
+/** The story of a scenario on a mutant of L0; undefined where the mutant does not survive its own scenario. */
+function storyOn(mutant: string, scenario: string, find: (name: string) => Scenario): Story | undefined {
+  try {
+    return tellStory(find(scenario), 'shadow/pae', (watch) => mutantHost(mutantNamed(mutant), false, watch));
+  } catch {
+    // What L0 did to itself is in the verdict.
+    return undefined;
+  }
 }
 
 /** The reports of `umbra grid`. */
 export const reports: GridReports = {
   html,
   junit: (parts, seconds) => junitReport(matrixReport(parts, ABOUT), seconds),
+  mutantsHtml,
+  mutantsJunit: (verdicts, seconds) => mutantsJunit(mutantFindings(verdicts), seconds),
 };

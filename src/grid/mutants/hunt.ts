@@ -1,14 +1,21 @@
 import { InvariantBroken } from '../../l0/check.ts';
+import type { HostedMachine } from '../../vmm/hosted-machine.ts';
 import { directedScenarios } from '../directed/directed.ts';
 import { matrix } from '../matrix/matrix.ts';
 import { runScenario, type ScenarioHost } from '../run.ts';
 import type { Scenario } from '../scenario.ts';
-import { machineMemory, umbraHost } from '../umbra-host.ts';
+import { currentStep, machineMemory, umbraHost, type Watch } from '../umbra-host.ts';
 import type { Mutant } from './mutant.ts';
 
 /** What the grid found of a mutant. */
 export type Finding =
-  | { readonly caught: 'by a probe' | 'by --check'; readonly scenario: string; readonly story: string }
+  | {
+      readonly caught: 'by a probe' | 'by --check';
+      readonly scenario: string;
+      /** The step that went wrong, from 1; absent where it was none of them. */
+      readonly step?: number;
+      readonly story: string;
+    }
   | { readonly caught: 'never' };
 
 /** A mutant, what was found of it, and how much it took. */
@@ -53,16 +60,21 @@ export function hunt(mutant: Mutant): HuntVerdict {
   return { mutant: name, finding, scenarios, asExpected: finding.caught === fate.caught };
 }
 
+/** L0 as a mutant of itself. */
+export interface MutantHost extends ScenarioHost {
+  /** Number of the step that the last scenario got to, from 1; 0 before the first. */
+  readonly step?: () => number;
+}
+
 /** Runs one scenario. Whatever L0 does to itself, it is a finding and no error. */
-export function catchWith(scenario: Scenario, host: ScenarioHost): Finding {
-  const found = (caught: 'by a probe' | 'by --check', story: string): Finding => ({
-    caught,
-    scenario: scenario.name,
-    story,
-  });
+export function catchWith(scenario: Scenario, host: MutantHost): Finding {
+  const found = (caught: 'by a probe' | 'by --check', story: string, wrong = -1): Finding => {
+    const step = wrong >= 0 ? wrong + 1 : host.step?.();
+    return { caught, scenario: scenario.name, ...(step && { step }), story };
+  };
   try {
-    const { mismatches } = runScenario(scenario, host);
-    return mismatches.length === 0 ? { caught: 'never' } : found('by a probe', mismatches[0].text);
+    const [mismatch] = runScenario(scenario, host).mismatches;
+    return mismatch === undefined ? { caught: 'never' } : found('by a probe', mismatch.text, mismatch.index);
   } catch (error) {
     if (error instanceof InvariantBroken) return found('by --check', error.message);
     const message = error instanceof Error ? error.message : String(error);
@@ -72,10 +84,19 @@ export function catchWith(scenario: Scenario, host: ScenarioHost): Finding {
 
 let memory: ReturnType<typeof machineMemory> | undefined;
 
-/** L0 as a mutant of itself, its invariants checked or not. All mutants of a thread share one memory. */
-export function mutantHost({ name }: Mutant, check: boolean): ScenarioHost {
+/**
+ * L0 as a mutant of itself, its invariants checked or not. All mutants of a thread share one memory.
+ * @param watch looks at its machines at each step
+ */
+export function mutantHost({ name }: Mutant, check: boolean, watch?: Watch): MutantHost {
   memory ??= machineMemory('shadow');
-  return withLowLimits(umbraHost({ l0: 'shadow', mutant: name, check }, memory));
+  let machine: HostedMachine | undefined;
+  const prepare = (made: HostedMachine): void => {
+    machine = made;
+  };
+  const options = { l0: 'shadow', mutant: name, check, prepare, ...(watch && { watch }) } as const;
+  const step = (): number => (machine === undefined ? 0 : currentStep(machine));
+  return { ...withLowLimits(umbraHost(options, memory)), step };
 }
 
 /** A guest in a loop of page faults, which L0 never ends, ends at the limit: on a mutant it can be lower than elsewhere. */

@@ -1,4 +1,5 @@
 import type { ScenarioSummary } from '../run-grid.ts';
+import { type MutantFinding, placeOf } from './mutants.ts';
 import type { GridReport } from './report.ts';
 
 const ENTITIES: Readonly<Record<string, string>> = {
@@ -45,9 +46,39 @@ function testCase(title: string, { name, mismatches, skipped }: ScenarioSummary)
   const head = `    <testcase classname="${attribute(title)}" name="${attribute(name)}"`;
   if (skipped !== undefined) return `${head}><skipped message="${attribute(skipped)}"/></testcase>`;
   if (mismatches.length === 0) return `${head}/>`;
-  const failures = mismatches.map(
-    (story) =>
-      `      <failure message="${attribute(story.split('\n')[0])}">${attribute(story).replaceAll('&#10;', '\n')}</failure>`,
-  );
-  return [`${head}>`, ...failures, '    </testcase>'].join('\n');
+  return [`${head}>`, ...mismatches.map(failure), '    </testcase>'].join('\n');
+}
+
+const lines = (text: string): string => attribute(text).replaceAll('&#10;', '\n');
+const failure = (story: string): string =>
+  `      <failure message="${attribute(story.split('\n')[0])}">${lines(story)}</failure>`;
+
+/**
+ * A hunt in the same form: a case for each mutant, which fails where the mutant is not as its entry says.
+ * @param seconds that all took together
+ */
+export function mutantsJunit(findings: readonly MutantFinding[], seconds: number): string {
+  const failures = findings.filter(({ asExpected }) => !asExpected).length;
+  const numbers = `tests="${findings.length}" failures="${failures}" skipped="0" errors="0"`;
+  return [
+    '<?xml version="1.0" encoding="UTF-8"?>',
+    `<testsuites name="umbra grid --mutants" ${numbers} time="${seconds.toFixed(3)}">`,
+    `  <testsuite name="mutants" ${numbers}>`,
+    ...findings.map(mutantCase),
+    '  </testsuite>',
+    '</testsuites>',
+    '',
+  ].join('\n');
+}
+
+function mutantCase(finding: MutantFinding): string {
+  const { name, outcome, asExpected, story, proof } = finding;
+  const place = placeOf(finding);
+  const what = `${outcome}${place === '' ? '' : `, ${place}`}`;
+  const told = [what, proof, story].filter((part) => part !== undefined).join('\n');
+  return [
+    `    <testcase classname="mutants" name="${attribute(name)}">`,
+    asExpected ? `      <system-out>${lines(told)}</system-out>` : failure(`Not as its entry says: ${told}`),
+    '    </testcase>',
+  ].join('\n');
 }

@@ -1,15 +1,21 @@
 import { roleString } from '../../l0/mmu/role.ts';
-import type { HostedMachine } from '../../vmm/hosted-machine.ts';
 import { compileScenario, stepNumber } from '../compile.ts';
 import { pagingRegistersText, stepText } from '../describe.ts';
 import { judgeScenario } from '../judge.ts';
 import { expectedText, seenText } from '../records.ts';
-import { runCompiled } from '../run.ts';
+import { runCompiled, type ScenarioHost } from '../run.ts';
 import type { ScenarioSummary } from '../run-grid.ts';
 import { type RunHostName, runHost } from '../run-host.ts';
 import type { Scenario, Step } from '../scenario.ts';
-import { machineMemory, type ReusedMemory, umbraHost } from '../umbra-host.ts';
+import { machineMemory, umbraHost, type Watch } from '../umbra-host.ts';
 import { type TableView, viewTables } from './table-view.ts';
+
+/** L0's MMU at one moment between two steps. */
+export interface Moment {
+  /** Root role. */
+  readonly role: string;
+  readonly tables: TableView;
+}
 
 /** One step of a scenario as it went. */
 export interface StoryStep {
@@ -24,8 +30,10 @@ export interface StoryStep {
   readonly expected: readonly string[];
   readonly seen: readonly string[];
   readonly right: boolean;
-  /** The tables as the step found them, where it changes level or registers. */
-  readonly tables?: TableView;
+  /** The MMU as the step found it, where it changes level or registers or went wrong. */
+  readonly before?: Moment;
+  /** The MMU as a step that went wrong left it. */
+  readonly after?: Moment;
 }
 
 /** All that happened in one scenario under L0. */
@@ -41,49 +49,69 @@ export interface Story {
 /** Steps before which the tables are worth a look: what the mode before them has built is all there. */
 const TURNS: ReadonlySet<Step['do']> = new Set(['enter', 'leave', 'switch', 'set']);
 
-interface Moment {
-  readonly role: string;
-  readonly tables?: TableView;
+/** A host that L0 of a scenario's story runs on, looked at by `watch`. */
+export type WatchedHost = (watch: Watch) => ScenarioHost;
+
+/** Umbra on hosts with L0, which share one memory. */
+export function storyHosts(): (on: RunHostName) => WatchedHost {
+  const memory = machineMemory('shadow');
+  return (on) => (watch) => umbraHost({ ...runHost(on), watch }, memory);
 }
 
 /**
  * Runs a scenario once more under L0, looking at L0's MMU at each step: the roles before and after every switch, the
- * guest's tables beside the shadow tables. The guest does the same as without: it is only stopped between instructions.
- * @param on a host with L0
- * @param memory for its machine; its own unless given
+ * guest's tables beside the shadow tables, and both as every wrong step found and left them. The guest does the same as
+ * without: it is only stopped between instructions.
+ * @param on   a host with L0
+ * @param host that host, to be looked at
  */
 export function tellStory(
   scenario: Scenario,
   on: RunHostName = 'shadow/pae',
-  memory: ReusedMemory = machineMemory('shadow'),
+  host: WatchedHost = storyHosts()(on),
 ): Story {
+  const turning = scenario.steps.flatMap((step, index) => (TURNS.has(step.do) ? [index] : []));
+  const story = { ...watchedRun(scenario, host, new Set(turning)), on };
+  const wrong = story.steps.flatMap(({ right }, index) => (right ? [] : [index]));
+  if (wrong.length === 0) return story;
+  // Which steps go wrong is known behind the first run only; the second one does the same.
+  const looked = new Set([...turning, ...wrong, ...wrong.map((index) => index + 1)]);
+  return { ...watchedRun(scenario, host, looked), on };
+}
+
+/** @param looked steps at whose begin the tables are read; at the end of the run they always are */
+function watchedRun(scenario: Scenario, hostOf: WatchedHost, looked: ReadonlySet<number>): Omit<Story, 'on'> {
+  const roles = new Map<number, string>();
   const moments = new Map<number, Moment>();
-  const watch = (number: number, machine: HostedMachine): void => {
-    const step: Step | undefined = scenario.steps[number - stepNumber(0)];
+  const end = scenario.steps.length;
+  const watch: Watch = (number, machine) => {
+    const index = number === 'end' ? end : number - stepNumber(0);
     const role = roleString(machine.vcpu.mmu.context.rootRole);
-    const turning = step === undefined || TURNS.has(step.do);
-    moments.set(number, turning ? { role, tables: viewTables(machine) } : { role });
+    roles.set(index, role);
+    if (index === end || looked.has(index)) moments.set(index, { role, tables: viewTables(machine) });
   };
-  const host = umbraHost({ ...runHost(on), watch }, memory);
   const compiled = compileScenario(scenario);
-  const { end, processor } = runCompiled(compiled, host);
+  const { end: ended, processor } = runCompiled(compiled, hostOf(watch));
   const steps: StoryStep[] = [];
-  const { mismatches } = judgeScenario(compiled, end, processor, ({ expectation, seen, right }) => {
+  const { mismatches } = judgeScenario(compiled, ended, processor, ({ expectation, seen, right }) => {
     const { index, step, level, registers, alternatives } = expectation;
-    const moment = moments.get(stepNumber(index));
+    // Behind a step on which the machine hung there is only the end.
+    const after = right ? undefined : (moments.get(index + 1) ?? moments.get(end));
+    const before = moments.get(index);
     steps.push({
       text: stepText(step),
       level,
       registers: pagingRegistersText(registers),
-      role: moment?.role ?? '',
+      role: roles.get(index) ?? '',
       expected: [...new Set(alternatives.map(({ records }) => records.map(expectedText).join(', then ')))],
       seen: seen.map(seenText),
       right,
-      ...(moment?.tables && { tables: moment.tables }),
+      ...(before && { before }),
+      ...(after && { after }),
     });
   });
   const notes = mismatches.filter(({ index }) => index < 0).map(({ text }) => text);
-  return { name: scenario.name, on, about: scenario.about, steps, notes };
+  return { name: scenario.name, about: scenario.about, steps, notes };
 }
 
 /** Stories of wrong scenarios in a report, at most: the first are the ones to read. */

@@ -29,6 +29,15 @@ caption { text-align: left; color: var(--dim); padding-bottom: 0.4rem; }
 .steps tr.wrong > td { color: var(--bad); font-weight: 600; }
 .steps tr.role td { color: var(--dim); } .steps tr.role b { color: var(--ink); }
 .tables td { border: 0; } .tables summary { color: var(--dim); cursor: pointer; }
+.mutants { list-style: none; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 0.2rem; }
+.mutants li { overflow-wrap: anywhere; } .mutants a { display: block; height: 100%; padding: 0.35rem; color: inherit; text-decoration: none; }
+.mutants a:hover, .mutants a:focus { outline: 2px solid currentColor; } .mutants small { display: block; }
+.legend span { padding: 0.15rem 0.5rem; } .legend span, .mutants li { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+.mutants .right, .legend .right { background: color-mix(in srgb, var(--good) 25%, var(--paper)); }
+.mutants .checked, .legend .checked { background: color-mix(in srgb, #1976d2 28%, var(--paper)); } .scenario.checked { border-color: #1976d2; }
+.mutants .proved, .legend .proved { background: color-mix(in srgb, var(--dim) 25%, var(--paper)); } .scenario.proved { border-color: var(--dim); }
+.mutants .wrong, .legend .wrong { background: color-mix(in srgb, var(--bad) 60%, var(--paper)); font-weight: 600; }
+h3 { font-size: 1rem; margin: 0.8rem 0 0.3rem; }
 @media (max-width: 40rem) { body { padding: 0.5rem; font-size: 14px; } .heat { font-size: 0.8rem; } .heat a { padding: 0.5rem 0.1rem; } }
 @media print { body { max-width: none; font-size: 9pt; } .scenario:not(.story):not(.wrong) { display: none; } .steps { display: table; overflow: visible; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
 `;
