@@ -13,8 +13,13 @@ import {
   childRole,
   cpuRoleBase,
   cpuRoleExtended,
+  directRootRole,
   has4ByteGpte,
   isDirect,
+  nestedRoleBase,
+  nestedRoleExtended,
+  nestedRootRole,
+  type PageRole,
   paeDirectoryRole,
   ROLE,
   roleAccess,
@@ -109,23 +114,40 @@ export class ShadowChecker implements MmuChecker {
   // --- roles and roots -----------------------------------------------------------------------------------------
 
   #checkRoles(): void {
-    const { registers, cpuBase, cpuExtended, rootRole, control, format, formats } = this.#context;
+    const { kind, registers, cpuBase, cpuExtended, rootRole, control, format, formats } = this.#context;
     const { cr0, cr4, efer, guestMode } = registers;
-    const base = cpuRoleBase(cr0, cr4, efer, guestMode);
-    const extended = cpuRoleExtended(cr0, cr4, efer);
+    const nested = kind === 'nested';
+    const base = nested ? nestedRoleBase(cr4, efer, guestMode) : cpuRoleBase(cr0, cr4, efer, guestMode);
+    const extended = nested ? nestedRoleExtended(cr4) : cpuRoleExtended(cr0, cr4, efer);
     this.#require(
       base === cpuBase,
       null,
       `the cpu role is "${roleString(cpuBase)}", not "${roleString(base)}"`,
     );
     this.#require(extended === cpuExtended, null, 'the extended role is not that of CR0, CR4 and EFER');
-    this.#require(rootRole === shadowRootRole(base), null, 'the root role does not follow from the cpu role');
-    this.#require(format === formats.of(base), null, 'the walker is not that of the cpu role');
+    const root = this.#rootRole(base);
+    this.#require(
+      rootRole === root,
+      null,
+      `the root role is "${roleString(rootRole)}", not "${roleString(root)}"`,
+    );
+    this.#require(
+      format === formats.of(base, kind !== 'shadow'),
+      null,
+      'the walker is not that of the cpu role',
+    );
     this.#require(
       control === controlOf(base, extended),
       null,
       'the permission rules are not those of the cpu role',
     );
+  }
+
+  #rootRole(base: PageRole): PageRole {
+    const { kind, registers, tableFormat } = this.#context;
+    if (kind === 'shadow') return shadowRootRole(base);
+    if (kind === 'direct') return directRootRole(registers.guestMode, tableFormat.rootLevel);
+    return nestedRootRole(base, tableFormat.rootLevel);
   }
 
   #checkRoots(): void {

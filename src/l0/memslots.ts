@@ -3,7 +3,7 @@ import { type Gfn, type Gpa, gfn, hpa, PAGE_OFFSET_MASK, PAGE_SIZE } from '../ar
 import type { HostRange } from './hardware.ts';
 
 /** 4 KiB frames in a 2 MiB page. */
-export const FRAMES_PER_LARGE_PAGE = 512;
+const FRAMES_PER_LARGE_PAGE = 512;
 
 /** A run of guest frames and what the shadow MMU knows about each of them. */
 export class MemorySlot {
@@ -13,28 +13,31 @@ export class MemorySlot {
   readonly basePfn: number;
   /** Guest stores do not reach the memory: they go to the device behind it, as to a ROM. */
   readonly readOnly: boolean;
+  /** 4 KiB frames in a large page of L0's tables, which is what the slot's blocks are. */
+  readonly framesPerLargePage: number;
 
   /** Head of the list of 4 KiB leaf SPTEs that map each frame, -1 when empty (rmap.ts). */
   readonly rmap: Int32Array;
-  /** The same for 2 MiB leaf SPTEs, by 2 MiB block of guest frames. */
+  /** The same for 2 MiB leaf SPTEs, by block of a large page's size of guest frames. */
   readonly largeRmap: Int32Array;
   /** How many shadow pages translate the guest table in each frame. */
   readonly shadowed: Uint16Array;
   /** How many of those forbid every direct write: the upper levels, which never go unsync. */
   readonly writeTracked: Uint16Array;
-  /** Reasons why each 2 MiB block cannot be mapped as a large page: a shadowed frame in it, or its shape. */
+  /** Reasons why each block of a large page's size cannot be mapped as a large page: a shadowed frame in it, or its shape. */
   readonly disallowLarge: Uint32Array;
   readonly #firstBlock: number;
   /** Host frames of the pages that are not where `basePfn` says, by guest frame. */
   readonly #moved = new Map<number, number>();
 
-  constructor(baseGfn: Gfn, host: HostRange, readOnly: boolean) {
+  constructor(baseGfn: Gfn, host: HostRange, readOnly: boolean, framesPerLargePage: number) {
     this.baseGfn = baseGfn;
     this.pages = host.size / PAGE_SIZE;
     this.basePfn = host.base / PAGE_SIZE;
     this.readOnly = readOnly;
-    this.#firstBlock = Math.floor(baseGfn / FRAMES_PER_LARGE_PAGE);
-    const lastBlock = Math.floor((baseGfn + this.pages - 1) / FRAMES_PER_LARGE_PAGE);
+    this.framesPerLargePage = framesPerLargePage;
+    this.#firstBlock = Math.floor(baseGfn / this.framesPerLargePage);
+    const lastBlock = Math.floor((baseGfn + this.pages - 1) / this.framesPerLargePage);
     const blocks = lastBlock - this.#firstBlock + 1;
     this.rmap = new Int32Array(this.pages).fill(-1);
     this.largeRmap = new Int32Array(blocks).fill(-1);
@@ -46,11 +49,11 @@ export class MemorySlot {
 
   /** A large page needs the whole block in the slot, and guest and host addresses that agree below 2 MiB. */
   #disallowRaggedBlocks(blocks: number): void {
-    const offset = (this.baseGfn - this.basePfn) % FRAMES_PER_LARGE_PAGE;
+    const offset = (this.baseGfn - this.basePfn) % this.framesPerLargePage;
     if (offset !== 0) this.disallowLarge.fill(1);
     else {
-      if (this.baseGfn % FRAMES_PER_LARGE_PAGE !== 0) this.disallowLarge[0] = 1;
-      if ((this.baseGfn + this.pages) % FRAMES_PER_LARGE_PAGE !== 0) this.disallowLarge[blocks - 1] = 1;
+      if (this.baseGfn % this.framesPerLargePage !== 0) this.disallowLarge[0] = 1;
+      if ((this.baseGfn + this.pages) % this.framesPerLargePage !== 0) this.disallowLarge[blocks - 1] = 1;
     }
   }
 
@@ -65,7 +68,7 @@ export class MemorySlot {
 
   /** Index into the per-block arrays. */
   block(frame: number): number {
-    return Math.floor(frame / FRAMES_PER_LARGE_PAGE) - this.#firstBlock;
+    return Math.floor(frame / this.framesPerLargePage) - this.#firstBlock;
   }
 
   pfn(frame: number): number {
@@ -85,7 +88,12 @@ export class MemorySlot {
   /** A slot for a run of this slot's frames, with what is behind them. */
   part(first: number, pages: number): MemorySlot {
     const base = (this.basePfn + (first - this.baseGfn)) * PAGE_SIZE;
-    const part = new MemorySlot(gfn(first), { base: hpa(base), size: pages * PAGE_SIZE }, this.readOnly);
+    const part = new MemorySlot(
+      gfn(first),
+      { base: hpa(base), size: pages * PAGE_SIZE },
+      this.readOnly,
+      this.framesPerLargePage,
+    );
     for (const [frame, pfn] of this.#moved) if (part.contains(frame)) part.move(frame, pfn);
     return part;
   }
@@ -97,6 +105,12 @@ export class MemorySlots {
   /** Frames that a device hides, whatever slot they are in. */
   readonly #hidden = new Set<number>();
   #last: MemorySlot | undefined;
+  readonly #framesPerLargePage: number;
+
+  /** @param framesPerLargePage of L0's tables: 512 or 1024 */
+  constructor(framesPerLargePage: number = FRAMES_PER_LARGE_PAGE) {
+    this.#framesPerLargePage = framesPerLargePage;
+  }
 
   [Symbol.iterator](): IterableIterator<MemorySlot> {
     return this.#slots.values();
@@ -150,7 +164,7 @@ export class MemorySlots {
         );
       }
     }
-    const slot = new MemorySlot(first, host, readOnly);
+    const slot = new MemorySlot(first, host, readOnly, this.#framesPerLargePage);
     this.#insert(slot);
     return slot;
   }

@@ -8,21 +8,26 @@
  *
  * A rule decides and does nothing: no state, no memory, no side effect. The functions of role.ts are rules as they stand.
  */
-import { type PagingFeatures, RIGHTS } from '../arch/paging/format.ts';
+import { type PagingFeatures, type PagingFormat, RIGHTS } from '../arch/paging/format.ts';
 import { pdpteIsValid } from '../arch/paging/pae.ts';
-import { PAGING_CONTROL } from '../arch/paging/permissions.ts';
+import { ACCESS, PAGING_CONTROL } from '../arch/paging/permissions.ts';
 import { CR0, CR3, CR4, EFER } from '../arch/registers.ts';
 import { TLB_CONTROL } from '../arch/vmcb.ts';
 import type { MemorySlots } from './memslots.ts';
-import { controlOf, type GuestPagingRegisters } from './mmu/context.ts';
+import { controlOf, type GuestFormats, type GuestPagingRegisters } from './mmu/context.ts';
 import { gpteUsable, speculativeRights } from './mmu/guest-tables.ts';
+import type { PagingRegisters } from './mmu/nested-registers.ts';
 import {
   childRole,
   cpuRoleBase,
   cpuRoleExtended,
+  directRootRole,
   type ExtendedRole,
   has4ByteGpte,
   isDirect,
+  nestedRoleBase,
+  nestedRoleExtended,
+  nestedRootRole,
   type PageRole,
   paeDirectoryRole,
   roleLevel,
@@ -46,6 +51,14 @@ export const RULES = {
   cpuRoleBase,
   cpuRoleExtended,
   shadowRootRole,
+  /** The tables of an L2 and of L1 are told apart even where both map the same memory: guest_mode. */
+  directRootRole,
+  /** Nested tables are in the paging mode of L1 as it was at VMRUN: level, entry size, CR4.PSE, NX, and guest_mode. */
+  nestedRoleBase,
+  /** SMEP of L1, which decides about the fetch bit of nested faults. */
+  nestedRoleExtended,
+  /** The levels of the tables that stand for them are those of L0's own format, whatever L1's is. */
+  nestedRootRole,
   /** The quadrant is part of it for 4-byte entries: else both halves of a guest table have one translation. */
   childRole,
   /** All four directories of a 2-level guest are on one frame: the quadrant alone tells them apart. */
@@ -67,6 +80,18 @@ export const RULES = {
 
   /** Bits of the guest's entries are reserved by the guest's MAXPHYADDR and features; the processor's are no matter. */
   guestFeatures: (features: PagingFeatures): PagingFeatures => features,
+
+  /**
+   * Which registers make the format of L1's nested tables: those that VMRUN saved (APM vol. 2 15.25.3), not those that L2 has
+   * loaded since.
+   */
+  nestedRegisters: (saved: PagingRegisters, _current: PagingRegisters): PagingRegisters => saved,
+
+  /** L1's nested tables are walked by their own format, with its reserved bits; PDPTEs are read on use. */
+  nestedFormat: (formats: GuestFormats, base: PageRole): PagingFormat | null => formats.of(base, true),
+
+  /** Every nested access is a user access, whatever the privilege of the guest (APM vol. 2 15.25.5). */
+  nestedAccess: (access: number): number => (access & ~ACCESS.IMPLICIT) | ACCESS.USER,
 
   // --- what the processor really runs with ---------------------------------------------------------------------
 

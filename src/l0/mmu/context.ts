@@ -18,11 +18,13 @@ import {
   ROLE,
   roleLevel,
 } from './role.ts';
+import type { TableFormat } from './table-format.ts';
 
 /** The guest's formats on one CPU model: the features are fixed, EFER.NXE and CR4.PSE choose between variants. */
 export class GuestFormats {
   readonly #twoLevel: readonly [PagingFormat, PagingFormat];
   readonly #pae: readonly [PagingFormat, PagingFormat];
+  readonly #paeInMemory: readonly [PagingFormat, PagingFormat];
   readonly #fourLevel: readonly [PagingFormat, PagingFormat];
   readonly #fiveLevel: readonly [PagingFormat, PagingFormat];
 
@@ -34,18 +36,24 @@ export class GuestFormats {
     ] as const;
     this.#twoLevel = [twoLevelFormat(false, features), twoLevelFormat(true, features)];
     this.#pae = [paeFormat(nx[0]), paeFormat(nx[1])];
+    this.#paeInMemory = [paeFormat(nx[0], true), paeFormat(nx[1], true)];
     this.#fourLevel = [fourLevelFormat(nx[0]), fourLevelFormat(nx[1])];
     this.#fiveLevel = [fiveLevelFormat(nx[0]), fiveLevelFormat(nx[1])];
   }
 
-  /** Format of a cpu role; null with paging off. */
-  of(base: PageRole): PagingFormat | null {
+  /**
+   * Format of a cpu role; null with paging off.
+   *
+   * @param pdptesInMemory PAE paging reads PDPTEs on use, as it does with nested paging (APM vol. 2 15.25.10): those of a guest
+   *                       that runs on nested tables, and those of nested tables
+   */
+  of(base: PageRole, pdptesInMemory: boolean): PagingFormat | null {
     const nx = (base & ROLE.EFER_NX) !== 0 ? 1 : 0;
     switch (roleLevel(base)) {
       case 2:
         return this.#twoLevel[(base & ROLE.CR4_PSE) !== 0 ? 1 : 0];
       case 3:
-        return this.#pae[nx];
+        return (pdptesInMemory ? this.#paeInMemory : this.#pae)[nx];
       case 4:
         return this.#fourLevel[nx];
       case 5:
@@ -84,39 +92,77 @@ export interface GuestPagingRegisters {
   readonly pdptes: Uint32Array;
 }
 
+/**
+ * What an MMU makes of guest tables:
+ *
+ * - `shadow`: its tables translate linear addresses; they shadow the guest's, or map its memory as it is while paging is off.
+ * - `direct`: nested tables that map guest-physical memory as it is, for L1 and for an L2 whose L1 uses shadow paging. The
+ *   guest's own tables are the processor's business.
+ * - `nested`: nested tables that shadow L1's nested tables, for an L2 that L1 runs with nested paging.
+ */
+export type MmuKind = 'shadow' | 'direct' | 'nested';
+
 /** Roles of an MMU and what is looked up by them. */
 export class MmuContext {
+  readonly kind: MmuKind;
   readonly formats: GuestFormats;
   readonly registers: GuestPagingRegisters;
+  /** Of L0's tables. */
+  readonly tableFormat: TableFormat;
   readonly #rules: Rules;
   cpuBase: PageRole = 0 as PageRole;
   cpuExtended: ExtendedRole = 0 as ExtendedRole;
   rootRole: PageRole = 0 as PageRole;
-  /** Null with paging off. */
+  /** Of the tables that `walk` goes through: the guest's own, L1's nested ones for `nested`. Null with paging off. */
   format: PagingFormat | null = null;
   control = 0;
 
-  constructor(formats: GuestFormats, registers: GuestPagingRegisters, rules: Rules) {
+  constructor(
+    formats: GuestFormats,
+    registers: GuestPagingRegisters,
+    rules: Rules,
+    kind: MmuKind,
+    tableFormat: TableFormat,
+  ) {
+    this.kind = kind;
     this.formats = formats;
     this.registers = registers;
+    this.tableFormat = tableFormat;
     this.#rules = rules;
   }
 
   /** Computes the roles anew. False, with nothing touched, if they are what they were. */
   update(cause: Cause): boolean {
     const rules = this.#rules;
+    const { kind } = this;
     const { cr0, cr4, efer, guestMode } = this.registers;
-    const base = rules.cpuRoleBase(cr0, cr4, efer, guestMode);
-    const extended = rules.cpuRoleExtended(cr0, cr4, efer);
+    const nested = kind === 'nested';
+    const base = nested
+      ? rules.nestedRoleBase(cr4, efer, guestMode)
+      : rules.cpuRoleBase(cr0, cr4, efer, guestMode);
+    const extended = nested ? rules.nestedRoleExtended(cr4) : rules.cpuRoleExtended(cr0, cr4, efer);
     if (!rules.roleChanged(cause, this.cpuBase, this.cpuExtended, base, extended)) return false;
     this.cpuBase = base;
     this.cpuExtended = extended;
-    this.rootRole = rules.shadowRootRole(base);
-    this.format = this.formats.of(base);
+    this.rootRole = this.#rootRole(base, guestMode);
+    this.format = nested ? rules.nestedFormat(this.formats, base) : this.formats.of(base, kind === 'direct');
     this.control = rules.permissionControl(base, extended);
     return true;
   }
 
+  #rootRole(base: PageRole, guestMode: boolean): PageRole {
+    const rules = this.#rules;
+    switch (this.kind) {
+      case 'shadow':
+        return rules.shadowRootRole(base);
+      case 'direct':
+        return rules.directRootRole(guestMode, this.tableFormat.rootLevel);
+      case 'nested':
+        return rules.nestedRootRole(base, this.tableFormat.rootLevel);
+    }
+  }
+
+  /** The tables shadow none of the guest's. */
   get direct(): boolean {
     return isDirect(this.rootRole);
   }

@@ -1,30 +1,23 @@
 /**
- * Page faults of the guest under shadow tables: walk the guest's tables, judge the access as the guest's own processor would,
- * and either pass the fault on, or enter what is missing in the shadow tables, or have the instruction emulated.
+ * Faults on L0's tables. A page fault of a shadowed guest: walk its tables, judge the access as its own processor would, and
+ * either pass the fault on, or enter what is missing, or have the instruction emulated. A nested page fault: the same with L1's
+ * nested tables, or with none, where guest-physical memory is mapped as it is.
  */
-import type { Gfn } from '../../arch/address.ts';
-import { ENTRY, type PagingFormat, RIGHTS } from '../../arch/paging/format.ts';
-import { pdpteIndex } from '../../arch/paging/pae.ts';
-import { ACCESS, accessAllowed, PAGING_CONTROL, pageFaultErrorCode } from '../../arch/paging/permissions.ts';
-import { translate, WALK, WalkResult, type WalkStatus, walk } from '../../arch/paging/walker.ts';
+import { ENTRY, RIGHTS } from '../../arch/paging/format.ts';
+import { ACCESS, accessAllowed } from '../../arch/paging/permissions.ts';
 import { PFERR } from '../../arch/registers.ts';
-import type { MemorySlot } from '../memslots.ts';
 import type { MmuContext } from './context.ts';
-import { GuestTables, gpteFrame } from './guest-tables.ts';
-import { getShadowPage } from './lookup.ts';
-import { roleAccess } from './role.ts';
+import { GuestTables } from './guest-tables.ts';
+import { GuestWalk } from './guest-walk.ts';
+import { ENTERED, type Entered, Mapper } from './mapping.ts';
 import type { Roots } from './roots.ts';
-import { NONE, type ShadowPage, TABLE_ENTRIES } from './shadow-page.ts';
-import { blockStart, type ShadowTables } from './shadow-tables.ts';
-import { isLeaf, isPresent, leafHi, leafLo, MMIO_HI, mmioLo, SPTE } from './spte.ts';
-import { guestTableWords, syncChildren } from './sync.ts';
-import { allowWrite, markParentsUnsync, WRITE_FOR, type WriteFor } from './unsync.ts';
+import type { ShadowTables } from './shadow-tables.ts';
 
 /** What the vCPU does after a fault. */
 export const FAULT = {
-  /** The shadow tables were mended: run the guest again. */
+  /** L0's tables were mended: run the guest again. */
   RETRY: 0,
-  /** It is the guest's: inject #PF with `errorCode`. */
+  /** It is the guest's: inject #PF with `errorCode`; a nested fault is L1's, with `errorCode` in EXITINFO1. */
   INJECT: 1,
   /** Run the one instruction in the emulator: a device, or a protected page table, is behind the address. */
   EMULATE: 2,
@@ -33,112 +26,59 @@ export const FAULT = {
 } as const;
 export type FaultOutcome = (typeof FAULT)[keyof typeof FAULT];
 
-/** No more than one new shadow page per level. */
-const MOST_NEW_PAGES = 5;
-/** Guest entries looked at around a fault: one cache line of 8-byte entries. */
-const PREFETCH = 8;
-const DIRECTORY_LEVEL = 2;
-
-const entryIndex = (address: number, level: number): number =>
-  (address >>> (12 + 9 * (level - 1))) & (TABLE_ENTRIES - 1);
-
-/** Result of entering a leaf. */
-const ENTERED = { CHANGED: 0, SAME: 1, PROTECTED: 2 } as const;
-type Entered = (typeof ENTERED)[keyof typeof ENTERED];
+/** The first address that no format of L0's own translates. */
+const FOUR_GIB = 0x1_0000_0000;
 
 export class FaultHandler {
-  /** Of the last guest walk. */
-  readonly walk = new WalkResult();
-  /** Page-fault error code after INJECT, and after `translate` returned -1. */
-  errorCode = 0;
+  /** Has the error code after INJECT. */
+  readonly walk: GuestWalk;
+  readonly mapper: Mapper;
   readonly #tables: ShadowTables;
   readonly #context: MmuContext;
-  readonly #roots: Roots;
   readonly #guestTables: GuestTables;
-  #rootLo = 0;
-  #rootHi = 0;
-  /** A table was linked on the way to the leaf. */
-  #linked = false;
 
   constructor(tables: ShadowTables, context: MmuContext, roots: Roots) {
     this.#tables = tables;
     this.#context = context;
-    this.#roots = roots;
     this.#guestTables = new GuestTables(tables.memory, tables.slots, tables.mmio, tables.rules);
+    this.walk = new GuestWalk(context, this.#guestTables, tables);
+    this.mapper = new Mapper(tables, context, roots, this.walk.result);
   }
 
   /**
-   * Guest-physical address behind a linear one, walked as the guest's processor would, A and D set. -1 if the access
-   * faults.
-   *
-   * @param access ACCESS bits
-   * @param alignmentCheck EFLAGS.AC, which lifts SMAP for explicit supervisor accesses
-   */
-  translate(address: number, access: number, alignmentCheck: boolean): number {
-    const { format } = this.#context;
-    if (format === null) return address;
-    this.#chooseRoot(format, address);
-    const control = this.#control(alignmentCheck);
-    translate(
-      format,
-      this.#rootLo,
-      this.#rootHi,
-      address >>> 12,
-      access,
-      control,
-      this.#guestTables,
-      this.walk,
-    );
-    return this.#found(address, access);
-  }
-
-  /** The same without setting A or D: whether the access would fault. */
-  probe(address: number, access: number, alignmentCheck: boolean): number {
-    const { format } = this.#context;
-    if (format === null) return address;
-    this.#chooseRoot(format, address);
-    const control = this.#control(alignmentCheck);
-    const { walk: result } = this;
-    const status = walk(format, this.#rootLo, this.#rootHi, address >>> 12, this.#guestTables, result);
-    if (status === WALK.OK && !accessAllowed(result.rights, access, control)) result.status = WALK.DENIED;
-    result.errorCode = walkErrorCode(result.status, access, control);
-    return this.#found(address, access);
-  }
-
-  #control(alignmentCheck: boolean): number {
-    return this.#context.control | (alignmentCheck ? PAGING_CONTROL.AC : 0);
-  }
-
-  /** CR3, or the cached PDPTE of the address. */
-  #chooseRoot(format: PagingFormat, address: number): void {
-    this.#guestTables.unbacked = false;
-    const { pdptes, cr3 } = this.#context.registers;
-    const index = format.rootIsEntry ? pdpteIndex(address >>> 12) * 2 : -1;
-    this.#rootLo = index < 0 ? cr3 : pdptes[index];
-    this.#rootHi = index < 0 ? 0 : pdptes[index + 1];
-  }
-
-  #found(address: number, access: number): number {
-    const { walk: result } = this;
-    const found = result.status === WALK.OK;
-    if (this.#tables.trace !== null) this.#tables.trace.walk(address, access, result);
-    if (found) return result.frame * 4096 + (address & 0xfff);
-    this.errorCode = result.errorCode;
-    return -1;
-  }
-
-  /**
-   * A #PF exit.
+   * A #PF exit of a shadowed guest.
    *
    * @param address   linear address (EXITINFO2)
    * @param errorCode as the processor reported it for the shadow tables (EXITINFO1)
    * @param cpl       of the guest; a supervisor access at CPL 3 is an implicit one
    */
   handle(address: number, errorCode: number, cpl: number, alignmentCheck: boolean): FaultOutcome {
-    const { statistics } = this.#tables;
-    statistics.faults += 1;
+    this.#begin(address, errorCode);
+    return this.#count(this.#handle(address, errorCode, cpl, alignmentCheck));
+  }
+
+  /**
+   * A nested page fault on the tables of a `direct` or `nested` MMU.
+   *
+   * @param address   guest-physical, up to 52 bits (EXITINFO2)
+   * @param errorCode bits 4:0 of EXITINFO1
+   */
+  handleNested(address: number, errorCode: number): FaultOutcome {
+    this.#begin(address, errorCode);
+    const nested = this.#context.kind === 'nested';
+    return this.#count(
+      nested ? this.#handleNested(address, errorCode) : this.#handleDirect(address, errorCode),
+    );
+  }
+
+  #begin(address: number, errorCode: number): void {
+    this.#tables.statistics.faults += 1;
     if (this.#tables.trace !== null) this.#tables.trace.pageFault(address, errorCode);
-    const outcome = this.#handle(address, errorCode, cpl, alignmentCheck);
+    this.#guestTables.unbacked = false;
+  }
+
+  #count(outcome: FaultOutcome): FaultOutcome {
+    const { statistics } = this.#tables;
     if (outcome === FAULT.INJECT) statistics.injected += 1;
     else if (outcome === FAULT.EMULATE) statistics.emulated += 1;
     else statistics.fixed += 1;
@@ -146,16 +86,16 @@ export class FaultHandler {
   }
 
   #handle(address: number, errorCode: number, cpl: number, alignmentCheck: boolean): FaultOutcome {
-    if ((errorCode & PFERR.RSVD) !== 0 && this.#isKnownMmio(address)) return FAULT.EMULATE;
+    if ((errorCode & PFERR.RSVD) !== 0 && this.mapper.isKnownMmio(address)) return FAULT.EMULATE;
     const context = this.#context;
     const user = (errorCode & PFERR.U) !== 0;
     const write = (errorCode & PFERR.W) !== 0;
     let access = errorCode & (PFERR.W | PFERR.U | PFERR.F);
     if (!user && cpl === 3) access |= ACCESS.IMPLICIT;
 
-    if (this.translate(address, access, alignmentCheck) < 0) return FAULT.INJECT;
+    if (this.walk.translate(address, access, alignmentCheck) < 0) return FAULT.INJECT;
     if (this.#guestTables.unbacked && !context.direct) return FAULT.EMULATE;
-    const frame = context.direct ? address >>> 12 : this.walk.frame;
+    const frame = context.direct ? address >>> 12 : this.walk.result.frame;
     const { rules } = this.#tables;
     const granted: number = context.direct ? RIGHTS.ALL : this.#leafRights(write);
     let rights = granted;
@@ -164,10 +104,27 @@ export class FaultHandler {
       if (rules.emulatesWithoutWriteProtect(granted, context.control)) return FAULT.EMULATE;
       rights = rules.rightsWithoutWriteProtect(granted, context.control);
     }
-    const entered = this.#map(address, frame, granted, rights, write);
-    if (entered === ENTERED.PROTECTED) return FAULT.EMULATE;
-    if (entered === ENTERED.CHANGED) return FAULT.RETRY;
-    return this.#isImplicitSmapFault(access, rights) ? this.#denied(access) : FAULT.SPURIOUS;
+    const entered = this.mapper.map(address, frame, granted, rights, write);
+    if (entered === ENTERED.SAME && this.#isImplicitSmapFault(access, rights)) return this.#denied(access);
+    return outcomeOf(entered);
+  }
+
+  #handleDirect(address: number, errorCode: number): FaultOutcome {
+    // No memory slot is beyond what L0's own format reaches.
+    if (address >= FOUR_GIB) return FAULT.EMULATE;
+    if ((errorCode & PFERR.RSVD) !== 0 && this.mapper.isKnownMmio(address)) return FAULT.EMULATE;
+    const write = (errorCode & PFERR.W) !== 0;
+    return outcomeOf(this.mapper.map(address, address >>> 12, RIGHTS.ALL, RIGHTS.ALL, write));
+  }
+
+  #handleNested(address: number, errorCode: number): FaultOutcome {
+    if ((errorCode & PFERR.RSVD) !== 0 && this.mapper.isKnownMmio(address)) return FAULT.EMULATE;
+    const write = (errorCode & PFERR.W) !== 0;
+    const access = this.#tables.rules.nestedAccess(errorCode & (PFERR.W | PFERR.F));
+    if (this.walk.translate(address, access, false) < 0) return FAULT.INJECT;
+    if (this.#guestTables.unbacked) return FAULT.EMULATE;
+    const rights = this.#leafRights(write);
+    return outcomeOf(this.mapper.map(address, this.walk.result.frame, rights, rights, write));
   }
 
   /**
@@ -180,184 +137,21 @@ export class FaultHandler {
   }
 
   #denied(access: number): FaultOutcome {
-    this.errorCode = PFERR.P | (access & PFERR.W);
+    this.walk.errorCode = PFERR.P | (access & PFERR.W);
     return FAULT.INJECT;
   }
 
   /** Rights for a leaf SPTE after a walk for an access. A clean page stays read-only until the write that sets D. */
   #leafRights(write: boolean): number {
-    const { walk } = this;
+    const { result } = this.walk;
     const { format } = this.#context;
-    const dirtyBit = format === null ? 0 : format.levels[walk.level].dirtyBit;
-    const clean = !write && dirtyBit !== 0 && (walk.entryLo[walk.level] & ENTRY.D) === 0;
-    return clean ? this.#tables.rules.rightsWhileClean(walk.rights) : walk.rights;
-  }
-
-  /** The reserved bit that the processor met is that of an MMIO entry, and no slot came or went since it was made. */
-  #isKnownMmio(address: number): boolean {
-    const reference = this.leafReference(address);
-    if (reference === NONE) return false;
-    const at = this.#tables.pool.wordOf(reference);
-    const { u32 } = this.#tables.memory;
-    return u32[at] === mmioLo(this.#tables.generation) && u32[at + 1] === MMIO_HI;
-  }
-
-  /** Reference of the level-1 SPTE of an address in the current root, NONE if there is no table for it. */
-  leafReference(address: number): number {
-    const directory = this.#roots.current.directories[address >>> 30];
-    if (directory === null) return NONE;
-    const table = this.#tables.childAt(directory, entryIndex(address, DIRECTORY_LEVEL));
-    return table === null ? NONE : table.reference(entryIndex(address, 1));
-  }
-
-  // --- entering translations -----------------------------------------------------------------------------------
-
-  /**
-   * Enters the translation of `address` to guest frame `frame` in the current root: tables on the way down, each with the
-   * rights of the guest entries above it, then the leaf.
-   *
-   * @param granted rights that the guest's entries give
-   * @param rights  those that the leaf is to have: others, where CR0.WP = 0 makes a read-only page writable
-   */
-  #map(address: number, frame: number, granted: number, rights: number, write: boolean): Entered {
-    const tables = this.#tables;
-    const { rules } = tables;
-    const context = this.#context;
-    const slot = tables.slots.find(frame);
-    tables.makeRoom(MOST_NEW_PAGES);
-    let page = this.#roots.load().directories[address >>> 30];
-    if (page === null) return ENTERED.PROTECTED;
-    // Level of the guest's leaf: at it and below there are no guest tables to shadow.
-    const guestLevel = context.direct ? DIRECTORY_LEVEL : Math.min(this.walk.level, DIRECTORY_LEVEL);
-    const large =
-      guestLevel === DIRECTORY_LEVEL && slot !== undefined && tables.largePageAllowed(slot, frame);
-    const leafLevel = large ? DIRECTORY_LEVEL : 1;
-    this.#linked = false;
-    for (let level = DIRECTORY_LEVEL; level > leafLevel; level -= 1) {
-      const direct = level <= guestLevel;
-      const childFrame = direct ? blockStart(frame) : this.walk.tableFrame(level - 1);
-      if (!direct && tables.slots.find(childFrame) === undefined) return ENTERED.PROTECTED;
-      const childRights = direct
-        ? rules.splitAccess(this.#rightsAbove(level), granted, rights)
-        : rules.tableAccess(this.walk.levelRights[level], granted);
-      page = this.#child(page, entryIndex(address, level), childFrame as Gfn, direct, childRights);
-    }
-    const entry = entryIndex(address, leafLevel);
-    if (slot === undefined) return this.#enterMmio(page, entry, frame, rights);
-    const first = large ? blockStart(frame) : frame;
-    // A page that is only read stays protected if a table would have to go unsync for it.
-    const purpose = write ? WRITE_FOR.FAULT : WRITE_FOR.PREFETCH;
-    const entered = this.#enterLeaf(page, entry, slot, first, rights, leafLevel, write, purpose);
-    if (leafLevel === 1 && !page.direct) this.#prefetch(page, entry);
-    // A leaf that was there already may have been out of reach.
-    return entered === ENTERED.SAME && this.#linked ? ENTERED.CHANGED : entered;
-  }
-
-  /** Rights of the guest entries above a level, none of them with paging off. */
-  #rightsAbove(level: number): number {
-    const root = this.#context.format?.rootLevel ?? 0;
-    return level < root ? this.walk.levelRights[level + 1] : RIGHTS.ALL;
-  }
-
-  /** The table behind an entry; another one, or a large page, gives way to it. */
-  #child(page: ShadowPage, entry: number, frame: Gfn, direct: boolean, rights: number): ShadowPage {
-    const tables = this.#tables;
-    const role = tables.rules.childRole(page.role, direct, rights, entry);
-    const present = tables.childAt(page, entry);
-    if (present !== null && tables.rules.childServes(present, frame, role)) {
-      present.writeFlooding = 0;
-      return present;
-    }
-    if (tables.drop(page, entry)) tables.requestFlush();
-    const child = getShadowPage(tables, this.#context, frame, role);
-    // A guest need not invalidate when it makes an absent entry present: what comes to be reachable must be in sync.
-    syncChildren(tables, this.#context, child);
-    tables.link(page, entry, child);
-    this.#linked = true;
-    if (child.unsync || child.unsyncChildCount > 0) markParentsUnsync(tables, child);
-    return child;
-  }
-
-  #enterMmio(page: ShadowPage, entry: number, frame: number, rights: number): Entered {
-    const tables = this.#tables;
-    if (tables.drop(page, entry)) tables.requestFlush();
-    const reference = page.reference(entry);
-    tables.pool.frames[reference] = frame;
-    tables.pool.rights[reference] = rights;
-    tables.write(page, entry, mmioLo(tables.generation), MMIO_HI);
-    return ENTERED.PROTECTED;
-  }
-
-  #enterLeaf(
-    page: ShadowPage,
-    entry: number,
-    slot: MemorySlot,
-    frame: number,
-    rights: number,
-    level: number,
-    write: boolean,
-    purpose: WriteFor,
-  ): Entered {
-    const tables = this.#tables;
-    const { u32 } = tables.memory;
-    const at = page.words + entry * 2;
-    const oldLo = u32[at];
-    const oldHi = u32[at + 1];
-    const same =
-      isPresent(oldLo) && isLeaf(oldLo, level) && tables.pool.frames[page.reference(entry)] === frame;
-    const mayWrite = (rights & RIGHTS.W) !== 0 && !slot.readOnly;
-    const writable = mayWrite && allowWrite(tables, slot, frame, purpose);
-    const address = slot.pfn(frame) * 4096;
-    const lo = leafLo(address, level, rights, writable, !slot.readOnly);
-    const hi = leafHi(address, rights);
-    const outcome = write && !writable ? ENTERED.PROTECTED : ENTERED.CHANGED;
-    if (!same) {
-      if (tables.drop(page, entry)) tables.requestFlush();
-      tables.setLeaf(page, entry, frame, rights, lo, hi);
-      return outcome;
-    }
-    if (oldLo === lo && oldHi === hi) return outcome === ENTERED.PROTECTED ? outcome : ENTERED.SAME;
-    if (allowsLess(oldLo, oldHi, lo, hi)) tables.requestFlush();
-    tables.pool.rights[page.reference(entry)] = rights;
-    tables.write(page, entry, lo, hi);
-    return outcome;
-  }
-
-  /** Enters neighbours of a faulting page that the guest has used before. */
-  #prefetch(page: ShadowPage, around: number): void {
-    const tables = this.#tables;
-    const { format } = this.#context;
-    if (format === null) return;
-    const { u32 } = tables.memory;
-    const { rules } = tables;
-    const guest = guestTableWords(tables, page);
-    const first = around & ~(PREFETCH - 1);
-    for (let entry = first; entry < first + PREFETCH; entry += 1) {
-      const at = page.words + entry * 2;
-      if (entry === around || (u32[at] | u32[at + 1]) !== 0) continue;
-      const gpte = guest + (format.entrySize === 4 ? entry : entry * 2);
-      const lo = u32[gpte];
-      const hi = format.entrySize === 4 ? 0 : u32[gpte + 1];
-      if (!rules.gpteUsable(format, lo, hi)) continue;
-      const frame = gpteFrame(lo, hi);
-      const slot = tables.slots.find(frame);
-      if (slot === undefined) continue;
-      const rights = rules.speculativeRights(format, roleAccess(page.role), lo, hi);
-      this.#enterLeaf(page, entry, slot, frame, rights, 1, false, WRITE_FOR.PREFETCH);
-      tables.statistics.prefetched += 1;
-    }
+    const dirtyBit = format === null ? 0 : format.levels[result.level].dirtyBit;
+    const clean = !write && dirtyBit !== 0 && (result.entryLo[result.level] & ENTRY.D) === 0;
+    return clean ? this.#tables.rules.rightsWhileClean(result.rights) : result.rights;
   }
 }
 
-/** Error code of a walk that judged an access without making it. */
-function walkErrorCode(status: WalkStatus, access: number, control: number): number {
-  if (status === WALK.OK) return 0;
-  const present = status === WALK.NOT_PRESENT ? 0 : PFERR.P;
-  return pageFaultErrorCode(present | (status === WALK.RESERVED ? PFERR.RSVD : 0), access, control);
-}
-
-/** Whether the new leaf refuses anything that the old one allowed. */
-function allowsLess(oldLo: number, oldHi: number, lo: number, hi: number): boolean {
-  const flags = SPTE.W | SPTE.U;
-  return (oldLo & flags & ~lo) !== 0 || (hi & ~oldHi) >>> 31 !== 0;
+function outcomeOf(entered: Entered): FaultOutcome {
+  if (entered === ENTERED.PROTECTED) return FAULT.EMULATE;
+  return entered === ENTERED.CHANGED ? FAULT.RETRY : FAULT.SPURIOUS;
 }

@@ -144,6 +144,27 @@ export function cpuRoleExtended(cr0: number, cr4: number, efer: number): Extende
 }
 
 /**
+ * Base part of the cpu role of L1's nested tables. The processor walks them in the paging mode that L1 had at VMRUN, and every
+ * access is a user access (APM vol. 2 15.25.5), so that CR0.WP, SMEP and SMAP decide no rights; WP is set, for nothing is
+ * ever writable beyond the entries.
+ *
+ * @param cr4 L1's CR4 and EFER (low halves) as VMRUN saved them
+ */
+export const nestedRoleBase = (cr4: number, efer: number, guestMode: boolean): PageRole =>
+  cpuRoleBase((CR0.PG | CR0.WP) >>> 0, cr4, efer, guestMode);
+
+/** Extended part: SMEP alone, since it makes nested faults report fetches. */
+export const nestedRoleExtended = (cr4: number): ExtendedRole =>
+  (EXTENDED.VALID | ((cr4 & CR4.SMEP) !== 0 ? EXTENDED.CR4_SMEP : 0)) as ExtendedRole;
+
+/** Root role of tables that map guest-physical memory as it is. No register of the guest matters to them. */
+export const directRootRole = (guestMode: boolean, rootLevel: number): PageRole =>
+  page((RIGHTS.ALL << ACCESS_SHIFT) | (guestMode ? ROLE.GUEST_MODE : 0) | ROLE.DIRECT | rootLevel);
+
+/** Root role of the shadow of nested tables: L1's format, but the levels of L0's own. */
+export const nestedRootRole = (base: PageRole, rootLevel: number): PageRole => withLevel(base, rootLevel);
+
+/**
  * Page role of a shadow root for a guest in the mode of `cpuBase`: the same, but never below the three levels of PAE
  * paging, in which L0 shadows every 32-bit guest.
  */

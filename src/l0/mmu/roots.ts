@@ -33,7 +33,7 @@ export interface RootKey {
 }
 
 /** A root with four page directories (APM vol. 2 5.2.3). */
-export class PaeRoot implements RootKey {
+export class Root implements RootKey {
   /**
    * Page of the PDPTEs: below 4 GiB, since CR3 has 32 bits outside long mode. The entries hold P and an address only: W and U
    * are reserved in PDPTEs.
@@ -59,22 +59,22 @@ export class Roots {
   readonly #context: MmuContext;
   readonly #registers: GuestPagingRegisters;
   /** Most recently used first; the first is current. */
-  readonly #roots: PaeRoot[] = [];
+  readonly #roots: Root[] = [];
   #rootEpoch = 0;
 
   constructor(tables: ShadowTables, context: MmuContext, hostPages: HostPages) {
     this.#tables = tables;
     this.#context = context;
     this.#registers = context.registers;
-    for (let i = 0; i < ROOTS; i += 1) this.#roots.push(new PaeRoot(hostPages.allocate(1)));
+    for (let i = 0; i < ROOTS; i += 1) this.#roots.push(new Root(hostPages.allocate(1)));
   }
 
-  get current(): PaeRoot {
+  get current(): Root {
     return this.#roots[0];
   }
 
   /** All roots kept, current first. For checks and dumps. */
-  get all(): readonly PaeRoot[] {
+  get all(): readonly Root[] {
     return this.#roots;
   }
 
@@ -82,7 +82,7 @@ export class Roots {
    * Makes the root for the guest's registers and role current and builds it if need be. Unsync pages below a root that is taken
    * up again, or built of pages found in the hash, are synchronised: other roots do not see the guest's invalidations.
    */
-  load(): PaeRoot {
+  load(): Root {
     this.#dropObsolete();
     const at = this.#find();
     if (at > 0 || !this.#roots[0].built || !this.#matches(this.#roots[0])) this.#makeCurrent(at);
@@ -112,7 +112,7 @@ export class Roots {
     if (this.#tables.rules.syncsRoot(found)) this.#syncRoot(root);
   }
 
-  #syncRoot(root: PaeRoot): void {
+  #syncRoot(root: Root): void {
     for (let i = 0; i < PDPTE_COUNT; i += 1) {
       const directory = root.directories[i];
       if (directory !== null) syncChildren(this.#tables, this.#context, directory);
@@ -124,11 +124,11 @@ export class Roots {
     return -1;
   }
 
-  #matches(root: PaeRoot): boolean {
+  #matches(root: Root): boolean {
     return this.#tables.rules.rootServes(root, this.#context.rootRole, this.#registers);
   }
 
-  #build(root: PaeRoot): void {
+  #build(root: Root): void {
     const context = this.#context;
     this.#tables.makeRoom(PDPTE_COUNT);
     this.#tables.statistics.roots += 1;
@@ -146,7 +146,7 @@ export class Roots {
   }
 
   /** A directory that the guest does not have, or has outside its memory, stays absent: accesses fault and are looked at. */
-  #buildDirectory(root: PaeRoot, index: number): void {
+  #buildDirectory(root: Root, index: number): void {
     const frame = this.#directoryFrame(root, index);
     const at = (root.address >>> 2) + index * 2;
     const words = this.#tables.memory.u32;
@@ -166,7 +166,7 @@ export class Roots {
   }
 
   /** Guest frame of a page directory, -1 if there is none. With paging off: the first frame it maps. */
-  #directoryFrame(root: PaeRoot, index: number): number {
+  #directoryFrame(root: Root, index: number): number {
     if (this.#context.direct) return gfn(index * FRAMES_PER_DIRECTORY);
     if (has4ByteGpte(root.role)) return root.pgd / 4096;
     const lo = root.pdptes[index * 2];
@@ -174,7 +174,7 @@ export class Roots {
     return (root.pdptes[index * 2 + 1] & 0x000f_ffff) * 0x10_0000 + (lo >>> 12);
   }
 
-  #free(root: PaeRoot): void {
+  #free(root: Root): void {
     if (!root.built) return;
     for (let i = 0; i < PDPTE_COUNT; i += 1) {
       const directory = root.directories[i];

@@ -6,7 +6,7 @@
 import type { Gfn } from '../../arch/address.ts';
 import type { MmioBus } from '../../cpu/physical-memory.ts';
 import type { HostMemory } from '../hardware.ts';
-import { FRAMES_PER_LARGE_PAGE, type MemorySlot, type MemorySlots } from '../memslots.ts';
+import type { MemorySlot, MemorySlots } from '../memslots.ts';
 import type { HostPages } from '../pages.ts';
 import type { Rules } from '../rules.ts';
 import type { MmuStatistics } from '../statistics.ts';
@@ -14,6 +14,7 @@ import type { TraceSink } from '../trace.ts';
 import { invalidated, type PageRole, roleLevel } from './role.ts';
 import { NONE, type ShadowPage, ShadowPagePool, TABLE_ENTRIES } from './shadow-page.ts';
 import { isLeaf, isPresent, SPTE, spteAddress, tableLo } from './spte.ts';
+import { SHADOW_FORMAT, type TableFormat } from './table-format.ts';
 
 const HASH_BUCKETS = 4096;
 
@@ -25,6 +26,8 @@ export class ShadowTables {
   readonly pool: ShadowPagePool;
   readonly statistics: MmuStatistics;
   readonly rules: Rules;
+  /** Of all tables that L0 makes for this VM. */
+  readonly format: TableFormat;
   trace: TraceSink | null = null;
   /** Counts changes of the memory slots. Shadow pages and MMIO entries of an older generation are obsolete. */
   generation = 0;
@@ -43,12 +46,14 @@ export class ShadowTables {
     limit: number,
     statistics: MmuStatistics,
     rules: Rules,
+    format: TableFormat = SHADOW_FORMAT,
   ) {
     this.memory = memory;
     this.slots = slots;
     this.mmio = mmio;
     this.statistics = statistics;
     this.rules = rules;
+    this.format = format;
     this.#words = memory.u32;
     this.pool = new ShadowPagePool(memory, hostPages, limit);
   }
@@ -336,14 +341,16 @@ export class ShadowTables {
     return null;
   }
 
+  /** First frame of the block around a frame that a large page would map. */
+  blockStart(frame: number): number {
+    return frame - (frame % this.format.entries);
+  }
+
   /** Whether a leaf of level 2 may map the block of a frame. */
   largePageAllowed(slot: MemorySlot, frame: number): boolean {
     return this.rules.mayMapLarge(slot.disallowLarge[slot.block(frame)]);
   }
 }
-
-/** First frame of the 2 MiB block around a frame. */
-export const blockStart = (frame: number): number => frame - (frame % FRAMES_PER_LARGE_PAGE);
 
 /** Takes an entry out of the bitmap of unsync children. */
 export function clearUnsyncChild(page: ShadowPage, entry: number): void {

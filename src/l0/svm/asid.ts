@@ -4,7 +4,7 @@
  * `flushEpoch`, and an ASID that was flushed at an older epoch is flushed at its next VMRUN.
  */
 import { CLEAN, TLB_CONTROL, VMCB } from '../../arch/vmcb.ts';
-import type { PaeRoot } from '../mmu/roots.ts';
+import type { Root } from '../mmu/roots.ts';
 import type { ShadowTables } from '../mmu/shadow-tables.ts';
 import type { Vmcb } from './vmcb.ts';
 
@@ -42,7 +42,7 @@ export class AsidContext {
   asid = 0;
   generation = 0;
   #flushed = -1;
-  #root: PaeRoot | null = null;
+  #root: Root | null = null;
   #rootKey = -1;
 
   /** Drops all translations with the next VMRUN. */
@@ -51,7 +51,7 @@ export class AsidContext {
   }
 
   /** Sets ASID and TLB_CONTROL of a VMCB that is about to run on `root`. */
-  prepare(pool: AsidPool, tables: ShadowTables, vmcb: Vmcb, root: PaeRoot): void {
+  prepare(pool: AsidPool, tables: ShadowTables, vmcb: Vmcb, root: Root): void {
     let control: number = TLB_CONTROL.NOTHING;
     const sameRoot = this.#root === root && this.#rootKey === root.serial;
     const stale = tables.rules.tlbIsStale(this.#flushed, tables.flushEpoch, sameRoot);
