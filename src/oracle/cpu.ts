@@ -22,6 +22,8 @@ export interface OracleFeatures {
   readonly longMode: boolean;
   readonly gigabytePages: boolean;
   readonly svm: boolean;
+  /** Nested paging (APM vol. 2 15.25.2). */
+  readonly npt: boolean;
   readonly ffxsr: boolean;
   readonly tce: boolean;
   readonly lmsle: boolean;
@@ -100,6 +102,7 @@ const EVERYTHING_32_BIT: OracleFeatures = {
   longMode: false,
   gigabytePages: false,
   svm: true,
+  npt: true,
   ffxsr: true,
   tce: false,
   lmsle: false,

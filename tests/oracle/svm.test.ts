@@ -127,7 +127,17 @@ describe('VMRUN consistency checks (APM vol. 2 15.5.1)', () => {
       expect(check({ gPat: type << 56n })).toBe('valid');
     }
     const longHost = { ...long, efer: EFER.SVME | EFER.LME | EFER.LMA };
-    expect(check({ npEnable: true, nCr3: 1n << 40n }, longHost)).toBe('invalid');
+    for (const by of [longHost, {}]) {
+      expect(check({ npEnable: true, nCr3: 1n << 40n }, by)).toBe('invalid');
+      expect(check({ npEnable: true, nCr3: 1n << 63n }, by)).toBe('invalid');
+      expect(check({ nCr3: 1n << 40n }, by)).toBe('valid');
+      expect(check({ npEnable: true, nCr3: 0xffff_ffffn }, by)).toBe('valid');
+    }
+    expect(check({ npEnable: true, nCr3: 1n << 39n }, longHost)).toBe('valid');
+    expect(check({ npEnable: true, nCr3: 1n << 39n })).toBe('either');
+    const { features } = host;
+    expect(check({ npEnable: true }, { features: { ...features, npt: false } })).toBe('invalid');
+    expect(check({}, { features: { ...features, npt: false } })).toBe('valid');
   });
 
   it('leaves open what the manual leaves open', () => {

@@ -60,7 +60,7 @@ export function checkVmrun(host: VmrunHost, vmcb: VmcbFields): VmrunVerdict {
   const injection = eventInjectionProblem(vmcb);
   if (injection?.certain) invalid.push(injection.reason);
   if (invalid.length > 0) return { verdict: 'invalid', reasons: invalid };
-  const open = openQuestions(vmcb)
+  const open = openQuestions(host, vmcb)
     .filter(([fails]) => fails)
     .map(([, reason]) => reason);
   if (injection !== undefined) open.push(injection.reason);
@@ -118,13 +118,16 @@ function controlRules(host: VmrunHost, vmcb: VmcbFields): Rule[] {
   ];
 }
 
-/** APM vol. 2 15.25.3 and 15.25.4. */
+/**
+ * APM vol. 2 15.25.2 to 15.25.4. The manual does not say what NP_ENABLE does where CPUID has no nested paging; a guest that
+ * asks for it and ran without would run on other memory, so it must be refused.
+ */
 function nestedPagingRules(host: VmrunHost, vmcb: VmcbFields): Rule[] {
   if (!vmcb.npEnable) return [];
-  const hostLong = has(host.efer, EFER.LME) && has(host.cr0, CR0.PG);
   return [
+    [!host.features.npt, 'the processor has no nested paging (APM vol. 2 15.25.2)'],
     [!has(host.cr0, CR0.PG), 'nested paging needs paging in the host (APM vol. 2 15.25.3)'],
-    [hostLong && has(vmcb.nCr3, bits(63, host.maxPhyAddr)), 'an MBZ bit of nCR3 is set (APM vol. 2 15.25.4)'],
+    [has(vmcb.nCr3, bits(63, host.maxPhyAddr)), 'an MBZ bit of nCR3 is set (APM vol. 2 15.25.4)'],
     [illegalPat(vmcb.gPat), 'a field of G_PAT has a reserved encoding (APM vol. 2 15.25.4, 7.8.1)'],
   ];
 }
@@ -147,11 +150,16 @@ function illegalPdptes(host: VmrunHost, vmcb: VmcbFields): boolean {
 }
 
 /** Fields whose reserved values the manual names without saying what they do. */
-function openQuestions(vmcb: VmcbFields): Rule[] {
+function openQuestions(host: VmrunHost, vmcb: VmcbFields): Rule[] {
   const longPaging = has(vmcb.efer, EFER.LME) && has(vmcb.cr0, CR0.PG);
+  const hostLong = has(host.efer, EFER.LME) && has(host.cr0, CR0.PG);
   return [
     [![0, 1, 3, 7].includes(vmcb.tlbControl), 'TLB_CONTROL is reserved (APM vol. 2 table 15-9)'],
     [!longPaging && has(vmcb.cr3, bits(63, 32)), 'CR3[63:32] are set outside long mode (APM vol. 2 5.2.1)'],
+    [
+      vmcb.npEnable && !hostLong && has(vmcb.nCr3, bits(63, 32)),
+      'nCR3[63:32] are set under a host outside long mode (APM vol. 2 5.2.1, 15.25.3)',
+    ],
     [has(vmcb.efer, EFER.LMA) !== longPaging, 'EFER.LMA is not LME and PG (APM vol. 2 14.6.1)'],
   ];
 }
