@@ -52,7 +52,7 @@ export function walksOf(timeline: Timeline, nested: NestedTables, gva: bigint): 
   if (start.kind === 'identity') return [{ ...unread, end: { kind: 'page', page: identityPage(gva) } }];
 
   const pcid = currentPcid(walking);
-  const epoch = epochs(timeline, gva, pcid).at(-1)!;
+  const epoch = epochs(timeline, gva, pcid, timeline.now).at(-1)!;
   const kind = walkKind({ cpu: walking, host });
   const roots = timeline
     .contexts(asid, epoch.from, epoch.last)
@@ -78,8 +78,7 @@ export function cachedTranslations(
     const flushes = timeline.flushes(asid, pcid);
     const sinceAny = lastFlushOf(gva, true, flushes);
     const sinceNonGlobal = lastFlushOf(gva, false, flushes);
-    for (const epoch of epochs(timeline, gva, pcid)) {
-      if (epoch.last < sinceAny) continue;
+    for (const epoch of epochs(timeline, gva, pcid, sinceAny)) {
       const contexts = timeline
         .contexts(asid, epoch.from, epoch.last)
         .filter((context) => currentPcid(context.cpu) === pcid)

@@ -6,10 +6,15 @@ export interface Epoch {
   readonly last: number;
 }
 
-/** Epochs of what is cached on the way to a linear address, under the ASID in use and a PCID; oldest first. */
-export const epochs = (timeline: Timeline, gva: bigint, pcid: number): Epoch[] =>
+/**
+ * Epochs of what is cached on the way to a linear address, under the ASID in use and a PCID, oldest first: those that
+ * last until step `since` or longer.
+ */
+export const epochs = (timeline: Timeline, gva: bigint, pcid: number, since: number): Epoch[] =>
   between(
-    timeline.flushes(timeline.asid, pcid).filter((flush) => dropsUpperLevels(flush, gva)),
+    timeline.flushes(timeline.asid, pcid),
+    (flush) => dropsUpperLevels(flush, gva),
+    since,
     timeline.now,
   );
 
@@ -18,14 +23,25 @@ export const epochs = (timeline: Timeline, gva: bigint, pcid: number): Epoch[] =
  * what reaches nested tables reaches upper-level entries of the guest too.
  */
 export const nestedEpochs = (timeline: Timeline): Epoch[] =>
-  between(
-    timeline.flushes(timeline.asid, null).filter((flush) => flush.nested),
-    timeline.now,
-  );
+  between(timeline.flushes(timeline.asid, null), (flush) => flush.nested, 0, timeline.now);
 
-function between(ends: readonly Flush[], now: number): Epoch[] {
-  const starts = [0, ...ends.map((flush) => flush.step)];
-  return starts.map((from, i) => ({ from, last: i + 1 < starts.length ? starts[i + 1]! - 1 : now }));
+/** The times between the flushes that count. */
+function between(
+  flushes: readonly Flush[],
+  counts: (flush: Flush) => boolean,
+  since: number,
+  now: number,
+): Epoch[] {
+  const found: Epoch[] = [];
+  let last = now;
+  for (let i = flushes.length - 1; i >= 0 && last >= since; i--) {
+    const flush = flushes[i]!;
+    if (!counts(flush)) continue;
+    found.push({ from: flush.step, last });
+    last = flush.step - 1;
+  }
+  if (last >= since) found.push({ from: 0, last });
+  return found.reverse();
 }
 
 /**

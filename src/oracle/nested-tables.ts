@@ -49,7 +49,7 @@ const OFFSET = bits(11, 0);
 export class NestedTables implements SecondStage {
   readonly #timeline: Timeline;
   readonly #tables: Tables;
-  readonly #epochs: readonly Epoch[];
+  #epochs: readonly Epoch[] | undefined;
   readonly #cached = new Map<string, CachedOfPage>();
   readonly #reached = new Map<string, readonly Reach[]>();
 
@@ -60,7 +60,6 @@ export class NestedTables implements SecondStage {
       second: null,
       contexts: (from, last) => timeline.hosts(timeline.asid, from, last),
     };
-    this.#epochs = nestedEpochs(timeline);
   }
 
   reachTable(guestAddress: bigint): readonly Reach[] {
@@ -133,6 +132,7 @@ export class NestedTables implements SecondStage {
   }
 
   #cachedOf(guestAddress: bigint, within: Epoch): CachedOfPage {
+    this.#epochs ??= nestedEpochs(this.#timeline);
     const epoch = this.#epochs.findLast(({ from }) => from <= within.from)!;
     const page = guestAddress & ~OFFSET;
     const key = `${page} ${epoch.from}`;
