@@ -60,6 +60,17 @@ function memoryFor({ memory, ramBytes }: CpuOptions): CpuMemory {
   return memory;
 }
 
+/** The event whose delivery failed, and that of its double fault: what a triple fault began with. */
+export interface ShutdownCause {
+  readonly vector: number;
+  /** -1 for none. */
+  readonly errorCode: number;
+  /** EIP of the instruction that raised it. */
+  readonly eip: number;
+  /** Linear address of a page fault, else 0. */
+  readonly linear: number;
+}
+
 export interface CpuParts {
   svm(cpu: Cpu): Svm;
   memory(cpu: Cpu): LinearMemory;
@@ -102,6 +113,8 @@ export class Cpu {
   halted = false;
   /** Shutdown after a triple fault; only RESET (or INIT under SVM) ends it. */
   shutdown = false;
+  /** Why the last shutdown came. */
+  shutdownCause: ShutdownCause | undefined;
   /** Instructions paid for that are not over yet, while TypeScript carries one of them out; else 0. */
   chargedAhead = 0;
   /** Set by `endSlice`; the slice ends when the instruction is complete. */

@@ -145,6 +145,11 @@ export class ModelRegisters {
     this.#hostPat = undefined;
   }
 
+  /** The PAT that nested tables index: the host's, which a guest with G_PAT does not see. */
+  get hostPat(): { readonly lo: number; readonly hi: number } | undefined {
+    return this.#hostPat ?? this.#file.get(MSR.PAT);
+  }
+
   /** The TSC as RDTSC reads it: a guest's has the offset of its VMCB. Returns the low half, leaves the high one in `high`. */
   readTimestamp(): number {
     const { instructionNow, svm } = this.#cpu;

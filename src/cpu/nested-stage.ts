@@ -1,3 +1,4 @@
+import { patIndexOf } from '../arch/memory-types.ts';
 import { ENTRY, type PagingFormat, RIGHTS } from '../arch/paging/format.ts';
 import { ACCESS, PAGING_CONTROL, pageFaultErrorCode, pagingControl } from '../arch/paging/permissions.ts';
 import { translate, WALK, WalkResult } from '../arch/paging/walker.ts';
@@ -24,6 +25,8 @@ export class NestedStage {
   /** Of the last translation, if it succeeded: a write through it needs no look at the nested tables, a fetch is forbidden. */
   dirty = false;
   executable = true;
+  /** Field of the host's PAT that the page's entry names. */
+  patIndex = 0;
 
   constructor(entries: PhysicalEntries) {
     this.#entries = entries;
@@ -65,6 +68,7 @@ export class NestedStage {
     const leaf = walk.entryLo[walk.level] as number;
     this.dirty = (leaf & ENTRY.D) !== 0 && (walk.rights & RIGHTS.W) !== 0;
     this.executable = (this.#control & PAGING_CONTROL.NX) === 0 || (walk.rights & RIGHTS.X) !== 0;
+    this.patIndex = patIndexOf(leaf, walk.pageShift > 12);
     return walk.frame * 4096 + (address & 0xfff);
   }
 

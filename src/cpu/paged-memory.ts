@@ -1,5 +1,6 @@
 import { type CpuModel, pagingFeaturesOf } from '../arch/cpu-models.ts';
 import { VECTOR } from '../arch/exceptions.ts';
+import { patIndexOf } from '../arch/memory-types.ts';
 import { ENTRY, type PagingFormat, RIGHTS } from '../arch/paging/format.ts';
 import { paeFormat, pdpteIndex } from '../arch/paging/pae.ts';
 import { ACCESS, accessAllowed, PAGING_CONTROL, pagingControl } from '../arch/paging/permissions.ts';
@@ -17,6 +18,16 @@ import { FastTlb, INVALIDATED, TLB_FLAG, Tlb } from './tlb.ts';
 
 /** What #AC looks at: words, doublewords and quadwords (SDM vol. 3A table 6-7); images have rules of their own. */
 const isMisaligned = (linear: number, size: number): boolean => size <= 8 && (linear & (size - 1)) !== 0;
+
+/** What a TLB entry keeps for memory types: the index of the first stage's PAT field in bits 2:0, and ... */
+export const CACHING = {
+  INDEX: 7,
+  /** ... under nested paging that of the second stage's field, */
+  HOST_SHIFT: 3,
+  NESTED: 0x40,
+  /** with no first stage, because the guest has paging off. */
+  UNPAGED: 0x80,
+} as const;
 
 /** Contexts that fit above the access class in the twelve low bits of a fast-TLB tag; the last is never used. */
 const CONTEXTS = 1023;
@@ -260,7 +271,7 @@ export class PagedMemory implements LinearMemory {
     const walk = this.#walk;
     if (!this.#walkTables(linear, access, this.#entries)) return -1;
     const frame = this.#a20.pass(walk.frame * 4096) / 4096;
-    return this.tlb.insert(page, this.#asid, frame, this.#flagsOfWalk());
+    return this.tlb.insert(page, this.#asid, frame, this.#flagsOfWalk(), this.#patIndexOfWalk());
   }
 
   /** Under nested paging entries are linear to system-physical: the guest's rights, and what the second stage takes away. */
@@ -277,7 +288,11 @@ export class PagedMemory implements LinearMemory {
     let flags = paged ? this.#flagsOfWalk() : RIGHTS.ALL | TLB_FLAG.DIRTY;
     if (!nested.dirty) flags &= ~TLB_FLAG.DIRTY;
     if (!nested.executable) flags |= TLB_FLAG.NO_FETCH;
-    return this.tlb.insert(page, this.#asid, Math.floor(this.#a20.pass(address) / 4096), flags);
+    const caching =
+      CACHING.NESTED |
+      (nested.patIndex << CACHING.HOST_SHIFT) |
+      (paged ? this.#patIndexOfWalk() : CACHING.UNPAGED);
+    return this.tlb.insert(page, this.#asid, Math.floor(this.#a20.pass(address) / 4096), flags, caching);
   }
 
   /** Walks the tables of CR3; false after filling in the exception. */
@@ -311,6 +326,18 @@ export class PagedMemory implements LinearMemory {
       (global ? TLB_FLAG.GLOBAL : 0) |
       (walk.pageShift > 12 ? TLB_FLAG.LARGE : 0)
     );
+  }
+
+  #patIndexOfWalk(): number {
+    const walk = this.#walk;
+    return patIndexOf(walk.entryLo[walk.level] as number, walk.pageShift > 12);
+  }
+
+  /** What the TLB knows of a linear page under the present ASID, for inspection: `CACHING` and where it leads. */
+  cachedPage(linear: number): { readonly caching: number; readonly address: number } | undefined {
+    const entry = this.#translates ? this.tlb.find(linear >>> 12, this.#asid) : -1;
+    if (entry < 0) return undefined;
+    return { caching: this.tlb.caching(entry), address: this.tlb.frame(entry) * 4096 };
   }
 
   #pageFault(linear: number, errorCode: number): void {

@@ -40,6 +40,7 @@ export class Tlb {
   readonly #generation = new Int32Array(SETS * WAYS);
   readonly #frame = new Float64Array(SETS * WAYS);
   readonly #flags = new Uint8Array(SETS * WAYS);
+  readonly #caching = new Uint8Array(SETS * WAYS);
   readonly #victim = new Uint8Array(SETS);
   readonly #local: Int32Array;
   readonly #global: Int32Array;
@@ -73,6 +74,10 @@ export class Tlb {
   flags(entry: number): number {
     return this.#flags[entry] as number;
   }
+  /** PAT indices, as `insert` got them. */
+  caching(entry: number): number {
+    return this.#caching[entry] as number;
+  }
   addFlags(entry: number, flags: number): void {
     this.#flags[entry] |= flags;
   }
@@ -86,14 +91,18 @@ export class Tlb {
       this.#codeLost(this.#asid[entry] as number);
   }
 
-  /** Puts a translation in; replaces the one for the same page and ASID, or an invalid one, or the next victim. */
-  insert(page: number, asid: number, frame: number, flags: number): number {
+  /**
+   * Puts a translation in; replaces the one for the same page and ASID, or an invalid one, or the next victim. `caching`
+   * goes with it and means nothing here.
+   */
+  insert(page: number, asid: number, frame: number, flags: number, caching = 0): number {
     const set = page & (SETS - 1);
     const entry = this.#place(set, page, asid);
     this.#page[entry] = page;
     this.#asid[entry] = asid;
     this.#frame[entry] = frame;
     this.#flags[entry] = flags;
+    this.#caching[entry] = caching;
     this.#generation[entry] = (
       (flags & TLB_FLAG.GLOBAL) !== 0 ? this.#global[asid] : this.#local[asid]
     ) as number;

@@ -11,6 +11,7 @@ import { PROBE_FORMS, probeFormNumber } from '../guest/probe-forms.ts';
 import { entryValue } from './entry.ts';
 import { MemoryImage } from './memory-image.ts';
 import { type Placement, placeOf, placePages, resolve } from './placement.ts';
+import { RootKeeper } from './reach.ts';
 import { FLAG_BITS, pagingModeOf } from './registers.ts';
 import type { EditStep, EntryEdit, PagingMode, ProbeStep, Scenario, Step } from './scenario.ts';
 import { type Mending, ScriptWriter } from './script.ts';
@@ -96,6 +97,7 @@ function compileSteps(scenario: Scenario, placement: Placement, memory: MemoryIm
   const tracker = new Tracker(scenario, placement);
   const script = new ScriptWriter();
   const context: Context = { scenario, placement, script, tracker };
+  const roots = new RootKeeper(scenario, placement, tracker);
   for (const level of tracker.levels) useRoot(context, memory, tracker.spaceOf(level));
   script.switchPaging(tracker.current.registers);
   let resumeAfterLeave: ((after: number) => void) | undefined;
@@ -105,6 +107,7 @@ function compileSteps(scenario: Scenario, placement: Placement, memory: MemoryIm
       if (step.do === 'enter') resumeAfterLeave = compileEnter(context, step);
       else compileStep(context, step);
       tracker.apply(step);
+      roots.follow(step);
       useRoot(context, memory, tracker.current);
       if (step.do === 'enter') useNesting(context, memory, step.l2);
     } catch (error) {

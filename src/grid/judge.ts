@@ -1,6 +1,6 @@
 import { InputError } from '../arch/input-error.ts';
 import { AGENT_STATE } from '../guest/agent-core.ts';
-import { AGENT_EXIT, AGENT_LAYOUT } from '../guest/agent-layout.ts';
+import { AGENT_EXIT, AGENT_LAYOUT, STEP_SIZE } from '../guest/agent-layout.ts';
 import { agents } from '../guest/agents.ts';
 import { type CompiledScenario, stepNumber } from './compile.ts';
 import { pagingRegistersText, roleText, stepText } from './describe.ts';
@@ -62,12 +62,26 @@ const SWITCHES: ReadonlySet<StepKind> = new Set(['enter', 'leave', 'switch']);
 
 /** The agents' log out of a machine's memory. Throws a RangeError if what is there is no log. */
 export function readLog(end: MachineEnd): LogEntry[] {
-  const pointer = end.read(agents().at(AGENT_STATE.LOG), 4);
-  const at = new DataView(pointer.buffer, pointer.byteOffset).getUint32(0, true);
+  const at = wordOf(end.read(agents().at(AGENT_STATE.LOG), 4), 0);
   const bytes = at - AGENT_LAYOUT.LOG;
   if (bytes < 0 || at > AGENT_LAYOUT.LOG_LIMIT) throw new RangeError(`The log ends at 0x${at.toString(16)}.`);
   return parseLog(end.read(AGENT_LAYOUT.LOG, bytes), bytes);
 }
+
+/**
+ * Number of the step that the agents were at when their machine ended; 0 if that was before the first. Undefined where the
+ * pointer to it is none, since something wrote over it.
+ */
+function stepReached({ own }: CompiledScenario, end: MachineEnd): number | undefined {
+  const pointer = wordOf(end.read(agents().at(AGENT_STATE.SCRIPT), 4), 0);
+  const script = own.find(({ address }) => address === AGENT_LAYOUT.SCRIPT)!.bytes;
+  const at = pointer - AGENT_LAYOUT.SCRIPT;
+  if (pointer === 0) return 0;
+  return at >= 0 && at < script.length && at % STEP_SIZE === 0 ? wordOf(script, at + 4) : undefined;
+}
+
+const wordOf = (bytes: Uint8Array, at: number): number =>
+  new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
 
 /** A step that was judged. */
 export interface JudgedStep {
@@ -77,8 +91,9 @@ export interface JudgedStep {
 }
 
 /**
- * Compares what a machine recorded with what the oracle permits, step by step.
- * @param observe hears of each step, before the next is looked at
+ * Compares what a machine recorded with what the oracle permits, step by step. Throws an InputError where the oracle says
+ * that the scenario cannot go on, and the machine has been right so far.
+ * @param observe hears of each step, before the next is looked at; also of the one in which the machine stopped too early
  */
 export function judgeScenario(
   compiled: CompiledScenario,
@@ -102,8 +117,11 @@ export function judgeScenario(
     return { probes: 0, switches: 0, mismatches };
   }
   const seenAt = groupByStep(log);
-  const lastStep = log.reduce((last, entry) => Math.max(last, entry.step), 0);
   const finished = end.exitCode === AGENT_EXIT.DONE;
+  const lastRecorded = log.reduce((last, entry) => Math.max(last, entry.step), 0);
+  const reached = finished ? undefined : stepReached(compiled, end);
+  // Steps that record nothing have been taken too.
+  const lastStep = Math.max(lastRecorded, (reached ?? 0) - 1);
   let probes = 0;
   let switches = 0;
   const judge = (expectation: StepExpectation): void => {
@@ -123,7 +141,10 @@ export function judgeScenario(
   try {
     const expectations = new Expectations(compiled, processor);
     for (let next = expectations.next(); next !== undefined; next = expectations.next()) {
-      if (!finished && stepNumber(next.index) > lastStep) break;
+      if (!finished && stepNumber(next.index) > lastStep) {
+        if (stepNumber(next.index) === reached) observe?.({ expectation: next, seen: [], right: false });
+        break;
+      }
       judge(next);
     }
   } catch (error) {
@@ -131,10 +152,17 @@ export function judgeScenario(
     if (!(error instanceof InputError) || mismatches.length === 0) throw error;
   }
   if (!finished) {
-    const what = lastStep === 0 ? 'before its first step' : `after step ${lastStep}`;
+    const what = whereStopped(scenario, reached, lastRecorded);
     note(`Scenario ${scenario.name} did not finish: the machine stopped ${what} because ${end.reason}.`);
   }
   return { probes, switches, mismatches };
+}
+
+/** Where a machine stopped, as far as that is known. */
+function whereStopped({ steps }: Scenario, reached: number | undefined, lastRecorded: number): string {
+  const step = reached === undefined ? undefined : steps[reached - stepNumber(0)];
+  if (step !== undefined) return `in step ${reached}, ${stepText(step)},`;
+  return lastRecorded === 0 ? 'before its first step' : `after step ${lastRecorded}`;
 }
 
 function groupByStep(log: readonly LogEntry[]): Map<number, SeenRecord[]> {

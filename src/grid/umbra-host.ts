@@ -152,12 +152,13 @@ function runBare(request: MachineRequest, memory: ReusedMemory, options: UmbraHo
 }
 
 function runHosted(request: MachineRequest, memory: ReusedMemory, options: UmbraHostOptions): MachineEnd {
-  const { check, mutant, l0 } = options;
+  const { check, mutant, l0, host } = options;
   const machine = new HostedMachine({
     // L0 needs features of its host, NX above all, that a scenario takes away from the guest.
     model: parseCpuModel(MODEL),
     guestModel: modelFor(request, options),
     l0: l0 === 'npt' ? 'npt' : 'shadow',
+    ...(host !== undefined && { host }),
     memoryBytes: request.memory,
     memory: memory.take(request.memory),
     check: check === true,

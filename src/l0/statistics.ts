@@ -34,6 +34,8 @@ export class Statistics {
   /** VMEXIT_INVALID and other negative codes. */
   failedEntries = 0;
   entries = 0;
+  /** Of those: VMRUN changed EFER.NXE, and #VMEXIT changed it back. */
+  nxSwitches = 0;
   /** VMRUNs that L0 emulated for L1, and exits that it reflected to it. */
   nestedEntries = 0;
   nestedExits = 0;

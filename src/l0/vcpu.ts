@@ -5,7 +5,7 @@
 import type { Gva } from '../arch/address.ts';
 import { VECTOR } from '../arch/exceptions.ts';
 import { MSR } from '../arch/msrs.ts';
-import { DR6, DR7, EFLAGS } from '../arch/registers.ts';
+import { DR6, DR7, EFER, EFLAGS } from '../arch/registers.ts';
 import { CLEAN, EVENT, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import { RegisterFile } from '../cpu/register-file.ts';
 import { Monitor } from '../cpu/system/monitor.ts';
@@ -183,6 +183,8 @@ export class Vcpu {
     this.asid.prepare(vm.hypervisor.asids, vm.tables, vmcb, root);
     state.deliverRegisters(hardware.gpr);
     this.statistics.entries += 1;
+    const switched = vmcb.read(VMCB_SAVE.EFER) ^ vm.hypervisor.host.efer;
+    if ((switched & EFER.NXE) !== 0) this.statistics.nxSwitches += 1;
     if (vm.trace !== null) vm.trace.entry(state.rip, state.guestMode);
   }
 

@@ -5,8 +5,14 @@ import { Cpu } from '../cpu/cpu.ts';
 import { CpuMemory } from '../cpu/cpu-memory.ts';
 import { Emulator } from '../cpu/emulator/emulator.ts';
 import { CpuHardware } from '../cpu/host/hardware.ts';
-import { HOST_BOOT, HOST_BOOT_STATUS, paeHostBoot } from '../guest/host-boot.ts';
+import {
+  HOST_KERNEL_PLACE,
+  type HostKernel,
+  KERNEL_BUILDS,
+  LOW_MEMORY,
+} from '../guest/host-kernel/layout.ts';
 import type { L0Paging } from '../l0/guest-cpu.ts';
+import type { Hardware } from '../l0/hardware.ts';
 import { Hypervisor, UnsupportedHost } from '../l0/hypervisor.ts';
 import type { Rules } from '../l0/rules.ts';
 import type { Statistics } from '../l0/statistics.ts';
@@ -16,18 +22,16 @@ import { setInitialState } from '../l0/vcpu-registers.ts';
 import type { Vm } from '../l0/vm.ts';
 import { Clock } from '../machine/clock.ts';
 import { createPcDevices, type PcDevices } from '../machine/devices/pc.ts';
-import { applyInitialState } from '../machine/initial-registers.ts';
-import { protectedState } from '../machine/loaders/initial-state.ts';
 import type { LoadedImage } from '../machine/loaders/request.ts';
 import { type MachineEvents, type MachineStop, nothingLoaded, RESET_VECTOR } from '../machine/machine.ts';
 import { type ImageOptions, loadPcImage } from '../machine/pc-image.ts';
 import { HostMemoryPort } from './host-memory.ts';
+import { bootClause, bootKernel } from './kernel-boot.ts';
+import { type LoadPolicy, LoadRefused, loadRefusal, nxOf } from './load-policy.ts';
 
-/** Host memory below the guest's: boot code and tables, then what L0 owns. */
-const L0_START = 0x10_0000;
-const GUEST_BASE = 0x400_0000;
-const BOOT_SELECTORS = { code: 0x08, data: 0x10 } as const;
-const BOOT_LIMIT = 1_000_000;
+/** Host memory below the guest's: the host's kernel, then what L0 owns. */
+const L0_START = HOST_KERNEL_PLACE.END;
+const GUEST_BASE = LOW_MEMORY;
 
 export interface HostedMachineOptions {
   /** The host's processor. */
@@ -39,6 +43,10 @@ export interface HostedMachineOptions {
   readonly guestModel?: CpuModel;
   /** How L0 translates the guest's addresses: shadow paging unless given. */
   readonly l0?: L0Paging;
+  /** The kernel that L0 is part of: one with PAE paging unless given. */
+  readonly host?: HostKernel;
+  /** Whether L0 loads on a host with NX turned off: it does unless given. */
+  readonly loadPolicy?: LoadPolicy;
   /** Bytes of guest RAM, within `HOSTED_MEMORY`, a multiple of 4 KiB. */
   readonly memoryBytes: number;
   /** From `hostMemory`; fresh unless given. No machine that had it before may run any more. */
@@ -81,8 +89,11 @@ export class HostedMachine {
   #ending: MachineStop | undefined;
   #started = false;
 
-  /** @throws UnsupportedHost where the processor lacks what L0 needs, UnsupportedGuest where the host lacks what the guest is
-   * to have, InputError for an amount of RAM that cannot be */
+  /**
+   * @throws UnsupportedHost where the host's kernel does not boot or the processor lacks what L0 needs, LoadRefused where the
+   * load policy says so, UnsupportedGuest where the host lacks what the guest is to have, InputError for an amount of RAM that
+   * cannot be
+   */
   constructor(options: HostedMachineOptions) {
     const { model, memoryBytes, events = {} } = options;
     checkMemorySize(memoryBytes, HOSTED_MEMORY);
@@ -97,8 +108,10 @@ export class HostedMachine {
       () => cpu.instructionNow,
       () => cpu.endSlice(),
     );
-    bootHost(cpu);
+    const { host = 'pae', loadPolicy = 'allow' } = options;
+    bootHost(cpu, host);
     this.#hardware = new CpuHardware(cpu, this.clock, new Emulator(cpu));
+    applyPolicy(loadPolicy, host, this.#hardware);
     this.hypervisor = new Hypervisor(
       this.#hardware,
       { base: hpa(L0_START), size: GUEST_BASE - L0_START },
@@ -235,19 +248,23 @@ export class HostedMachine {
   }
 }
 
-/** Runs the host kernel's boot code on the bare processor. */
-function bootHost(cpu: Cpu): void {
-  cpu.physical.load(hpa(HOST_BOOT.CODE), paeHostBoot());
-  applyInitialState(
-    cpu,
-    protectedState(HOST_BOOT.CODE, {}, BOOT_SELECTORS.code, BOOT_SELECTORS.data, hpa(0)),
-  );
-  const reason = cpu.run(cpu.now + BOOT_LIMIT);
-  const status = cpu.state.gpr(0);
-  if (reason !== 'halted') throw new UnsupportedHost(`the host's boot code ended in ${reason} on it.`);
-  if (status === HOST_BOOT_STATUS.NO_CPUID)
-    throw new UnsupportedHost("it has no CPUID instruction, which the host's boot code needs.");
-  if (status === HOST_BOOT_STATUS.NO_PAE)
-    throw new UnsupportedHost("it has no PAE, and the host's kernel pages with PAE.");
-  cpu.halted = false;
+/** Boots the host's kernel on the bare processor, and looks whether L0 could ask that processor anything. */
+function bootHost(cpu: Cpu, kernel: HostKernel): void {
+  const end = bootKernel(cpu, kernel);
+  if (end.kind !== 'booted') {
+    const because =
+      KERNEL_BUILDS[kernel].pae && !cpu.hasFeature('pae')
+        ? "it has no PAE, and the host's kernel pages with PAE: "
+        : '';
+    throw new UnsupportedHost(
+      `${because}${bootClause(end)} when the host's kernel (${kernel}) started on it.`,
+    );
+  }
+  if (!end.hasCpuid) throw new UnsupportedHost('it has no CPUID instruction, and so no SVM, which L0 needs.');
+}
+
+/** @throws LoadRefused */
+function applyPolicy(policy: LoadPolicy, kernel: HostKernel, hardware: Hardware): void {
+  const refusal = loadRefusal(policy, { kernel: KERNEL_BUILDS[kernel], ...nxOf(hardware) });
+  if (refusal !== undefined) throw new LoadRefused(refusal);
 }

@@ -107,6 +107,17 @@ describe('umbra soak', () => {
     expect(existsSync(file('three.sqlite.new'))).toBe(false);
   });
 
+  it('prints what others have put into a corpus so that no terminal obeys it', async () => {
+    const corpus = await Corpus.open(file('strange.sqlite'));
+    const text = '\x1b]0;title\x07\n\x9b31m\r';
+    corpus.add({ cause: text, seed: 1, number: 0, count: 1, scenario: text, story: text });
+    corpus.save();
+    const { host } = await run('strange.sqlite', ONE_BATCH, new Bench());
+    expect(host.out).toContain(
+      '# 1 time: \\x1b]0;title\\x07 \\x9b31m\\x0d\n# \\x1b]0;title\\x07\n# \\x9b31m\\x0d\n\\x1b]0;title\\x07\n\\x9b31m\\x0d\n',
+    );
+  });
+
   it('refuses a file that is something else, and leaves it alone', async () => {
     for (const [name, bytes] of [
       ['text', 'no database'],

@@ -205,3 +205,32 @@ describe('scenarioText', () => {
     expect(text).toContain('  1. probe read4 cpl 3 at 0x1001f80\n');
   });
 });
+
+describe('a root that the host has removed', () => {
+  const host = (action: 'remove' | 'return', page: string): Step => ({ do: 'host', action, page });
+  const enter: Step = { do: 'enter', l2: 'A' };
+  const leave: Step = { do: 'leave' };
+  const compile = (...steps: Step[]) => compileScenario(withSteps(...steps));
+
+  it('ends whoever runs on it', () => {
+    const sentence =
+      'Step 1 (host) of scenario "small": L1 cannot go on here: the host has removed "pd", the root of its tables';
+    expect(() => compile(host('remove', 'pd'))).toThrow(sentence);
+    expect(() => compile(enter, host('remove', 'pd'), leave)).toThrow('Step 3 (leave)');
+    expect(() =>
+      compile(host('remove', 'pt'), { do: 'switch', mode: '2-level', root: 'pt', flags: [] }),
+    ).toThrow('L1 cannot go on here: the host has removed "pt"');
+  });
+
+  it('may go while it is not needed', () => {
+    // PDPTEs are in registers; L1's root is not read while L2 runs.
+    expect(() => compile(enter, host('remove', 'pdpt'), leave)).not.toThrow();
+    expect(() => compile({ do: 'switch', mode: 'off', flags: [] }, host('remove', 'pd'))).not.toThrow();
+    expect(() => compile(enter, host('remove', 'pd'), host('return', 'pd'), leave)).not.toThrow();
+  });
+
+  it('ends L1 where it hears of faults', () => {
+    const hear: Step = { do: 'enter', l2: 'A', vmcb: { interceptPageFaults: true } };
+    expect(() => compile(hear, host('remove', 'pd'), host('return', 'pd'), leave)).toThrow('L1 cannot go on');
+  });
+});

@@ -3,12 +3,13 @@ import { type CompiledScenario, compileScenario, stepNumber } from '../../src/gr
 import { onHost } from '../../src/grid/execute.ts';
 import { Expectations, type ProcessorFacts } from '../../src/grid/expect.ts';
 import { judgeScenario, type MachineEnd } from '../../src/grid/judge.ts';
+import { causeOf } from '../../src/grid/random/cause.ts';
 import type { ExpectedRecord } from '../../src/grid/records.ts';
 import { runScenario, type ScenarioHost } from '../../src/grid/run.ts';
 import { runGrid } from '../../src/grid/run-grid.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { AGENT_STATE } from '../../src/guest/agent-core.ts';
-import { AGENT_LAYOUT, RECORD_STATUS } from '../../src/guest/agent-layout.ts';
+import { AGENT_LAYOUT, RECORD_STATUS, STEP_SIZE } from '../../src/guest/agent-layout.ts';
 import { agents } from '../../src/guest/agents.ts';
 
 const PROCESSOR: ProcessorFacts = { maxPhyAddr: 40, pdptes: 'registers' };
@@ -51,7 +52,11 @@ const RIGHT: readonly (readonly number[])[] = [
   [6, RECORD_STATUS.DONE | 0x100, AGENT_LAYOUT.PAGES + 0x2000 + 0x25],
 ];
 
-function machineEnd(records: readonly (readonly number[])[], exitCode: number | 'none' = 0): MachineEnd {
+function machineEnd(
+  records: readonly (readonly number[])[],
+  exitCode: number | 'none' = 0,
+  operation = 0,
+): MachineEnd {
   const log = new Uint8Array(records.length * 32);
   const view = new DataView(log.buffer);
   records.forEach((record, index) => {
@@ -59,13 +64,19 @@ function machineEnd(records: readonly (readonly number[])[], exitCode: number | 
       view.setUint32(index * 32 + field * 4, word, true);
     });
   });
-  const pointer = new Uint8Array(4);
-  new DataView(pointer.buffer).setUint32(0, AGENT_LAYOUT.LOG + log.length, true);
+  const word = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+  const state = new Map([
+    [agents().at(AGENT_STATE.LOG), word(AGENT_LAYOUT.LOG + log.length)],
+    [
+      agents().at(AGENT_STATE.SCRIPT),
+      word(operation === 0 ? 0 : AGENT_LAYOUT.SCRIPT + operation * STEP_SIZE),
+    ],
+  ]);
   return {
     exitCode: exitCode === 'none' ? undefined : exitCode,
     reason: 'it halted',
     instructions: undefined,
-    read: (address, length) => (address === agents().at(AGENT_STATE.LOG) ? pointer : log.subarray(0, length)),
+    read: (address, length) => state.get(address) ?? log.subarray(0, length),
   };
 }
 
@@ -114,6 +125,29 @@ describe('judgeScenario', () => {
     const [{ text }] = mismatches;
     expect(mismatches).toHaveLength(1);
     expect(text).toBe('Scenario judged did not finish: the machine stopped after step 1 because it halted.');
+  });
+
+  it('says in which step a machine stopped, which need not have recorded anything', () => {
+    // Operation 0 turns on paging, then there is one for each step until L2 is entered, which has two.
+    const heard: boolean[] = [];
+    const end = machineEnd(RIGHT.slice(0, 3), 'none', 3);
+    const { mismatches } = judgeScenario(compiled, end, PROCESSOR, ({ right }) => heard.push(right));
+    expect(mismatches.map(({ text }) => text)).toEqual([
+      'Scenario judged did not finish: the machine stopped in step 3, enter A, because it halted.',
+    ]);
+    expect(heard).toEqual([true, true, false]);
+    expect(causeOf(mismatches[0])).toBe(
+      'It did not finish: the machine stopped in step #, enter, because it halted.',
+    );
+  });
+
+  it.each([-1, 1e5, 0.5])('survives a script pointer that is none: %d operations', (operation) => {
+    const { mismatches } = judgeScenario(
+      compiled,
+      machineEnd(RIGHT.slice(0, 2), 'none', operation),
+      PROCESSOR,
+    );
+    expect(mismatches[0].text).toContain('the machine stopped after step 1 because');
   });
 
   it('survives a log that is none', () => {

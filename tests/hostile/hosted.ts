@@ -2,7 +2,7 @@
 import { gpa, hpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { VMCB_SAVE } from '../../src/arch/vmcb.ts';
-import { HOST_BOOT } from '../../src/guest/host-boot.ts';
+import { HOST_KERNEL_PLACE } from '../../src/guest/host-kernel/layout.ts';
 import { setInitialState } from '../../src/l0/vcpu-registers.ts';
 import { protectedState } from '../../src/machine/loaders/initial-state.ts';
 import { HostedMachine, hostMemory as newHostMemory } from '../../src/vmm/hosted-machine.ts';
@@ -17,8 +17,9 @@ export interface HostedOptions {
 }
 
 const CANARY = 0x5a;
-/** Host memory that is nobody's: above the boot code's tables, below L0's pages. */
-const NOBODYS = { from: HOST_BOOT.END, to: 0x10_0000 };
+/** Host memory that is nobody's: below the host's kernel. */
+const NOBODYS = { from: 0, to: HOST_KERNEL_PLACE.ZERO_PAGE };
+const KERNEL = { from: HOST_KERNEL_PLACE.ZERO_PAGE, to: HOST_KERNEL_PLACE.END };
 
 /** One for all: fresh memory for each machine costs more than its run. */
 const MEMORY = newHostMemory(MACHINE_MEMORY);
@@ -43,17 +44,17 @@ export function hostedWith(memory: Uint8Array, options: HostedOptions = {}): Hos
 /** Runs a guest that may do what it likes, and says how it ended; L0 never gives up on one. */
 export const runHosted = (machine: HostedMachine, ticks: number): string => machine.run(ticks).kind;
 
-/** First byte outside the VM that changed: of memory that is nobody's, or of the host's boot code; -1 for none. */
+/** First byte outside the VM that changed: of memory that is nobody's, or of the host's kernel; -1 for none. */
 export function trespass(machine: HostedMachine, hostBefore: Uint8Array): number {
   const { u8 } = machine.cpu.physical;
-  for (let at = 0; at < NOBODYS.from; at++) if (u8[at] !== hostBefore[at]) return at;
+  for (let at = KERNEL.from; at < KERNEL.to; at++) if (u8[at] !== hostBefore[at - KERNEL.from]) return at;
   for (let at = NOBODYS.from; at < NOBODYS.to; at++) if (u8[at] !== CANARY) return at;
   return -1;
 }
 
 /** The host's own memory, before the guest runs. */
 export const hostMemory = (machine: HostedMachine): Uint8Array =>
-  machine.cpu.physical.u8.slice(0, NOBODYS.from);
+  machine.cpu.physical.u8.slice(KERNEL.from, KERNEL.to);
 
 export function hostedFingerprint(machine: HostedMachine): string {
   const { vcpu, cpu } = machine;

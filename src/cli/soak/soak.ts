@@ -5,6 +5,7 @@ import type { ScenarioFailure } from '../../grid/replay.ts';
 import { dealtTo, type RunHostName } from '../../grid/run-host.ts';
 import type { GridSetup } from '../grid/scenarios.ts';
 import type { Host } from '../host.ts';
+import { printable } from '../printable.ts';
 import { Corpus, type SeedProgress } from './corpus.ts';
 
 export interface SoakOptions extends GridSetup {
@@ -54,9 +55,9 @@ export async function soak(options: SoakOptions, host: Host, makeBench: MakeSoak
   }
   const { failures } = corpus;
   for (const { cause, count, scenario, story } of failures) {
-    host.stdout.write(
-      `# ${count} time${count === 1 ? '' : 's'}: ${cause}\n${story.replace(/^/gm, '# ')}\n${scenario}\n`,
-    );
+    const times = `# ${count} time${count === 1 ? '' : 's'}: ${cause.replaceAll('\n', ' ')}`;
+    // The corpus is a file, which somebody else may have written.
+    host.stdout.write(printable(`${times}\n# ${story.replaceAll('\n', '\n# ')}\n${scenario}\n`));
   }
   return failures.length === 0 ? 0 : 1;
 }

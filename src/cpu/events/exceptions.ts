@@ -1,7 +1,7 @@
 import { COMBINATION, combineExceptions, VECTOR } from '../../arch/exceptions.ts';
 import { EFLAGS } from '../../arch/registers.ts';
 import { EVENT_TYPE } from '../../arch/vmcb.ts';
-import type { Cpu } from '../cpu.ts';
+import type { Cpu, ShutdownCause } from '../cpu.ts';
 import { NESTED_PAGE_FAULT, VmExit } from '../guest-exception.ts';
 import { CS, SYSTEM } from '../layout.ts';
 import { deliverEvent, type Event } from './deliver.ts';
@@ -67,8 +67,14 @@ function acceptException(cpu: Cpu, vector: number, errorCode: number, eip: numbe
 
 /** Carries an event to its handler; a fault on the way becomes the next event. */
 function deliver(cpu: Cpu, first: Event): void {
+  const { linear } = cpu.exception;
   let event: Event | undefined = first;
   while (event !== undefined) event = attempt(cpu, event, event.faultEip ?? event.returnEip);
+  if (cpu.shutdown) cpu.shutdownCause = causeOf(first, linear);
+}
+
+function causeOf({ vector, errorCode, faultEip, returnEip }: Event, linear: number): ShutdownCause {
+  return { vector, errorCode, eip: faultEip ?? returnEip, linear: vector === VECTOR.PF ? linear : 0 };
 }
 
 function attempt(cpu: Cpu, event: Event, faultEip: number): Event | undefined {

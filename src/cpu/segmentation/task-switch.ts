@@ -3,6 +3,7 @@ import { VECTOR } from '../../arch/exceptions.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { CR0, EFLAGS, EFLAGS_DEFINED } from '../../arch/registers.ts';
 import type { Cpu } from '../cpu.ts';
+import { NESTED_PAGE_FAULT } from '../guest-exception.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, SYSTEM, TR } from '../layout.ts';
 import { loadCr3 } from '../system/control-registers.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
@@ -15,6 +16,7 @@ import {
   unusable,
   V86_ATTRIBUTES,
 } from './load.ts';
+import { OldTask } from './task-undo.ts';
 
 export interface TaskSwitch {
   readonly source: 'jump' | 'call' | 'iret';
@@ -68,6 +70,7 @@ function switchTo(cpu: Cpu, selector: number, request: TaskSwitch): void {
   const next = readTask(cpu, target.base, layout);
   const leaves = request.source === 'call' ? undefined : oldDescriptor(cpu);
   checkWritable(cpu, target, leaves, request);
+  const old = cpu.paging.isNested ? new OldTask(cpu) : undefined;
   saveOldTask(cpu, request);
   if (leaves !== undefined) setBusy(cpu, leaves, false);
   markTarget(cpu, target, request);
@@ -77,11 +80,28 @@ function switchTo(cpu: Cpu, selector: number, request: TaskSwitch): void {
     enterTask(cpu, selector, target, next, flags, request);
   } catch (error) {
     if (error === cpu.exception) {
-      cpu.exception.setTaskEip(next.eip);
-      cpu.updateContext();
+      if (old !== undefined && cpu.exception.vector === NESTED_PAGE_FAULT) {
+        undo(cpu, old, target, leaves, request);
+      } else {
+        cpu.exception.setTaskEip(next.eip);
+        cpu.updateContext();
+      }
     }
     throw error;
   }
+}
+
+/** Back before the commit point: the busy bits say where a switch that begins anew may go. */
+function undo(
+  cpu: Cpu,
+  old: OldTask,
+  target: Descriptor,
+  leaves: Descriptor | undefined,
+  { source }: TaskSwitch,
+): void {
+  old.restore(cpu);
+  if (source !== 'iret') setBusy(cpu, target, false);
+  if (leaves !== undefined) setBusy(cpu, leaves, true);
 }
 
 function enterTask(

@@ -408,6 +408,11 @@ export class Svm {
     this.#cpu.endSlice();
   }
 
+  /** CR0 of the host while its guest runs; else 0. */
+  get hostCr0(): number {
+    return this.inGuest ? this.#switch.hostCr0 : 0;
+  }
+
   /** What the guest's TSC is ahead of the processor's, modulo 2^64, in halves; zero in the host. */
   get tscOffsetLo(): number {
     return this.#controls.tscOffsetLo;

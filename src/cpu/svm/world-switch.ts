@@ -56,6 +56,11 @@ export class WorldSwitch {
     return this.#vmcb;
   }
 
+  /** CR0 as `saveHost` saved it. */
+  get hostCr0(): number {
+    return this.#host.read(VMCB_SAVE.CR0);
+  }
+
   /** Saves the host. `eip` is where it goes on; completion of VMRUN clears RF (APM vol. 2 15.5.1). */
   saveHost(eip: number): void {
     const cpu = this.#cpu;

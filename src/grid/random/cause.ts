@@ -32,7 +32,10 @@ const sequence = (records: readonly (ExpectedRecord | SeenRecord)[]): string =>
  */
 export function causeOf({ details, text }: Mismatch): string {
   if (details === undefined)
-    return text.replace(/^Scenario \S+/, 'It').replace(/(?:0x)?\b[0-9a-f]*\d[0-9a-f]*\b/g, '#');
+    return text
+      .replace(/^Scenario \S+/, 'It')
+      .replace(/(?<= in step )\d+, ([\w-]+).*?, because /, '#, $1, because ')
+      .replace(/(?:0x)?\b[0-9a-f]*\d[0-9a-f]*\b/g, '#');
   const { step, level, registers, expected, seen } = details;
   const what = step.do === 'probe' ? `${step.form} at CPL ${step.cpl}` : step.do;
   const who = `${level === 'L1' ? 'L1' : 'L2'} in ${pagingModeOf(registers)}`;

@@ -7,6 +7,7 @@ import { INTERCEPT2, IOPM_SIZE, MSRPM_SIZE, VMCB, VMCB_SAVE, VMCB_SEGMENT } from
 import { Cpu } from '../../../src/cpu/cpu.ts';
 import type { Environment } from '../../../src/cpu/environment.ts';
 import { SYSTEM } from '../../../src/cpu/layout.ts';
+import type { MmioBus } from '../../../src/cpu/physical-memory.ts';
 import { Assembler } from '../../../src/guest/assembler.ts';
 
 /** Where everything lies in the 16 MiB of physical memory. */
@@ -58,6 +59,7 @@ type Program = (a: Assembler) => void;
 export interface WorldOptions {
   readonly model?: string;
   readonly environment?: Environment;
+  readonly mmio?: MmioBus;
   /** The host: by default VMRUN of the VMCB, then HLT. EAX = VMCB at its start. */
   readonly host?: Program;
 }
@@ -88,6 +90,7 @@ export class World {
       model: parseCpuModel(options.model ?? 'current-amd'),
       ramBytes: 16 << 20,
       ...(options.environment && { environment: options.environment }),
+      ...(options.mmio && { mmio: options.mmio }),
     });
     this.#setUpHost(
       options.host ??
