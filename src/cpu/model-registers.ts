@@ -19,7 +19,8 @@ export class ModelRegisters {
   #tscOffsetHi = 0;
   #resultHi = 0;
   /** The host's PAT while a guest under nested paging has its own in the register. */
-  #hostPat: { readonly lo: number; readonly hi: number } | undefined;
+  readonly #hostPat = { lo: 0, hi: 0 };
+  #hasGuestPat = false;
 
   constructor(cpu: Cpu) {
     this.#cpu = cpu;
@@ -29,7 +30,7 @@ export class ModelRegisters {
   /** Value after RESET; TSC starts at zero. */
   reset(): void {
     this.#file.reset();
-    this.#hostPat = undefined;
+    this.#hasGuestPat = false;
     this.#cpu.paging.ignoresA20 = false;
     this.#cpu.branches.follow();
     this.#setTimestamp(this.#cpu.now, 0, 0);
@@ -133,21 +134,23 @@ export class ModelRegisters {
   enterGuestPat(lo: number, hi: number): void {
     const pat = this.#file.get(MSR.PAT);
     if (pat === undefined) return;
-    this.#hostPat = { lo: pat.lo, hi: pat.hi };
+    this.#hostPat.lo = pat.lo;
+    this.#hostPat.hi = pat.hi;
+    this.#hasGuestPat = true;
     pat.lo = lo;
     pat.hi = hi;
   }
   leaveGuestPat(): void {
     const pat = this.#file.get(MSR.PAT);
-    if (pat === undefined || this.#hostPat === undefined) return;
+    if (pat === undefined || !this.#hasGuestPat) return;
     pat.lo = this.#hostPat.lo;
     pat.hi = this.#hostPat.hi;
-    this.#hostPat = undefined;
+    this.#hasGuestPat = false;
   }
 
   /** The PAT that nested tables index: the host's, which a guest with G_PAT does not see. */
   get hostPat(): { readonly lo: number; readonly hi: number } | undefined {
-    return this.#hostPat ?? this.#file.get(MSR.PAT);
+    return this.#hasGuestPat ? this.#hostPat : this.#file.get(MSR.PAT);
   }
 
   /** The TSC as RDTSC reads it: a guest's has the offset of its VMCB. Returns the low half, leaves the high one in `high`. */

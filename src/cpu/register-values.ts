@@ -43,9 +43,12 @@ export const isFixedMtrr: Accepts = (lo, hi, lowOf) => {
   return everyByte(lo, hi, (byte) => isMtrrType(byte & ~attributes));
 };
 
+/** Four fields of the PAT: bits 7:3 of each are zero, and bit 1 comes only with bit 2. */
+const isHalfOfPat = (half: number): boolean =>
+  ((half & 0xf8f8_f8f8) | (half & ~(half >>> 1) & 0x0202_0202)) === 0;
+
 /** Each of the eight PAT fields must be a memory type (SDM vol. 3A 11.12.2). */
-export const isPat = (lo: number, hi: number): boolean =>
-  everyByte(lo, hi, (byte) => byte === MEMORY_TYPE.UC_MINUS || isMtrrType(byte));
+export const isPat = (lo: number, hi: number): boolean => isHalfOfPat(lo) && isHalfOfPat(hi);
 
 /** What a machine check left can only be cleared (SDM vol. 3B 15.3.2.2 to 15.3.2.4). */
 export const isCleared: Accepts = (lo, hi) => (lo | hi) === 0;

@@ -395,6 +395,35 @@ describe('a task switch (15.25, SDM vol. 3A 7.3)', () => {
   });
 });
 
+describe('a guest in real mode', () => {
+  it('has its vector table, stack and code behind the nested tables', () => {
+    const w = new NestedWorld((a) => a.vmmcall());
+    const segment = (place: number, base: number): void => w.segment(place, base >>> 4, base, 0xffff, 0x93);
+    segment(VMCB_SAVE.CS, PLACE.GUEST_CODE);
+    w.segment(VMCB_SAVE.CS, PLACE.GUEST_CODE >>> 4, PLACE.GUEST_CODE, 0xffff, 0x9b);
+    for (const place of [VMCB_SAVE.ES, VMCB_SAVE.SS, VMCB_SAVE.DS]) segment(place, PLACE.DATA);
+    w.write(VMCB_SAVE.CR0, CR0.ET);
+    w.write(VMCB_SAVE.RIP, 0);
+    w.write(VMCB_SAVE.RSP, 0x1000);
+    w.load(PLACE.GUEST_CODE, (a) => a.int(0x21), 16);
+    w.segment(VMCB_SAVE.IDTR, 0, 0, 0x3ff, 0);
+    // The vector table is elsewhere, and so is the handler's page.
+    w.nested.set(0, MOVED | PWU);
+    w.cpu.physical.write32(MOVED + 0x21 * 4, 0x0c00_0010);
+    w.nested.set(0xc000, NEXT | PWU);
+    w.load(NEXT + 0x10, (a) => a.vmmcall(), 16);
+    w.nested.set(PLACE.DATA, 0);
+    expect(w.run()).toMatchObject({
+      ...fault('final', U | W, PLACE.DATA + 0xffe),
+      event: (EVENT.VALID | EVENT_TYPE.SOFTWARE | 0x21) >>> 0,
+    });
+    w.write(VMCB.NRIP, 2);
+    mend(w, PLACE.DATA);
+    expect(w.again()).toMatchObject({ code: VMEXIT.VMMCALL, rip: 0x10 });
+    expect(w.word(PLACE.DATA + 0xffa) & 0xffff).toBe(2);
+  });
+});
+
 describe('what lies behind the nested tables', () => {
   it('a device is read and written where they lead, and never by a copy', () => {
     const DEVICE = 0xfebf_0000;

@@ -18,7 +18,7 @@ import type { Access } from '../../../src/oracle/rights.ts';
  * of accessed and dirty bits in either set of tables. A second access to the same page then shows whether an entry that the
  * first one made answers for a right that it was not asked about.
  */
-const RUNS_PER_CELL = 1500; // four guests x three hosts
+const RUNS_PER_CELL = 1000; // four guests x three hosts
 
 const HOSTS = ['2-level', '2-level+PSE', 'PAE'] as const;
 const GUESTS = ['off', '2-level', '2-level+PSE', 'PAE'] as const;
