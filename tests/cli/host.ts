@@ -89,6 +89,8 @@ export class ActedMachine implements RunningMachine {
 
   statistics() {
     return {
+      entries: 7,
+      nxSwitches: 6,
       exits: { VMEXIT_HLT: 3 },
       mmu: { shadowPages: 1, roots: 2, syncs: 3, faults: 4, roleChanges: 5 },
     };

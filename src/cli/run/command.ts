@@ -6,6 +6,7 @@ import type { Host } from '../host.ts';
 import { collect, once, option } from '../options.ts';
 import { parseCount, parseMemory, parsePattern, parseRaw, parseSeconds } from '../values.ts';
 import { L0_FAILURE_STATUS, LIMIT_STATUS, TRIPLE_FAULT_STATUS } from './ending.ts';
+import { hostKernelOption, loadPolicyOption } from './host-options.ts';
 import { type RunOptions, runImage } from './run.ts';
 import type { CreateMachine } from './session.ts';
 
@@ -21,10 +22,12 @@ export function addRun(
     .description('Boot an image: Linux bzImage, multiboot, ELF or boot sector. Its kind is recognised.')
     .argument('<image>', 'the file to boot')
     .addOption(
-      new Option('--l0 <kind>', 'run it bare, or on L0 with shadow paging')
-        .choices(['none', 'shadow'])
+      new Option('--l0 <kind>', 'run it bare, or on L0 with shadow paging or nested paging')
+        .choices(['none', 'shadow', 'npt'])
         .default('none'),
     )
+    .addOption(hostKernelOption())
+    .addOption(loadPolicyOption())
     .addOption(
       option(
         '--cpu <model>',
@@ -47,9 +50,12 @@ export function addRun(
     .addOption(option('--timeout <seconds>', 'stop after so much time', parseSeconds))
     .addOption(option('--max-instructions <n>', 'stop after so many instructions (K, M, G, T)', parseCount))
     .addOption(once('--stats <file>', 'write counts and speed as JSON'))
-    .option('--check', "check L0's invariants after every MMU operation (slow; needs --l0 shadow)")
+    .option('--check', "check L0's invariants after every MMU operation (slow; needs --l0 shadow or npt)")
     .addOption(
-      once('--trace <file>', 'write one line per exit, walk, fault and role change (needs --l0 shadow)'),
+      once(
+        '--trace <file>',
+        'write one line per exit, walk, fault and role change (needs --l0 shadow or npt)',
+      ),
     )
     .addHelpText('after', RUN_HELP)
     .action(async (image: string, options: RunOptions) =>
@@ -78,7 +84,7 @@ CPU features, named as in Linux's /proc/cpuinfo:
 ${wrapped(FEATURES.filter(({ implemented }) => implemented).map(({ name }) => name))}
 
 Under L0, --cpu is the guest's CPU and --host-cpu the one that L0 runs on. The host must have what the guest is offered,
-and SVM, PAE and NX for L0 itself. Instructions that need no intercept behave as on the host, whatever CPUID tells the
+and SVM for L0 itself, NX for --l0 shadow, and PAE for --host pae; umbra hosts tells which kernel boots where. Instructions that need no intercept behave as on the host, whatever CPUID tells the
 guest: CMOV works in a guest whose CPU is a pentium.
 
 Exit status:

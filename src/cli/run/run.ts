@@ -3,8 +3,11 @@ import { basename } from 'node:path';
 import type { CpuModel } from '../../arch/cpu-models.ts';
 import { InputError } from '../../arch/input-error.ts';
 import { isMemorySize, memoryRule, sizeText } from '../../arch/memory-size.ts';
+import type { HostKernel } from '../../guest/host-kernel/layout.ts';
+import type { L0Paging } from '../../l0/guest-cpu.ts';
 import type { RawOptions } from '../../machine/loaders/raw.ts';
 import { HOSTED_MEMORY } from '../../vmm/hosted-machine.ts';
+import type { LoadPolicy } from '../../vmm/load-policy.ts';
 import { closeAll, LiveFile, OutputFile, readContents, readInput, refuseSharedOutput } from '../files.ts';
 import type { Host } from '../host.ts';
 import { parseModule } from '../values.ts';
@@ -13,7 +16,10 @@ import type { CreateMachine, MachineConfig } from './session.ts';
 
 /** The options of `umbra run`, checked. */
 export interface RunOptions {
-  readonly l0: 'none' | 'shadow';
+  readonly l0: 'none' | L0Paging;
+  /** The kernel that L0 is part of. */
+  readonly host?: HostKernel;
+  readonly loadPolicy?: LoadPolicy;
   /** What the image sees. */
   readonly cpu: CpuModel;
   /** What L0 runs on. */
@@ -67,7 +73,7 @@ export async function runImage(
 
 /** @throws InputError for options that contradict each other */
 function checkOptions(options: RunOptions): void {
-  if (options.l0 === 'shadow') {
+  if (options.l0 !== 'none') {
     const { memory } = options;
     if (!isMemorySize(memory, HOSTED_MEMORY)) {
       throw new InputError(
@@ -76,19 +82,24 @@ function checkOptions(options: RunOptions): void {
     }
     return;
   }
-  if (options.check) throw new InputError("--check examines L0's MMU, so it needs --l0 shadow.");
-  if (options.trace !== undefined)
-    throw new InputError('--trace writes what L0 does, so it needs --l0 shadow.');
-  if (options.hostCpu !== undefined)
-    throw new InputError(
-      "--host-cpu is the processor below L0, so it needs --l0 shadow; --cpu is the machine's.",
-    );
+  const { check, trace, hostCpu, host, loadPolicy } = options;
+  if (check) throw needsL0("--check examines L0's MMU");
+  if (trace !== undefined) throw needsL0('--trace writes what L0 does');
+  if (host !== undefined) throw needsL0('--host is the kernel that L0 is part of');
+  if (loadPolicy !== undefined) throw needsL0('--load-policy is about L0');
+  if (hostCpu !== undefined)
+    throw needsL0('--host-cpu is the processor below L0', "; --cpu is the machine's");
 }
+
+const needsL0 = (what: string, instead = ''): InputError =>
+  new InputError(`${what}, so it needs --l0 shadow or npt${instead}.`);
 
 function readFiles(image: string, options: RunOptions): Omit<MachineConfig, 'trace' | 'serial'> {
   const modules = (options.module ?? []).map((text) => parseModule(text, existsSync));
   return {
     l0: options.l0,
+    host: options.host,
+    loadPolicy: options.loadPolicy,
     cpu: options.cpu,
     hostCpu: options.hostCpu,
     memorySize: options.memory,
@@ -104,7 +115,7 @@ function readFiles(image: string, options: RunOptions): Omit<MachineConfig, 'tra
 
 /** What `--stats` writes. */
 function summary({ machine, ending, setupSeconds, seconds }: Driven) {
-  const { exits, mmu } = machine.statistics();
+  const { exits, mmu, entries, nxSwitches } = machine.statistics();
   const { instructions } = machine;
   return {
     end: ending.kind,
@@ -113,6 +124,8 @@ function summary({ machine, ending, setupSeconds, seconds }: Driven) {
     setupSeconds,
     seconds,
     mips: seconds > 0 ? instructions / seconds / 1e6 : 0,
+    entries,
+    nxSwitches,
     exits,
     mmu,
   };

@@ -1,11 +1,18 @@
 /** What `umbra run` needs of a machine, and nothing more. Tests put a made-up one in its place. */
 import type { CpuModel } from '../../arch/cpu-models.ts';
+import type { HostKernel } from '../../guest/host-kernel/layout.ts';
+import type { L0Paging } from '../../l0/guest-cpu.ts';
 import type { RawOptions } from '../../machine/loaders/raw.ts';
 import type { Module } from '../../machine/loaders/request.ts';
+import type { LoadPolicy } from '../../vmm/load-policy.ts';
 
 export interface MachineConfig {
-  /** Whether the image runs on the bare machine or on L0, which shadows its page tables. */
-  readonly l0: 'none' | 'shadow';
+  /** Whether the image runs on the bare machine or on L0, which shadows its page tables or nests them. */
+  readonly l0: 'none' | L0Paging;
+  /** The kernel that L0 is part of; one with PAE paging unless given. */
+  readonly host?: HostKernel | undefined;
+  /** Whether L0 loads where NX is off; it does unless given. */
+  readonly loadPolicy?: LoadPolicy | undefined;
   /** What the image sees; under L0 the guest's. */
   readonly cpu: CpuModel;
   /** What L0 runs on; unless given, a processor that has all that L0 can offer. */
@@ -63,6 +70,9 @@ export type Stop =
   | { readonly kind: 'l0-failure'; readonly message: string };
 
 export interface MachineStatistics {
+  /** L0's VMRUNs, and those of them around which EFER.NXE changes; 0 on the bare machine. */
+  readonly entries: number;
+  readonly nxSwitches: number;
   /** L0's exits by name; empty on the bare machine. */
   readonly exits: Readonly<Record<string, number>>;
   /** Counters of L0's MMU by name, the same names on the bare machine, where all are 0. */

@@ -28,8 +28,14 @@ describe('a machine of umbra run', () => {
     expect(createMachine(config({})).run(1000).kind).toMatch(/dead|halted/);
   });
 
-  it.each([
+  it.each<[Partial<MachineConfig>, RegExp]>([
     [{ hostCpu: parseCpuModel('pentium') }, /^--host-cpu pentium: it has no PAE/],
+    [
+      { host: 'nopae', hostCpu: parseCpuModel('pentium') },
+      /^--host-cpu pentium: L0 needs a processor with SVM/,
+    ],
+    [{ host: 'nopae', loadPolicy: 'reject' }, /^--load-policy reject: .* EFER.NX is 0 on this host/],
+    [{ host: 'nopae', loadPolicy: 'require-pae' }, /^--load-policy require-pae: .* built without PAE/],
     [
       { hostCpu: parseCpuModel('athlon64'), cpu: parseCpuModel('athlon64,+smep') },
       /^--cpu athlon64,\+smep: the processor below L0 has no smep/,
@@ -50,6 +56,18 @@ describe('a machine of umbra run', () => {
     // L0's own VMRUNs and exits count too: all levels together.
     expect(machine.instructions).toBeGreaterThanOrEqual(12);
     expect(machine.instructions).toBeLessThan(l0 === 'none' ? 13 : 20);
+  });
+
+  it.each([
+    ['pae', 0],
+    ['nopae', 1],
+    ['nopae-nx', 0],
+  ] as const)('counts how often L0 on a %s host switches NX', (host, perEntry) => {
+    const machine = createMachine(config({ host }));
+    machine.run(1000);
+    const { entries, nxSwitches } = machine.statistics();
+    expect(entries).toBeGreaterThan(0);
+    expect(nxSwitches).toBe(entries * perEntry);
   });
 
   it('counts with the same names bare and under L0', () => {
