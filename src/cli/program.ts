@@ -4,6 +4,7 @@ import { type ExportOptions, exportToFile } from './export.ts';
 import { Failure } from './failure.ts';
 import { addGrid, addMutants } from './grid/command.ts';
 import type { Host } from './host.ts';
+import { addHosts } from './hosts/command.ts';
 import { INTERNAL_STATUS, internalError } from './internal-error.ts';
 import { parseQueue } from './jobs/redis.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
@@ -75,6 +76,7 @@ function makeProgram(
   addSoak(program, host, services.soakBench, end);
   addWorker(program, host, services, end);
   addExport(program, host, services);
+  addHosts(program, host, services.surveyHosts);
   addKernels(program, host, services);
   return program;
 }

@@ -1,4 +1,5 @@
 import type { Inexpressible } from '../grid/mutants/inexpressible.ts';
+import type { HostRow } from '../vmm/host-survey.ts';
 import type { ExportImage } from './export.ts';
 import type { GridChoice, GridReports, RunGrid } from './grid/grid.ts';
 import type { ChooseMutants, HuntMutants } from './grid/mutants.ts';
@@ -30,5 +31,7 @@ export interface Services {
   readonly soakBench: MakeSoakBench;
   /** Works for a queue; answers the exit status. */
   readonly work: (options: WorkerOptions, host: Host) => Promise<number>;
+  /** Boots every host kernel on every processor. */
+  readonly surveyHosts: () => readonly HostRow[];
   readonly fetchKernels: (folder: string, host: Host) => Promise<void>;
 }

@@ -12,6 +12,7 @@ import { selectScenarios } from '../grid/select.ts';
 import { parseScenarios } from '../grid/text/parse.ts';
 import { umbraHosts } from '../grid/umbra-host.ts';
 import { lineTrace } from '../inspect/trace-lines.ts';
+import { surveyHosts } from '../vmm/host-survey.ts';
 import type { HostedMachine } from '../vmm/hosted-machine.ts';
 import { reports } from './grid/reports.ts';
 import type { GridSetup, ScenarioText } from './grid/scenarios.ts';
@@ -75,5 +76,6 @@ export const services: Services = {
   huntMutants: (mutants, { jobs, queue }, host) =>
     queue === undefined ? huntOnThreads(mutants, jobs) : huntOnQueue(mutants, queue, host),
   work,
+  surveyHosts,
   fetchKernels,
 };

@@ -5,7 +5,12 @@ import type { StopReason } from '../cpu/run.ts';
 import type { Program } from '../guest/assembler.ts';
 import { disassemble } from '../guest/disassemble.ts';
 import { hostKernel, KERNEL_LABEL, NO_CPUID } from '../guest/host-kernel/kernel.ts';
-import { KERNEL_BUILDS, type KernelBuildName, PAGE_OFFSET } from '../guest/host-kernel/layout.ts';
+import {
+  HOST_KERNEL_PLACE,
+  KERNEL_BUILDS,
+  type KernelBuildName,
+  PAGE_OFFSET,
+} from '../guest/host-kernel/layout.ts';
 import { applyInitialState } from '../machine/initial-registers.ts';
 import { protectedState } from '../machine/loaders/initial-state.ts';
 
@@ -50,6 +55,16 @@ export function bootKernel(cpu: Cpu, build: KernelBuildName): BootEnd {
   const program = programOf(build);
   cpu.physical.load(hpa(program.origin), program.bytes);
   return start(cpu, program, KERNEL_LABEL.START, KERNEL_LABEL.IDLE);
+}
+
+/**
+ * Starts a second processor, with memory of its own that becomes as the first one has left it, of which `first` booted
+ * `build`.
+ */
+export function bootSecond(cpu: Cpu, build: KernelBuildName, first: Cpu): BootEnd {
+  const { ZERO_PAGE, END } = HOST_KERNEL_PLACE;
+  cpu.physical.load(hpa(ZERO_PAGE), first.physical.u8.subarray(ZERO_PAGE, END));
+  return start(cpu, programOf(build), KERNEL_LABEL.START_SECOND, KERNEL_LABEL.SECOND_IDLE);
 }
 
 function start(cpu: Cpu, program: Program, entry: string, idle: string): BootEnd {

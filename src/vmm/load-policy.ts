@@ -1,4 +1,5 @@
 import { EFER, MSR } from '../arch/registers.ts';
+import { HostFault } from '../cpu/host/hardware.ts';
 import type { KernelBuild } from '../guest/host-kernel/layout.ts';
 import type { Hardware } from '../l0/hardware.ts';
 
@@ -51,5 +52,15 @@ export function nxOf(hardware: Pick<Hardware, 'cpuid' | 'rdmsr'>): Pick<LoadFact
   const highest = hardware.cpuid(EXTENDED_LEAVES, 0).eax;
   const extended = highest >= EXTENDED_FEATURES && highest <= HIGHEST_EXTENDED;
   const hasNx = extended && (hardware.cpuid(EXTENDED_FEATURES, 0).edx & EDX_NX) !== 0;
-  return { hasNx, nxEnabled: hasNx && (hardware.rdmsr(MSR.EFER).lo & EFER.NXE) !== 0 };
+  return { hasNx, nxEnabled: (eferOf(hardware) & EFER.NXE) !== 0 };
+}
+
+/** As Linux reads it (`rdmsrl_safe`): 0 where there is none, which CPUID may hide. */
+function eferOf(hardware: Pick<Hardware, 'rdmsr'>): number {
+  try {
+    return hardware.rdmsr(MSR.EFER).lo;
+  } catch (error) {
+    if (error instanceof HostFault) return 0;
+    throw error;
+  }
 }

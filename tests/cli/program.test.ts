@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { InputError } from '../../src/arch/input-error.ts';
 import { Failure } from '../../src/cli/failure.ts';
 import { reports as realReports } from '../../src/cli/grid/reports.ts';
@@ -15,6 +16,7 @@ import { MUTANTS } from '../../src/grid/mutants/mutants.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
 import { type CellVerdict, type PartVerdict, partTitle } from '../../src/grid/run-grid.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
+import { surveyHosts as surveyRealHosts } from '../../src/vmm/host-survey.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
 
 let folder: string;
@@ -52,6 +54,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
     mutants: (names) => MUTANTS.filter(({ name }) => names.length === 0 || names.includes(name)),
     inexpressible: INEXPRESSIBLE,
     huntMutants: () => hunts([]),
+    surveyHosts: () => [],
     ...services,
   });
   return { status, host, configs, out: host.out, error: host.error };
@@ -120,6 +123,13 @@ describe('umbra', () => {
     [['run', 'a', '--max-instructions', '0'], /--max-instructions 0: must be a whole number from 1 up/],
     [['run', 'a', '--raw', 'here'], /--raw here: must be ADDRESS/],
     [['run', 'a', '--check'], /needs --l0 shadow/],
+    [
+      ['run', 'a', '--host', 'nopae'],
+      /--host is the kernel that L0 is part of, so it needs --l0 shadow or npt/,
+    ],
+    [['run', 'a', '--load-policy', 'reject'], /--load-policy is about L0, so it needs --l0 shadow or npt/],
+    [['run', 'a', '--l0', 'shadow', '--host', 'long'], /Allowed choices are pae, nopae, nopae-nx/],
+    [['run', 'a', '--l0', 'shadow', '--load-policy', 'no'], /Allowed choices are reject, allow, require-pae/],
     [['run', 'a', '--trace', 'b'], /--trace writes what L0 does, so it needs --l0 shadow/],
     [['run', 'a', '--host-cpu', 'opteron'], /--host-cpu .* needs --l0 shadow/],
     [['run', 'a', '--initrd', 'b', '--initrd', 'c'], /--initrd is given twice: b and c\./],
@@ -251,6 +261,8 @@ describe('umbra run', () => {
       end: 'until',
       status: 0,
       instructions: 4,
+      entries: 7,
+      nxSwitches: 6,
       exits: { VMEXIT_HLT: 3 },
       mmu: { shadowPages: 1, roots: 2, syncs: 3, faults: 4, roleChanges: 5 },
     });
@@ -325,6 +337,45 @@ describe('umbra run', () => {
   it('says on standard error why it stopped early', async () => {
     const { status, error } = await call(['run', file('image'), '--max-instructions', '10'], {}, []);
     expect({ status, error }).toEqual({ status: 124, error: 'umbra: stopped after 10 instructions.\n' });
+  });
+});
+
+describe('umbra run under L0', () => {
+  it('hands on the paging of L0, its kernel and the load policy', async () => {
+    const options = ['--l0', 'npt', '--host', 'nopae', '--load-policy', 'allow'];
+    const [config] = (await call(['run', file('image'), ...options])).configs as [MachineConfig];
+    expect(config).toMatchObject({ l0: 'npt', host: 'nopae', loadPolicy: 'allow' });
+  });
+});
+
+describe('umbra hosts', () => {
+  const surveyHosts = () =>
+    surveyRealHosts([{ name: 'pentium', about: 'old', model: parseCpuModel('pentium') }]);
+
+  it('prints a line for each kernel, and what it died of', async () => {
+    const { status, out } = await call(['hosts'], { surveyHosts });
+    expect(status).toBe(0);
+    expect(out).toMatch(/^pentium \[1\] +pae +#GP\(0\) \[2\] +0 +0 +-/m);
+    expect(out).toMatch(/^ +nopae +yes +0 +0 +yes +ok +ok +refuses \[\d\]/m);
+    expect(out).toMatch(/^\[1\] old$/m);
+    expect(out).toMatch(/^\[2\] #GP\(0\) at 0x4010[0-9a-f]{2}: mov cr4,eax \(default_entry\+0x/m);
+  });
+
+  it('prints JSON', async () => {
+    const rows = JSON.parse((await call(['hosts', '--json'], { surveyHosts })).out);
+    expect(rows).toHaveLength(5);
+    expect(rows[0]).toMatchObject({
+      cpu: 'pentium',
+      kernel: 'pae',
+      boot: { kind: 'died', vector: 13, errorCode: 0 },
+    });
+    expect(rows[1]).toMatchObject({
+      kernel: 'nopae',
+      boot: { kind: 'booted' },
+      pae: false,
+      nxe: false,
+      policies: { reject: null, allow: null },
+    });
   });
 });
 

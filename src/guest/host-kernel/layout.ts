@@ -31,6 +31,7 @@ export const KERNEL_BUILDS = {
   'nopae-nx-cr4': { pae: false, loadsCr4: true,  skipsNxWithoutPae: false },
 } as const satisfies Readonly<Record<string, KernelBuild>>;
 export type KernelBuildName = keyof typeof KERNEL_BUILDS;
+export const KERNEL_BUILD_NAMES = Object.keys(KERNEL_BUILDS) as readonly KernelBuildName[];
 
 /** Virtual addresses of the kernel are physical ones plus this. */
 export const PAGE_OFFSET = 0xc000_0000;
