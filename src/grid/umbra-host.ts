@@ -16,7 +16,7 @@ import { type RunHost, type RunHostName, runHost } from './run-host.ts';
 import type { CpuFeature } from './scenario.ts';
 
 /** The processor of every scenario, less what a scenario does without. */
-const MODEL = 'current-amd';
+export const SCENARIO_CPU = 'current-amd';
 
 export interface UmbraHostOptions extends RunHost {
   /** L0 checks its invariants after every operation. */
@@ -60,7 +60,7 @@ export const machineMemory = (l0: UmbraHostOptions['l0']): ReusedMemory =>
  * @param memory for its machines; its own unless given
  */
 export function umbraHost(options: UmbraHostOptions, memory = machineMemory(options.l0)): ScenarioHost {
-  const { maxPhysicalAddressBits, asidCount } = parseCpuModel(MODEL);
+  const { maxPhysicalAddressBits, asidCount } = parseCpuModel(SCENARIO_CPU);
   return {
     name: nameOf(options),
     lacking: ({ features, absent }) => {
@@ -91,7 +91,7 @@ function guestModel(
   { l0, host }: UmbraHostOptions,
 ): CpuModel {
   const without = new Set<CpuFeature>(features.includes('npt') ? absent : [...absent, 'npt']);
-  const model = parseCpuModel([MODEL, ...[...without].map((feature) => `-${feature}`)].join(','));
+  const model = parseCpuModel([SCENARIO_CPU, ...[...without].map((feature) => `-${feature}`)].join(','));
   if (l0 === 'none') return model;
   return offeredModel(model, { paging: l0, nestedNx: l0 === 'npt' && host !== 'nopae' });
 }
@@ -155,7 +155,7 @@ function runHosted(request: MachineRequest, memory: ReusedMemory, options: Umbra
   const { check, mutant, l0, host } = options;
   const machine = new HostedMachine({
     // L0 needs features of its host, NX above all, that a scenario takes away from the guest.
-    model: parseCpuModel(MODEL),
+    model: parseCpuModel(SCENARIO_CPU),
     guestModel: modelFor(request, options),
     l0: l0 === 'npt' ? 'npt' : 'shadow',
     ...(host !== undefined && { host }),

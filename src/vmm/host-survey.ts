@@ -1,4 +1,5 @@
 import { hpa } from '../arch/address.ts';
+import type { CpuModel } from '../arch/cpu-models.ts';
 import { CR4, EFER } from '../arch/registers.ts';
 import { Cpu } from '../cpu/cpu.ts';
 import { CpuMemory } from '../cpu/cpu-memory.ts';
@@ -40,6 +41,17 @@ const MEMORY = 0x80_0000;
 export function surveyHosts(cpus: readonly SurveyCpu[] = surveyCpus()): HostRow[] {
   const memories = { first: new CpuMemory(MEMORY), second: new CpuMemory(MEMORY) };
   return cpus.flatMap((cpu) => KERNEL_BUILD_NAMES.map((kernel) => surveyHost(cpu, kernel, memories)));
+}
+
+/** Why a load policy keeps L0 off a kernel on a processor; undefined if it does not, or the kernel does not even boot. */
+export function loadRefusalOn(
+  model: CpuModel,
+  kernel: KernelBuildName,
+  policy: LoadPolicy,
+): string | undefined {
+  const memories = { first: new CpuMemory(MEMORY), second: new CpuMemory(MEMORY) };
+  const row = surveyHost({ name: model.name, about: '', model }, kernel, memories);
+  return row.policies?.[policy] ?? undefined;
 }
 
 interface Memories {

@@ -143,6 +143,10 @@ describe('umbra', () => {
       ['grid', '--trace', 'x', '--l0', 'none'],
       /--trace writes what L0 does, so it needs an --l0 that is not none/,
     ],
+    [
+      ['grid', '--l0', 'none', '--load-policy', 'reject'],
+      /--load-policy is about L0, so it needs an --l0 that/,
+    ],
     [['grid', '--trace', 'x', '--queue', 'redis://a'], /--trace and --queue do not go together/],
     [['grid', '--json', '/tmp/x', '--html', '/tmp/../tmp/x'], /--json and --html both write to/],
     [['grid', '--queue', 'localhost'], /--queue localhost: must be the address of a queue, like redis/],

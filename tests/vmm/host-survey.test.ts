@@ -2,10 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { CPU_MODEL_NAMES } from '../../src/arch/cpu-models.ts';
 import { CR4 } from '../../src/arch/registers.ts';
 import { hostTable } from '../../src/cli/hosts/table.ts';
-import { type HostRow, surveyHosts } from '../../src/vmm/host-survey.ts';
+import { type HostRow, loadRefusalOn, surveyHosts } from '../../src/vmm/host-survey.ts';
 import { surveyCpus } from '../../src/vmm/survey-cpus.ts';
 
 const CPUS = surveyCpus();
@@ -122,6 +123,15 @@ describe('load policies', () => {
       if (model.features.has('pae')) expect(pae).toEqual({ reject: null, allow: null, 'require-pae': null });
     },
   );
+
+  it('can be asked for one host', () => {
+    const model = parseCpuModel('current-amd');
+    expect(loadRefusalOn(model, 'nopae', 'reject')).toMatch(/EFER.NX is 0/);
+    expect(loadRefusalOn(model, 'nopae-nx', 'reject')).toBeUndefined();
+    expect(loadRefusalOn(model, 'pae', 'require-pae')).toBeUndefined();
+    // It does not boot there: a complaint for whoever boots it.
+    expect(loadRefusalOn(parseCpuModel('pentium'), 'pae', 'reject')).toBeUndefined();
+  });
 
   it('leave to L0 what it needs itself', () => {
     expect(rowOf(numberOf('athlon64'), 'nopae').l0).toBeNull();

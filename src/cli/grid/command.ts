@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
 import { InputError } from '../../arch/input-error.ts';
 import { type RunHost, runHost } from '../../grid/run-host.ts';
+import type { LoadPolicy } from '../../vmm/load-policy.ts';
 import { LiveFile, refuseSharedOutput } from '../files.ts';
 import type { Host } from '../host.ts';
+import { loadPolicyOption } from '../host-options.ts';
 import { parseQueue } from '../jobs/redis.ts';
 import { collect, jobsOption, once, option } from '../options.ts';
 import type { Services } from '../services.ts';
@@ -49,6 +51,7 @@ export function addGrid(
     .addOption(option('--seed <number>', 'which random scenarios', parseSeed, '1'))
     .addOption(l0Option())
     .addOption(hostOption())
+    .addOption(loadPolicyOption())
     .option('--check', "check L0's invariants after every MMU operation (slow)", false)
     .addOption(once('--trace <file>', "write L0's trace of the scenario; needs one"))
     .option(
@@ -66,6 +69,7 @@ Exit status: 0 if everything is as the oracle says, 1 if anything is not, 2 for 
 
 interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace' | 'hosts'>, Partial<RunHost> {
   readonly only?: readonly string[];
+  readonly loadPolicy?: LoadPolicy;
   readonly list?: true;
   readonly mutants?: true;
   readonly trace?: string;
@@ -95,10 +99,11 @@ async function gridCommand(
     trace,
     l0,
     host: kernel,
+    loadPolicy,
     ...others
   } = options;
   const { check } = others;
-  const setup = { ...others, hosts: hostsFor({ l0, host: kernel }, check) };
+  const setup = { ...others, hosts: hostsFor({ l0, host: kernel, loadPolicy }, check) };
   const named = (options: object): string[] =>
     Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
   // The reports are of the grid or of its mutants, and any of them go together.

@@ -3,10 +3,10 @@ import { FEATURES } from '../../arch/cpu-features.ts';
 import { parseCpuModel } from '../../arch/cpu-model-text.ts';
 import { CPU_MODEL_NAMES } from '../../arch/cpu-models.ts';
 import type { Host } from '../host.ts';
+import { hostKernelOption, loadPolicyOption } from '../host-options.ts';
 import { collect, once, option } from '../options.ts';
 import { parseCount, parseMemory, parsePattern, parseRaw, parseSeconds } from '../values.ts';
 import { L0_FAILURE_STATUS, LIMIT_STATUS, TRIPLE_FAULT_STATUS } from './ending.ts';
-import { hostKernelOption, loadPolicyOption } from './host-options.ts';
 import { type RunOptions, runImage } from './run.ts';
 import type { CreateMachine } from './session.ts';
 

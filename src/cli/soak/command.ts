@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import type { RunHost } from '../../grid/run-host.ts';
+import type { LoadPolicy } from '../../vmm/load-policy.ts';
 import { hostOption, hostsFor, l0Option } from '../grid/hosts.ts';
 import type { Host } from '../host.ts';
+import { loadPolicyOption } from '../host-options.ts';
 import { parseQueue } from '../jobs/redis.ts';
 import { jobsOption, option } from '../options.ts';
 import { parseHours, parseSeed } from '../values.ts';
@@ -10,6 +12,7 @@ import { type MakeSoakBench, type SoakOptions, soak } from './soak.ts';
 type SoakCommandOptions = Omit<SoakOptions, 'hosts'> & {
   readonly l0?: RunHost['l0'];
   readonly host?: RunHost['host'];
+  readonly loadPolicy?: LoadPolicy;
 };
 
 /** Adds `umbra soak`. */
@@ -31,10 +34,11 @@ export function addSoak(
     .addOption(option('--queue <url>', 'have the workers of a queue run them (umbra worker)', parseQueue))
     .addOption(l0Option())
     .addOption(hostOption())
+    .addOption(loadPolicyOption())
     .option('--check', "check L0's invariants after every MMU operation (slow)", false)
     .addHelpText('after', SOAK_HELP)
-    .action(async ({ l0, host: kernel, ...options }: SoakCommandOptions) => {
-      const hosts = hostsFor({ l0, host: kernel }, options.check);
+    .action(async ({ l0, host: kernel, loadPolicy, ...options }: SoakCommandOptions) => {
+      const hosts = hostsFor({ l0, host: kernel, loadPolicy }, options.check);
       end(await soak({ ...options, hosts }, host, makeBench));
     });
 }

@@ -1,6 +1,6 @@
 import { Option } from 'commander';
-import { HOST_KERNELS } from '../../guest/host-kernel/layout.ts';
-import { LOAD_POLICIES } from '../../vmm/load-policy.ts';
+import { HOST_KERNELS } from '../guest/host-kernel/layout.ts';
+import { LOAD_POLICIES } from '../vmm/load-policy.ts';
 
 export const hostKernelOption = (): Option =>
   new Option(
