@@ -14,7 +14,8 @@ const wide = (lo: number, hi: number): string =>
 const level = (nested: boolean): string => (nested ? 'L2' : 'L1');
 
 /** Page-fault error code, the number and its bits. */
-function errorCodeText(code: number): string {
+/** `0x11 P|F`. */
+export function errorCodeText(code: number): string {
   const names = ['P', 'W', 'U', 'RSVD', 'F'].filter((_, bit) => (code & (1 << bit)) !== 0);
   return names.length === 0 ? hex(code) : `${hex(code)} ${names.join('|')}`;
 }

@@ -4,6 +4,7 @@ import { pdpteScenarios } from './pdptes.ts';
 import { rightsScenarios } from './rights.ts';
 import { roleScenarios } from './roles.ts';
 import { syncScenarios } from './sync.ts';
+import { writeProtectScenarios } from './write-protect.ts';
 
 /**
  * Scenarios that each show one thing that shadow paging has been got wrong in: the bugs of KVM's history as far as they can
@@ -15,4 +16,5 @@ export const directedScenarios = (): Scenario[] => [
   ...pdpteScenarios(),
   ...syncScenarios(),
   ...nestedScenarios(),
+  ...writeProtectScenarios(),
 ];

@@ -3,6 +3,7 @@ import { ENTRY, type PagingFormat } from '../../arch/paging/format.ts';
 import { listPages, type MappedPage } from '../../arch/paging/table-list.ts';
 import { type EntryMemory, UPDATE } from '../../arch/paging/walker.ts';
 import { roleString } from '../../l0/mmu/role.ts';
+import type { ShadowPage } from '../../l0/mmu/shadow-page.ts';
 import { isMmio, SPTE, SPTE_HI_NX } from '../../l0/mmu/spte.ts';
 import type { HostedMachine } from '../../vmm/hosted-machine.ts';
 
@@ -22,6 +23,25 @@ export interface TableView {
   readonly rows: readonly TableRow[];
   /** Shadow pages below the current root, `gfn 303 l1 8-byte q0 ...`. */
   readonly shadowPages: readonly string[];
+}
+
+/** An entry that maps a page, as it lies in memory. */
+export interface LeafView {
+  readonly lo: number;
+  readonly hi: number;
+  readonly level: number;
+  /** First frame behind it; -1 for an MMIO entry. */
+  readonly frame: number;
+}
+
+/** The entries behind one linear address. */
+export interface PageView {
+  /** The guest's own; absent without paging and where its tables map nothing. */
+  readonly guest?: LeafView;
+  /** L0's; absent where the next access will fault. */
+  readonly shadow?: LeafView;
+  /** Shadow page that L0's entry is in: `gfn 304 l1 8-byte q0 ...`. */
+  readonly shadowPage?: string;
 }
 
 /** Entries listed at most: more than scenarios have, and an end to tables that refer to themselves. */
@@ -44,8 +64,8 @@ interface PageText {
 /** The tables of whoever runs on a machine's vCPU now, with the current root of its MMU. */
 export function viewTables(machine: HostedMachine): TableView {
   const { mmu } = machine.vcpu;
-  const { format, registers } = mmu.context;
-  const guest = format === null ? new Map<number, PageText>() : guestPages(machine, format, registers);
+  const { format } = mmu.context;
+  const guest = format === null ? new Map<number, PageText>() : guestPages(machine, format);
   const shadow = shadowPages(machine);
   const numbers = [...new Set([...guest.keys(), ...shadow.pages.keys()])].sort((a, b) => a - b);
   const rows: TableRow[] = [];
@@ -66,6 +86,26 @@ export function viewTables(machine: HostedMachine): TableView {
   return { rows, shadowPages: shadow.tables };
 }
 
+/** The entries behind a linear address of whoever runs on a machine's vCPU now. */
+export function viewPage(machine: HostedMachine, address: number): PageView {
+  const { context, tables } = machine.vcpu.mmu;
+  const number = address >>> 12;
+  const behind = (pages: Iterable<MappedPage>): MappedPage | undefined => {
+    for (const page of pages)
+      if (number >= page.pageNumber && number < page.pageNumber + page.pages) return page;
+    return undefined;
+  };
+  const guest = context.format === null ? undefined : behind(guestLeaves(machine, context.format));
+  const shadow = behind(shadowLeaves(machine));
+  const owner = shadow && tables.pool.at(shadow.entryAddress - (shadow.entryAddress % 4096));
+  return {
+    ...(guest && { guest }),
+    ...(shadow && owner && { shadow, shadowPage: shadowPageText(owner) }),
+  };
+}
+
+const shadowPageText = ({ gfn, role }: ShadowPage): string => `gfn ${gfn.toString(16)} ${roleString(role)}`;
+
 const textOf = (page: PageText | undefined): string =>
   page === undefined ? '' : page.frame < 0 ? page.flags : `${page.flags} -> ${page.frame.toString(16)}`;
 
@@ -74,17 +114,18 @@ const follows = (last: PageText | undefined, now: PageText | undefined): boolean
     ? last === now
     : last.flags === now.flags && now.frame === last.frame + (now.frame < 0 ? 0 : 1);
 
-function guestPages(
-  machine: HostedMachine,
-  format: PagingFormat,
-  registers: HostedMachine['vcpu']['mmu']['context']['registers'],
-): Map<number, PageText> {
-  const { pdptes, cr3 } = registers;
+/** What the guest's tables map. */
+function guestLeaves(machine: HostedMachine, format: PagingFormat): Iterable<MappedPage> {
+  const { pdptes, cr3 } = machine.vcpu.mmu.context.registers;
   const roots = format.rootIsEntry
     ? [0, 1, 2, 3].map((index) => ({ lo: pdptes[index * 2], hi: pdptes[index * 2 + 1] }))
     : [{ lo: cr3, hi: 0 }];
+  return listPages(format, roots, new GuestMemory(machine), MOST_ENTRIES);
+}
+
+function guestPages(machine: HostedMachine, format: PagingFormat): Map<number, PageText> {
   const pages = new Map<number, PageText>();
-  for (const page of listPages(format, roots, new GuestMemory(machine), MOST_ENTRIES)) {
+  for (const page of guestLeaves(machine, format)) {
     const flags: string[] = GUEST_FLAGS.filter(([, bit]) => (page.lo & bit) !== 0).map(([name]) => name);
     if (page.level > 1) flags.push(`${page.pages * 4}K`);
     if (format.entrySize === 8 && page.hi >>> 31 !== 0) flags.push('NX');
@@ -99,31 +140,35 @@ function addPages(map: Map<number, PageText>, page: MappedPage, flags: string, f
   }
 }
 
-/** The shadow tables below the current root, read out of host memory as the processor reads them. */
-function shadowPages(machine: HostedMachine): {
-  readonly pages: Map<number, PageText>;
-  readonly tables: readonly string[];
-} {
-  const { tables, roots, context } = machine.vcpu.mmu;
-  const { pool } = tables;
-  const pages = new Map<number, PageText>();
-  const used = new Set<string>();
+/** What the shadow tables below the current root map, read out of host memory as the processor reads it. */
+function shadowLeaves(machine: HostedMachine): Iterable<MappedPage> {
+  const { roots, context } = machine.vcpu.mmu;
   const directories = roots.current.directories.map((directory) => ({
     lo: directory === null ? 0 : directory.address + ENTRY.P,
     hi: 0,
   }));
-  const memory = new HostTables(machine);
-  for (const page of listPages(context.formats.pae, directories, memory, MOST_ENTRIES)) {
+  return listPages(context.formats.pae, directories, new HostTables(machine), MOST_ENTRIES);
+}
+
+function shadowPages(machine: HostedMachine): {
+  readonly pages: Map<number, PageText>;
+  readonly tables: readonly string[];
+} {
+  const { pool } = machine.vcpu.mmu.tables;
+  const pages = new Map<number, PageText>();
+  const used = new Set<string>();
+  for (const page of shadowLeaves(machine)) {
     const owner = pool.at(page.entryAddress - (page.entryAddress % 4096));
     const entry = (page.entryAddress % 4096) / 8;
-    used.add(`gfn ${owner.gfn.toString(16)} ${roleString(owner.role)}`);
+    used.add(shadowPageText(owner));
     if (isMmio(page.lo, page.hi)) addPages(pages, page, 'MMIO', -1);
     else addPages(pages, page, rightsText(page), pool.frames[owner.reference(entry)]);
   }
   return { pages, tables: [...used] };
 }
 
-const rightsText = ({ lo, hi, level }: MappedPage): string =>
+/** `rwxu`, with `-` for what an entry of L0's does not allow. */
+export const rightsText = ({ lo, hi, level }: LeafView): string =>
   [
     'r',
     (lo & SPTE.W) !== 0 ? 'w' : '-',

@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { BLOCKS, blocksIn, withBlocks } from '../../tools/docs/blocks.ts';
+
+const read = (page: string): string => readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8');
+
+describe('docs/smep-and-not-wp.md', () => {
+  const page = read('docs/smep-and-not-wp.md');
+  const run = BLOCKS['smep-without-wp']();
+
+  it('shows everything that there is to print', () => {
+    expect(blocksIn(page).sort()).toEqual(Object.keys(BLOCKS).sort());
+  });
+
+  it('shows what Umbra prints; `npm run docs` prints it anew', { timeout: 60_000 }, () => {
+    expect(page).toBe(withBlocks(page));
+  });
+
+  // What the page is about must be in the runs, whoever changes the scenarios: these lines are of the manual, not of a run.
+  it.each([
+    [
+      'a kernel write makes the entry writable, supervisor-only and NX',
+      /kernel writes +done .* 0x8[0-9a-f]{15} rw--$/m,
+    ],
+    ['a kernel fetch from it faults with P and I/D', /kernel fetches +#PF 0x11 P\|F .* rw--$/m],
+    ['a user access flips it back', /user fetches +done .* r-xu$/m],
+    ['with WP set the write is refused', /set CR0\.WP=1[\s\S]*? kernel writes +#PF 0x3 P\|W /],
+  ])('%s', (_, line) => {
+    expect(run).toMatch(line);
+  });
+});
+
+describe('withBlocks', () => {
+  it('leaves everything else alone, and refuses blocks that there are not', () => {
+    expect(withBlocks('a\n```\nb\n```\n')).toBe('a\n```\nb\n```\n');
+    expect(() => withBlocks('<!-- run: this -->\n```\n```')).toThrow('There is no block "this".');
+  });
+});
