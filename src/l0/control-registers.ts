@@ -1,6 +1,6 @@
 /**
- * Writes of CR0, CR3, CR4 and EFER on the guest's behalf: the checks of the instructions, the PDPTE loads, what the shadow MMU
- * must hear, and the values with which the processor really runs the guest.
+ * Writes of CR0, CR3, CR4 and EFER on the guest's behalf: the checks of the instructions, the PDPTE loads, what the MMU must
+ * hear, and the values with which the processor really runs the guest: its own with nested paging, L0's under shadow paging.
  */
 import type { Hpa } from '../arch/address.ts';
 import { PDPTE_COUNT } from '../arch/paging/pae.ts';
@@ -26,12 +26,16 @@ export function writeCr0(vcpu: Vcpu, value: number): boolean {
   return true;
 }
 
-/** MOV to CR3; 32 bits outside long mode, none of which is reserved. False: #GP(0) for the PDPTEs (SDM vol. 3A 4.4.1). */
+/**
+ * MOV to CR3; 32 bits outside long mode, none of which is reserved. False: #GP(0) for the PDPTEs (SDM vol. 3A 4.4.1), which
+ * cannot be where nested paging has them read on use.
+ */
 export function writeCr3(vcpu: Vcpu, value: number): boolean {
   const { state } = vcpu;
   const changed = state.cr3 ^ value;
   if (!reloadPdptes(vcpu, 'MOV CR3', changed, state.cr0, state.cr4, value)) return false;
   state.cr3 = value >>> 0;
+  applyCr3(vcpu);
   if (vcpu.vm.rules.flushes('MOV CR3', changed)) vcpu.flushGuestTlb();
   return true;
 }
@@ -76,7 +80,8 @@ export function reloadPdptes(
   cr4: number,
   cr3: number,
 ): boolean {
-  const { rules } = vcpu.vm;
+  const { rules, nestedPaging } = vcpu.vm;
+  if (nestedPaging && !rules.checksUncachedPdptes(cause)) return true;
   if (!rules.isPaePaging(cr0, cr4, vcpu.state.efer) || !rules.loadsPdptes(cause, changed)) return true;
   return loadPdptes(vcpu, cr3);
 }
@@ -106,14 +111,15 @@ function loadPdptes(vcpu: Vcpu, cr3: number): boolean {
 /** All of the above, after the guest's registers were set as a whole. */
 export function applyControlRegisters(vcpu: Vcpu): void {
   applyCr0(vcpu);
+  applyCr3(vcpu);
   applyCr4(vcpu);
   applyEfer(vcpu);
 }
 
 /** Where the guest's CR0 happens to be the one in force, its reads and its writes of TS need no exit. */
 function applyCr0(vcpu: Vcpu): void {
-  const { state, intercepts } = vcpu;
-  const real = vcpu.vm.rules.cr0InForce(state.cr0);
+  const { state, intercepts, vm } = vcpu;
+  const real = vm.nestedPaging ? state.cr0 : vm.rules.cr0InForce(state.cr0);
   state.vmcb.write64(VMCB_SAVE.CR0, real, 0);
   state.vmcb.dirty(CLEAN.CRX);
   const differs = real !== state.cr0;
@@ -123,15 +129,25 @@ function applyCr0(vcpu: Vcpu): void {
   }
 }
 
+/** Under shadow paging CR3 is the root's, and set at each entry. */
+function applyCr3(vcpu: Vcpu): void {
+  const { state, vm } = vcpu;
+  if (!vm.nestedPaging) return;
+  state.vmcb.write64(VMCB_SAVE.CR3, state.cr3, 0);
+  state.vmcb.dirty(CLEAN.CRX);
+}
+
 function applyCr4(vcpu: Vcpu): void {
-  const { state } = vcpu;
-  state.vmcb.write64(VMCB_SAVE.CR4, vcpu.vm.rules.cr4InForce(state.cr0, state.cr4), 0);
+  const { state, vm } = vcpu;
+  const real = vm.nestedPaging ? state.cr4 : vm.rules.cr4InForce(state.cr0, state.cr4);
+  state.vmcb.write64(VMCB_SAVE.CR4, real, 0);
   state.vmcb.dirty(CLEAN.CRX);
 }
 
 function applyEfer(vcpu: Vcpu): void {
-  const { state, intercepts } = vcpu;
-  state.vmcb.write64(VMCB_SAVE.EFER, vcpu.vm.rules.eferInForce(state.efer), 0);
+  const { state, intercepts, vm } = vcpu;
+  const real = vm.nestedPaging ? (state.efer | EFER.SVME) >>> 0 : vm.rules.eferInForce(state.efer);
+  state.vmcb.write64(VMCB_SAVE.EFER, real, 0);
   state.vmcb.dirty(CLEAN.CRX);
   const noSvm = (state.efer & EFER.SVME) === 0;
   if (noSvm !== intercepts.generalProtection) {
@@ -140,10 +156,19 @@ function applyEfer(vcpu: Vcpu): void {
   }
 }
 
-/** After an exit: TS and MP may have changed without one, where CR0 writes were let through. */
-export function collectCr0(vcpu: Vcpu): void {
-  if (vcpu.intercepts.cr0) return;
-  const { state } = vcpu;
-  const free = CR0.TS | CR0.MP;
-  state.cr0 = ((state.cr0 & ~free) | (state.vmcb.read(VMCB_SAVE.CR0) & free)) >>> 0;
+/**
+ * After an exit: what the guest may have changed without one. Under shadow paging that is TS and MP, where CR0 writes were let
+ * through; with nested paging all but EFER, as far as its writes are not intercepted.
+ */
+export function collectControlRegisters(vcpu: Vcpu): void {
+  const { state, vm } = vcpu;
+  const { vmcb } = state;
+  if (vm.nestedPaging) {
+    state.cr0 = vmcb.read(VMCB_SAVE.CR0);
+    state.cr3 = vmcb.read(VMCB_SAVE.CR3);
+    state.cr4 = vmcb.read(VMCB_SAVE.CR4);
+  } else if (!vcpu.intercepts.cr0) {
+    const free = CR0.TS | CR0.MP;
+    state.cr0 = ((state.cr0 & ~free) | (vmcb.read(VMCB_SAVE.CR0) & free)) >>> 0;
+  }
 }

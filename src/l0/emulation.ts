@@ -7,6 +7,7 @@ import { VECTOR } from '../arch/exceptions.ts';
 import { ACCESS } from '../arch/paging/permissions.ts';
 import { CR0, DR6, EFLAGS } from '../arch/registers.ts';
 import { CLEAN, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
+import { NESTED_PAGE_FAULT } from '../cpu/guest-exception.ts';
 import { writeCr3 } from './control-registers.ts';
 import { handleExit } from './exits/dispatch.ts';
 import {
@@ -18,7 +19,9 @@ import {
   type EmulatorBus,
   type TaskSwitchRequest,
 } from './hardware.ts';
+import type { NestedFault } from './mmu/nested-walk.ts';
 import { trackWrite } from './mmu/write-track.ts';
+import { exitForNestedFault } from './nested/nested-fault.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const PAGE = 4096;
@@ -29,6 +32,7 @@ class Fault implements EmulatedException {
   vector = 0;
   errorCode = 0;
   address = 0;
+  nested: NestedFault | null = null;
 }
 
 /** What the emulator may know of a vCPU's registers. */
@@ -164,10 +168,12 @@ export class Emulation implements EmulatorBus {
   /** FS, GS, LDTR, TR and the SYSENTER MSRs are in the processor, and come to the VMCB for as long as `work` takes. */
   #emulate(work: () => Emulated): Emulated {
     const { state, hardware } = this.#vcpu;
-    hardware.vmsave(state.vmcb.address);
+    // Afterwards L1 may be current, which goes on with what L2 left in the processor.
+    const { vmcb } = state;
+    hardware.vmsave(vmcb.address);
     const outcome = work();
-    hardware.vmload(state.vmcb.address);
-    state.vmcb.dirty(EMULATION_DIRTIES);
+    hardware.vmload(vmcb.address);
+    vmcb.dirty(EMULATION_DIRTIES);
     return outcome;
   }
 
@@ -186,8 +192,15 @@ export class Emulation implements EmulatorBus {
   }
 
   #raise({ vector, errorCode, address }: EmulatedException): void {
-    if (vector === VECTOR.PF) this.#vcpu.raisePageFault(errorCode, address);
+    if (vector === NESTED_PAGE_FAULT) this.#exitForNestedFault();
+    else if (vector === VECTOR.PF) this.#vcpu.raisePageFault(errorCode, address);
     else this.#vcpu.events.raise(vector, Math.max(errorCode, 0), address);
+  }
+
+  /** The last walk that failed is what ended the emulation: nothing is read behind it. */
+  #exitForNestedFault(): void {
+    const { nested } = this.fault;
+    if (nested !== null) exitForNestedFault(this.#vcpu, nested);
   }
 
   // --- EmulatorBus ---------------------------------------------------------------------------------------------
@@ -206,9 +219,9 @@ export class Emulation implements EmulatorBus {
 
   check(linear: Gva, size: number, access: EmulatedAccess, supervisor: boolean, implicit: boolean): boolean {
     const wanted = accessBits(access, supervisor, implicit);
-    const { state, mmu } = this.#vcpu;
+    const { state, walk } = this.#vcpu;
     for (let at: number = linear, left = size; left > 0; ) {
-      const address = mmu.probe(at, wanted, state.alignmentCheck);
+      const address = walk.probe(at, wanted, state.alignmentCheck);
       if (address < 0) return this.#pageFault(at);
       const here = Math.min(left, PAGE - (at & (PAGE - 1)));
       left -= here;
@@ -253,6 +266,7 @@ export class Emulation implements EmulatorBus {
     this.fault.vector = VECTOR.GP;
     this.fault.errorCode = 0;
     this.fault.address = 0;
+    this.fault.nested = null;
     return false;
   }
 
@@ -260,14 +274,17 @@ export class Emulation implements EmulatorBus {
 
   /** Guest-physical address of an access in one page, A and D set; -1 with `fault` filled in. */
   #translate(linear: number, access: number): number {
-    const address = this.#vcpu.mmu.translate(linear, access, this.#vcpu.state.alignmentCheck);
+    const address = this.#vcpu.walk.translate(linear, access, this.#vcpu.state.alignmentCheck);
     if (address < 0) this.#pageFault(linear);
     return address;
   }
 
+  /** What the guest walk failed with. */
   #pageFault(linear: number): false {
-    this.fault.vector = VECTOR.PF;
-    this.fault.errorCode = this.#vcpu.mmu.errorCode;
+    const { walk } = this.#vcpu;
+    this.fault.nested = walk.nestedFault ?? null;
+    this.fault.vector = this.fault.nested === null ? VECTOR.PF : NESTED_PAGE_FAULT;
+    this.fault.errorCode = walk.errorCode;
     this.fault.address = linear;
     return false;
   }

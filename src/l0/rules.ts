@@ -38,7 +38,16 @@ import type { RootKey } from './mmu/roots.ts';
 import type { ShadowPage } from './mmu/shadow-page.ts';
 
 /** What has changed the registers that paging depends on. */
-export type Cause = 'MOV CR0' | 'MOV CR3' | 'MOV CR4' | 'WRMSR EFER' | 'VMRUN' | '#VMEXIT' | 'RESET';
+export type Cause =
+  | 'MOV CR0'
+  | 'MOV CR3'
+  | 'MOV CR4'
+  | 'WRMSR EFER'
+  | 'VMRUN'
+  | '#VMEXIT'
+  | 'RESET'
+  /** Nothing in particular: before L0 walks the tables of an L2 that writes its registers without an exit. */
+  | 'guest walk';
 
 const CR0_LOADS_PDPTES = CR0.PG | CR0.CD | CR0.NW;
 const CR4_LOADS_PDPTES = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
@@ -136,6 +145,12 @@ export const RULES = {
     if (cause === 'MOV CR4') return (changed & CR4_LOADS_PDPTES) !== 0;
     return cause !== 'WRMSR EFER';
   },
+
+  /**
+   * With nested paging the processor reads PDPTEs on use and no register holds them, so that a MOV can load none and refuse
+   * none (APM vol. 2 15.25.10). VMRUN and #VMEXIT of an L1 without nested paging of its own check them all the same.
+   */
+  checksUncachedPdptes: (cause: Cause): boolean => cause === 'VMRUN' || cause === '#VMEXIT',
 
   pdpteIsValid,
 

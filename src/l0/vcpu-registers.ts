@@ -19,6 +19,7 @@ export function resetVcpu(vcpu: Vcpu, cr0: number = CR0_RESET): void {
   const { state, vmcb01 } = vcpu;
   state.vmcb = vmcb01;
   state.guestMode = false;
+  vcpu.useMmu(vcpu.rootMmu);
   state.gpr.fill(0);
   state.setRegister(GPR.EDX, signatureOf(vcpu.vm.model));
   state.cr0 = cr0;

@@ -6,10 +6,10 @@ import type { Gva } from '../arch/address.ts';
 import { VECTOR } from '../arch/exceptions.ts';
 import { MSR } from '../arch/msrs.ts';
 import { DR6, DR7, EFER, EFLAGS } from '../arch/registers.ts';
-import { CLEAN, EVENT, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
+import { CLEAN, EVENT, NESTED_CTL, V_INTR, VMCB, VMCB_SAVE } from '../arch/vmcb.ts';
 import { RegisterFile } from '../cpu/register-file.ts';
 import { Monitor } from '../cpu/system/monitor.ts';
-import { collectCr0 } from './control-registers.ts';
+import { collectControlRegisters } from './control-registers.ts';
 import { Emulation } from './emulation.ts';
 import { EventQueue, NO_EVENT } from './events.ts';
 import { handleExit } from './exits/dispatch.ts';
@@ -17,10 +17,13 @@ import { instructionLength } from './exits/instruction.ts';
 import { GuestState } from './guest-state.ts';
 import type { Hardware } from './hardware.ts';
 import { prepareEvents } from './injection.ts';
+import { type GuestPagingRegisters, MmuContext, type MmuKind } from './mmu/context.ts';
 import { Mmu } from './mmu/mmu.ts';
+import { type LinearWalk, NestedWalk } from './mmu/nested-walk.ts';
 import { Nested } from './nested/nested.ts';
 import type { Statistics } from './statistics.ts';
 import { AsidContext } from './svm/asid.ts';
+import { setGuestPat } from './svm/guest-pat.ts';
 import { Intercepts } from './svm/intercepts.ts';
 import { Vmcb } from './svm/vmcb.ts';
 import { HALTED, KICKED, SHUTDOWN, STOPPED, type VcpuExit } from './vcpu-exit.ts';
@@ -34,7 +37,11 @@ export class Vcpu {
   readonly hardware: Hardware;
   readonly statistics: Statistics;
   readonly state: GuestState;
-  readonly mmu: Mmu;
+  /** Serves L1, and an L2 without nested paging, told apart by the role. */
+  readonly rootMmu: Mmu;
+  /** Shadows L1's nested tables for an L2 that has them; null where L0 itself uses shadow paging. */
+  readonly guestMmu: Mmu | null;
+  readonly #nestedWalk: NestedWalk | null;
   readonly events = new EventQueue();
   readonly intercepts: Intercepts;
   readonly monitor = new Monitor();
@@ -54,6 +61,7 @@ export class Vcpu {
   injected: number = NO_EVENT;
   /** Set by whoever finds that user space must decide. */
   exit: VcpuExit | null = null;
+  #mmu: Mmu;
   #kicked = false;
   /** VMRUN was not over when the machine was stopped. */
   #inGuest = false;
@@ -64,7 +72,7 @@ export class Vcpu {
   constructor(vm: Vm, index: number) {
     const { hardware, pages, iopm, msrpm } = vm.hypervisor;
     this.vm = vm;
-    this.intercepts = new Intercepts(vm.model.features);
+    this.intercepts = new Intercepts(vm.model.features, vm.hypervisor.paging);
     this.index = index;
     this.hardware = hardware;
     this.statistics = vm.statistics;
@@ -72,13 +80,46 @@ export class Vcpu {
     this.vmcb01.write64(VMCB.IOPM_BASE_PA, iopm, 0);
     this.vmcb01.write64(VMCB.MSRPM_BASE_PA, msrpm, 0);
     this.vmcb01.write(VMCB.V_INTR, V_INTR.INTR_MASKING);
+    if (vm.nestedPaging) this.vmcb01.write(VMCB.NESTED_CTL, NESTED_CTL.NP_ENABLE);
     this.state = new GuestState(this.vmcb01);
-    this.mmu = new Mmu(vm.tables, pages, vm.formats, this.state);
-    this.mmu.checker = vm.checker;
     this.msrs = new RegisterFile(vm.model);
+    setGuestPat(this.vmcb01, this.msrs.get(MSR.PAT));
     this.emulation = new Emulation(this);
     this.nested = new Nested(this);
+    const mmu = (registers: GuestPagingRegisters, kind: MmuKind): Mmu => {
+      const made = new Mmu(vm.tables, pages, vm.formats, registers, kind);
+      made.checker = vm.checker;
+      return made;
+    };
+    this.rootMmu = mmu(this.state, vm.nestedPaging ? 'direct' : 'shadow');
+    this.guestMmu = vm.nestedPaging ? mmu(this.nested.pagingRegisters, 'nested') : null;
+    this.#nestedWalk = this.guestMmu === null ? null : this.#walkOfL2(this.guestMmu);
+    this.#mmu = this.rootMmu;
     resetVcpu(this);
+  }
+
+  // --- memory management -------------------------------------------------------------------------------------------
+
+  #walkOfL2(nestedTables: Mmu): NestedWalk {
+    const { tables, formats, rules } = this.vm;
+    const own = new MmuContext(formats, this.state, rules, 'direct', tables.format);
+    return new NestedWalk(tables, own, nestedTables);
+  }
+
+  /** The MMU whose root the next VMRUN uses. */
+  get mmu(): Mmu {
+    return this.#mmu;
+  }
+
+  /** L2 with nested paging begins to run, or ends. */
+  useMmu(mmu: Mmu): void {
+    this.#mmu = mmu;
+  }
+
+  /** Linear addresses of whoever runs, translated in software. */
+  get walk(): LinearWalk {
+    const nested = this.#nestedWalk;
+    return nested !== null && this.#mmu === this.guestMmu ? nested : this.rootMmu;
   }
 
   // --- running -------------------------------------------------------------------------------------------------
@@ -167,7 +208,7 @@ export class Vcpu {
     const { hardware, state } = this;
     hardware.showGuest();
     state.collectRegisters(hardware.gpr);
-    collectCr0(this);
+    collectControlRegisters(this);
     this.saveUnswitched();
   }
 
@@ -176,9 +217,10 @@ export class Vcpu {
     const { vmcb } = state;
     this.#entryRip = state.rip;
     const root = this.mmu.load();
-    if (vmcb.read(VMCB_SAVE.CR3) !== root.address) {
-      vmcb.write64(VMCB_SAVE.CR3, root.address, 0);
-      vmcb.dirty(CLEAN.CRX);
+    const [field, group] = vm.nestedPaging ? NESTED_ROOT : SHADOW_ROOT;
+    if (vmcb.read(field) !== root.address) {
+      vmcb.write64(field, root.address, 0);
+      vmcb.dirty(group);
     }
     this.asid.prepare(vm.hypervisor.asids, vm.tables, vmcb, root);
     state.deliverRegisters(hardware.gpr);
@@ -193,7 +235,7 @@ export class Vcpu {
     const { vmcb } = state;
     state.collectRegisters(hardware.gpr);
     vmcb.allClean();
-    collectCr0(this);
+    collectControlRegisters(this);
     this.statistics.countExit(vmcb.read(VMCB.EXITCODE) | 0);
     const { injected } = this;
     const info = vmcb.read(VMCB.EXITINTINFO);
@@ -291,15 +333,15 @@ export class Vcpu {
     this.events.raise(VECTOR.PF, errorCode, linear);
   }
 
-  /** The guest invalidated all its translations, or L0 must. */
+  /** The guest invalidated all its translations, or L0 must. Nested tables of L0's know nothing of the guest's own. */
   flushGuestTlb(): void {
-    this.mmu.flush();
+    if (!this.vm.nestedPaging) this.mmu.flush();
     this.asid.flush();
   }
 
   /** INVLPG on the guest's behalf. */
   invalidatePage(linear: number): void {
-    this.mmu.invalidatePage(linear);
+    if (!this.vm.nestedPaging) this.mmu.invalidatePage(linear);
     this.hardware.invlpga(linear as Gva, this.asid.asid);
   }
 
@@ -349,6 +391,9 @@ export class Vcpu {
   }
 }
 
+/** Where a root goes: the VMCB field and its group of CLEAN bits (APM vol. 2 15.15.3). */
+const SHADOW_ROOT = [VMCB_SAVE.CR3, CLEAN.CRX] as const;
+const NESTED_ROOT = [VMCB.N_CR3, CLEAN.NP] as const;
 /** B0 to B3. */
 const DR6_HITS = 0xf;
 const DEBUG_ADDRESSES = [0, 1, 2, 3] as const;

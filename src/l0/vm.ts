@@ -10,6 +10,7 @@ import type { Hypervisor } from './hypervisor.ts';
 import { type MemorySlot, MemorySlots } from './memslots.ts';
 import { GuestFormats } from './mmu/context.ts';
 import { ShadowTables } from './mmu/shadow-tables.ts';
+import { nestedFormatOf, SHADOW_FORMAT } from './mmu/table-format.ts';
 import { trackWrite } from './mmu/write-track.ts';
 import { RULES, type Rules } from './rules.ts';
 import { Statistics } from './statistics.ts';
@@ -42,7 +43,7 @@ export class Vm {
   readonly environment: Environment;
   readonly mmio: MmioBus;
   readonly rules: Rules;
-  readonly slots = new MemorySlots();
+  readonly slots: MemorySlots;
   readonly statistics = new Statistics();
   readonly tables: ShadowTables;
   readonly formats: GuestFormats;
@@ -68,6 +69,9 @@ export class Vm {
     this.eferWritable = eferWritable(this.model);
     this.formats = new GuestFormats(this.rules.guestFeatures(pagingFeaturesOf(this.model, false)));
     const { hardware, pages } = hypervisor;
+    const { cr4, efer } = hypervisor.host;
+    const format = hypervisor.paging === 'npt' ? nestedFormatOf(cr4, efer) : SHADOW_FORMAT;
+    this.slots = new MemorySlots(format.entries);
     this.tables = new ShadowTables(
       hardware.memory,
       pages,
@@ -76,10 +80,16 @@ export class Vm {
       limit,
       this.statistics.mmu,
       this.rules,
+      format,
     );
     this.checker = options.check === true ? new ShadowChecker() : null;
     this.#trace = options.trace ?? null;
     this.tables.trace = this.#trace;
+  }
+
+  /** The processor translates guest-physical addresses through nested tables of L0's (APM vol. 2 15.25). */
+  get nestedPaging(): boolean {
+    return this.hypervisor.paging === 'npt';
   }
 
   get trace(): TraceSink | null {

@@ -3,7 +3,10 @@ import { ACCESS } from '../../arch/paging/permissions.ts';
 import type { GuestException } from '../guest-exception.ts';
 import type { LinearMemory } from '../linear-memory.ts';
 
-/** An exception as the owner of the memory reports it; `errorCode` -1 for none, `address` is CR2 of a page fault. */
+/**
+ * An exception as the owner of the memory reports it; `errorCode` -1 for none, `address` is CR2 of a page fault. Vector
+ * NESTED_PAGE_FAULT ends the emulation like an exception, and nothing else of it is looked at.
+ */
 interface BusFault {
   readonly vector: number;
   readonly errorCode: number;

@@ -1,5 +1,6 @@
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import type { Cpu } from '../cpu.ts';
+import type { GuestException } from '../guest-exception.ts';
 import type { PhysicalMemory } from '../physical-memory.ts';
 import type { ExitInformation } from '../svm/exit-information.ts';
 import { EXIT, GuestExit } from '../svm/guest-exit.ts';
@@ -30,8 +31,8 @@ class NotedExit extends GuestExit {
 
 /**
  * Stands where the processor asks whether something is intercepted. An intercept of the guest's VMCB ends the emulation
- * with what its #VMEXIT would report, and so does every exception, and what an emulator cannot do: tell the time, and
- * reach MSRs.
+ * with what its #VMEXIT would report, and so does every exception, and what an emulator cannot do: tell the time, reach
+ * MSRs, and drop translations.
  */
 export class EmulationGuard extends Svm {
   /** It was an exception that ended the emulation; it is in the processor's `exception`. */
@@ -74,6 +75,18 @@ export class EmulationGuard extends Svm {
     exception.linear = linear;
     this.#exits.leave(this.#exits.begin(VMEXIT.EXCP + vector));
     return true;
+  }
+
+  /** Its owner knows what it is about: nested tables are none of the emulator's. */
+  override exitForNestedFault(fault: GuestException): void {
+    this.exitForException(fault.vector, fault.errorCode, 0);
+  }
+
+  /** The translations to drop are those of the processor, whether the guest's INVLPG is intercepted there or not. */
+  override interceptInvalidatePage(linear: number): void {
+    const exit = this.#exits.begin(VMEXIT.INVLPG);
+    if (this.#owner.hasFeature('decodeassists')) exit.info1 = linear;
+    this.#exits.throwInstruction(exit);
   }
 
   /** INT3 and INTO: they are carried out unless their vector is intercepted. */

@@ -40,6 +40,7 @@ import {
 } from './instructions.ts';
 import { handleIo } from './io.ts';
 import { handleMsr } from './msr.ts';
+import { handleNestedPageFault } from './nested-page-fault.ts';
 
 type ExitHandler = (vcpu: Vcpu) => void;
 
@@ -95,9 +96,10 @@ const HANDLERS: readonly (readonly [code: number, handler: ExitHandler])[] = [
   [VMEXIT.INVLPGB_ILLEGAL, handleUndefined],
   [VMEXIT.INVPCID,       handleUndefined],
   [VMEXIT.TLBSYNC,       handleUndefined],
+  [VMEXIT.NPF,           handleNestedPageFault],
 ];
 
-const BY_CODE: (ExitHandler | undefined)[] = new Array<ExitHandler | undefined>(VMEXIT.INVLPGB + 16).fill(
+const BY_CODE: (ExitHandler | undefined)[] = new Array<ExitHandler | undefined>(VMEXIT.NPF + 1).fill(
   undefined,
 );
 for (const [code, handler] of HANDLERS) BY_CODE[code] = handler;

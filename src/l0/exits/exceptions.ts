@@ -1,4 +1,4 @@
-/** Intercepted exceptions (APM vol. 2 15.12). #PF is the heart of it: EXITINFO1 is the error code, EXITINFO2 the address. */
+/** Intercepted exceptions (APM vol. 2 15.12). #PF is the heart of shadow paging: EXITINFO1 is the error code, EXITINFO2 the address. */
 import { EFER, EFLAGS } from '../../arch/registers.ts';
 import { EVENT, VMCB } from '../../arch/vmcb.ts';
 import { deliverInSoftware } from '../delivery.ts';
@@ -25,7 +25,7 @@ export function handlePageFault(vcpu: Vcpu): void {
 }
 
 /** A device, nothing at all or a protected table is behind the address: the access is carried out in software. */
-function emulateFaulting(vcpu: Vcpu): void {
+export function emulateFaulting(vcpu: Vcpu): void {
   const delivering = (vcpu.state.vmcb.read(VMCB.EXITINTINFO) & EVENT.VALID) !== 0;
   if (delivering) deliverInSoftware(vcpu);
   else vcpu.emulation.run();

@@ -8,6 +8,7 @@ import { ATTRIBUTE } from '../../arch/descriptors.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { GPR, SEGMENT } from '../../arch/registers.ts';
 import { VMCB, VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
+import { raiseWalkFault } from '../nested/nested-fault.ts';
 import type { Vcpu } from '../vcpu.ts';
 
 /** SDM vol. 2A 2.3.11: longer ones raise #GP before any intercept. */
@@ -44,13 +45,28 @@ export interface InterceptedInstruction {
 }
 
 /** One byte of the guest's code, -1 if it cannot be fetched. */
-function codeByte(vcpu: Vcpu, linear: number): number {
-  const { state, mmu, vm, hardware } = vcpu;
+function codeByte(vcpu: Vcpu, linear: number, ramOnly = false): number {
+  const { state, walk, vm, hardware } = vcpu;
   const access = ACCESS.FETCH | (state.cpl === 3 ? ACCESS.USER : 0);
-  const address = mmu.probe(linear, access, state.alignmentCheck);
+  const address = walk.probe(linear, access, state.alignmentCheck);
   if (address < 0) return -1;
   const host = vm.slots.hostAddress(address);
-  return host < 0 ? vm.mmio.read(address as Hpa, 1) : hardware.memory.u8[host];
+  if (host >= 0) return hardware.memory.u8[host];
+  return ramOnly ? -1 : vm.mmio.read(address as Hpa, 1);
+}
+
+/** Reads the code at CS:RIP as far as segment, paging and memory let it; how many bytes that was (APM vol. 2 15.8.4). */
+export function readCodeBytes(vcpu: Vcpu, bytes: Uint8Array): number {
+  const { state } = vcpu;
+  const base = state.vmcb.base(VMCB_SAVE.CS);
+  const limit = state.vmcb.limit(VMCB_SAVE.CS);
+  const { rip } = state;
+  for (let count = 0; count < bytes.length; count += 1) {
+    const byte = rip + count > limit ? -1 : codeByte(vcpu, (base + rip + count) >>> 0, true);
+    if (byte < 0) return count;
+    bytes[count] = byte;
+  }
+  return bytes.length;
 }
 
 const isCode32 = (vcpu: Vcpu): boolean => (vcpu.state.vmcb.attributes(VMCB_SAVE.CS) & ATTRIBUTE.DB) !== 0;
@@ -215,7 +231,7 @@ class CodeReader {
 /** Registers added up for each r/m of 16-bit addressing: BX, BP, SI, DI. */
 const ADDRESS16: readonly (readonly number[])[] = [[3, 6], [3, 7], [5, 6], [5, 7], [6], [7], [5], [3]];
 
-/** Reads two bytes of the guest's memory as its CPL may; -1 after raising #PF if it may not. For LMSW. */
+/** Reads two bytes of the guest's memory as its CPL may; -1 after raising what the access ended in. For LMSW. */
 export function readOperand16(vcpu: Vcpu, linear: number): number {
   const low = operandByte(vcpu, linear);
   const high = low < 0 ? -1 : operandByte(vcpu, (linear + 1) >>> 0);
@@ -223,11 +239,11 @@ export function readOperand16(vcpu: Vcpu, linear: number): number {
 }
 
 function operandByte(vcpu: Vcpu, linear: number): number {
-  const { state, mmu, vm, hardware } = vcpu;
+  const { state, walk, vm, hardware } = vcpu;
   const user = state.cpl === 3 ? ACCESS.USER : 0;
-  const address = mmu.translate(linear, ACCESS.READ | user, state.alignmentCheck);
+  const address = walk.translate(linear, ACCESS.READ | user, state.alignmentCheck);
   if (address < 0) {
-    vcpu.raisePageFault(mmu.errorCode, linear);
+    raiseWalkFault(vcpu, linear);
     return -1;
   }
   const host = vm.slots.hostAddress(address);

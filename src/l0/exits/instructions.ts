@@ -37,13 +37,13 @@ export function handleHlt(vcpu: Vcpu): void {
  * vol. 2B "MONITOR").
  */
 export function handleMonitor(vcpu: Vcpu): void {
-  const { state, mmu, vm, hardware } = vcpu;
+  const { state, walk, vm, hardware } = vcpu;
   const instruction = readInstruction(vcpu);
   let host = NOWHERE;
   if (instruction !== null) {
     const segment = instruction.segment < 0 ? VMCB_SAVE.DS : VMCB_SEGMENT_ORDER[instruction.segment];
     const offset = state.register(GPR.EAX) & instruction.addressMask;
-    const address = mmu.probe((state.vmcb.base(segment) + offset) >>> 0, ACCESS.READ, state.alignmentCheck);
+    const address = walk.probe((state.vmcb.base(segment) + offset) >>> 0, ACCESS.READ, state.alignmentCheck);
     if (address >= 0) host = vm.slots.hostAddress(address);
   }
   vcpu.monitor.arm(hardware.memory.u8, host);

@@ -3,10 +3,11 @@ import { MSR, VM_CR } from '../../arch/msrs.ts';
 import { EFER, GPR } from '../../arch/registers.ts';
 import { CLEAN, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { hasEfer } from '../../arch/writable-bits.ts';
-import { hasApicBase, isApicBase } from '../../cpu/register-values.ts';
+import { hasApicBase, isApicBase, isPat } from '../../cpu/register-values.ts';
 import { writeEfer } from '../control-registers.ts';
 import type { Halves } from '../hardware.ts';
 import { writeTscOffset } from '../nested/enter.ts';
+import { setGuestPat } from '../svm/guest-pat.ts';
 import type { Vcpu } from '../vcpu.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
@@ -29,6 +30,9 @@ export function readMsr(vcpu: Vcpu, index: number): Halves | null {
       return hasEfer(vcpu.vm.model) ? { lo: state.efer, hi: 0 } : null;
     case MSR.TSC:
       return has(vcpu, 'tsc') ? guestTime(vcpu) : null;
+    case MSR.PAT:
+      if (!hasOwnPat(vcpu)) break;
+      return { lo: state.vmcb.read(VMCB_SAVE.G_PAT), hi: state.vmcb.readHigh(VMCB_SAVE.G_PAT) };
     case MSR.APIC_BASE: {
       const { apic } = vm.environment;
       return apic === undefined || !hasApicBase(vm.model) ? null : { lo: apic.baseLo, hi: apic.baseHi };
@@ -58,6 +62,8 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
       apic.baseHi = hi;
       return true;
     }
+    case MSR.PAT:
+      return writePat(vcpu, lo, hi);
     case MSR.VM_CR:
       return vmCrAllowed(vcpu, lo) && vcpu.msrs.write(index, lo, hi);
     case MSR.MISC_ENABLE:
@@ -76,6 +82,22 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
   hardware.vmsave(state.vmcb.address);
   state.vmcb.write64(field, lo, hi);
   hardware.vmload(state.vmcb.address);
+  return true;
+}
+
+/** An L2 with nested paging has a PAT of its own, any other guest that of L1 (APM vol. 2 15.25.4). */
+const hasOwnPat = ({ state, nested, vm }: Vcpu): boolean =>
+  state.guestMode && nested.nestedPaging && vm.model.features.has('pat');
+
+function writePat(vcpu: Vcpu, lo: number, hi: number): boolean {
+  const { state, vmcb01, vm } = vcpu;
+  if (hasOwnPat(vcpu)) {
+    if (!isPat(lo, hi)) return false;
+    setGuestPat(state.vmcb, { lo, hi });
+    return true;
+  }
+  if (!vcpu.msrs.write(MSR.PAT, lo, hi)) return false;
+  if (vm.nestedPaging) for (const vmcb of [vmcb01, state.vmcb]) setGuestPat(vmcb, { lo, hi });
   return true;
 }
 

@@ -16,6 +16,7 @@ import {
   VMCB,
   VMCB_SAVE,
 } from '../../arch/vmcb.ts';
+import { isPat } from '../../cpu/register-values.ts';
 import type { Vm } from '../vm.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
@@ -28,9 +29,15 @@ const address = (words: Uint32Array, offset: number): number =>
  * Whether the VMCB may run.
  *
  * @param words a copy of L1's VMCB as 32-bit words
+ * @param cr0   L1's own
  */
-export function isLegalVmcb(vm: Vm, words: Uint32Array): boolean {
-  return isLegalControl(vm, words) && isLegalState(vm, words) && isLegalInjection(words[VMCB.EVENTINJ >>> 2]);
+export function isLegalVmcb(vm: Vm, words: Uint32Array, cr0: number): boolean {
+  return (
+    isLegalControl(vm, words) &&
+    isLegalNestedPaging(vm, words, cr0) &&
+    isLegalState(vm, words) &&
+    isLegalInjection(words[VMCB.EVENTINJ >>> 2])
+  );
 }
 
 function isLegalControl(vm: Vm, words: Uint32Array): boolean {
@@ -41,9 +48,20 @@ function isLegalControl(vm: Vm, words: Uint32Array): boolean {
   if (asid === 0 || asid >= vm.model.asidCount) return false;
   if (address(words, VMCB.IOPM_BASE_PA) + IOPM_SIZE > limit) return false;
   if (address(words, VMCB.MSRPM_BASE_PA) + MSRPM_SIZE > limit) return false;
-  // Nested paging is not offered (CPUID 8000_000Ah EDX bit 0).
-  if ((words[VMCB.NESTED_CTL >>> 2] & NESTED_CTL.NP_ENABLE) !== 0) return false;
   return isLegalTlbControl(vm, words[VMCB.TLB_CONTROL >>> 2] & 0xff);
+}
+
+/**
+ * NP_ENABLE needs the feature (CPUID 8000_000Ah EDX bit 0) and a host that pages, whose format the nested tables have
+ * (APM vol. 2 15.25.3); then nCR3 must be below MAXPHYADDR and G_PAT hold eight memory types (15.25.4).
+ */
+function isLegalNestedPaging(vm: Vm, words: Uint32Array, cr0: number): boolean {
+  if ((words[VMCB.NESTED_CTL >>> 2] & NESTED_CTL.NP_ENABLE) === 0) return true;
+  if (!vm.model.features.has('npt') || (cr0 & CR0.PG) === 0) return false;
+  const nCr3 = VMCB.N_CR3 >>> 2;
+  if (words[nCr3 + 1] * TWO_TO_32 + words[nCr3] >= 2 ** vm.model.maxPhysicalAddressBits) return false;
+  const pat = VMCB_SAVE.G_PAT >>> 2;
+  return isPat(words[pat], words[pat + 1]);
 }
 
 /** APM vol. 2 table 15-9: other values are reserved; 3 and 7 come with FlushByAsid. */

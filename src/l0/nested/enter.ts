@@ -1,8 +1,10 @@
 /** L1's VMRUN: from vmcb01 and vmcb12 to vmcb02 (APM vol. 2 15.5). */
 import type { Hpa } from '../../arch/address.ts';
+import { MSR } from '../../arch/msrs.ts';
 import { CR0, EFER } from '../../arch/registers.ts';
 import { CLEAN, EVENT, INTERCEPT1, INTERRUPT_STATE, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { applyControlRegisters, reloadPdptes } from '../control-registers.ts';
+import { setGuestPat } from '../svm/guest-pat.ts';
 import { mergeMsrMaps } from '../svm/permission-maps.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { isLegalVmcb } from './checks.ts';
@@ -28,7 +30,7 @@ export function enterL2(vcpu: Vcpu, address: number): void {
   nested.vmcb12Address = address;
   readVmcb12(vcpu, address);
   // A failed VMRUN is a #VMEXIT as well, and those clear GIF (APM vol. 2 15.17).
-  if (!isLegalVmcb(vcpu.vm, nested.vmcb12) || !loadGuestPdptes(vcpu)) {
+  if (!isLegalVmcb(vcpu.vm, nested.vmcb12, vcpu.state.cr0) || !loadGuestPdptes(vcpu)) {
     vcpu.gif = false;
     reportInvalid(vcpu);
     return;
@@ -63,6 +65,7 @@ function readVmcb12(vcpu: Vcpu, address: number): void {
 /** PAE without nested paging: VMRUN loads the PDPTEs, and fails on reserved bits (APM vol. 2 15.25.10). */
 function loadGuestPdptes(vcpu: Vcpu): boolean {
   const { nested, state } = vcpu;
+  if (nested.nestedPaging) return true;
   const cr3 = nested.read12(VMCB_SAVE.CR3);
   const cr0 = nested.read12(VMCB_SAVE.CR0);
   return reloadPdptes(vcpu, 'VMRUN', state.cr3 ^ cr3, cr0, nested.read12(VMCB_SAVE.CR4), cr3);
@@ -154,7 +157,20 @@ function loadL2(vcpu: Vcpu): void {
   applyControlRegisters(vcpu);
   vcpu.applyIntercepts();
   vmcb02.dirty(CLEAN.CRX | CLEAN.SEG | CLEAN.DT | CLEAN.DRX | CLEAN.CR2);
+  prepareNestedPaging(vcpu);
   vcpu.mmu.reconfigure('VMRUN');
   // L1 may have edited the tables of its guest: whatever went unsync is looked at before L2 uses it.
   if (vcpu.vm.rules.flushes('VMRUN', state.cr3 ^ nested.l1.cr3)) vcpu.mmu.flush();
+}
+
+/** Whose tables the next entry uses, after guest mode was set: a root made before would be taken for one of L1's. */
+function prepareNestedPaging(vcpu: Vcpu): void {
+  const { nested, guestMmu, msrs } = vcpu;
+  if (guestMmu === null) return;
+  // Without nested paging L2 has the PAT of its host (APM vol. 2 15.25.4).
+  const own = { lo: nested.read12(VMCB_SAVE.G_PAT), hi: nested.readHigh12(VMCB_SAVE.G_PAT) };
+  setGuestPat(nested.vmcb02, nested.nestedPaging ? own : msrs.get(MSR.PAT));
+  if (!nested.nestedPaging) return;
+  nested.pagingRegisters.cr3 = nested.read12(VMCB.N_CR3);
+  vcpu.useMmu(guestMmu);
 }

@@ -79,6 +79,20 @@ export function exitToL1(vcpu: Vcpu, code: number, info1 = 0, info2 = 0): void {
   leaveL2(vcpu, code, info1, 0, info2, 0, false);
 }
 
+/**
+ * The same with all of EXITINFO1 and EXITINFO2, and next rIP and instruction bytes as they are in the current VMCB.
+ *
+ * @param info1 {low, high} halves, as `info2`
+ */
+export function exitToL1Decoded(
+  vcpu: Vcpu,
+  code: number,
+  info1: readonly [lo: number, hi: number],
+  info2: readonly [lo: number, hi: number],
+): void {
+  leaveL2(vcpu, code, info1[0], info1[1], info2[0], info2[1], true);
+}
+
 /** The exit that the processor just made, handed on as it is but for the code. */
 export function reflectExit(vcpu: Vcpu, code: number): void {
   const { vmcb } = vcpu.state;
@@ -112,6 +126,7 @@ function leaveL2(
   vmcb12.write64(VMCB.EXITINFO1, info1, info1Hi);
   vmcb12.write64(VMCB.EXITINFO2, info2, info2Hi);
   vmcb12.finish(vcpu);
+  vcpu.useMmu(vcpu.rootMmu);
   restoreL1(vcpu);
   if (vcpu.mmu.checker !== null) vcpu.mmu.checker.check(vcpu.mmu, 'nested exit');
 }
@@ -130,6 +145,9 @@ function saveL2(vcpu: Vcpu, vmcb12: Vmcb12Writer): void {
   vmcb12.write64(VMCB_SAVE.EFER, state.efer, 0);
   vmcb12.write64(VMCB_SAVE.RAX, state.gpr[RAX * 2], state.gpr[RAX * 2 + 1]);
   vmcb12.write64(VMCB_SAVE.RSP, state.gpr[RSP * 2], state.gpr[RSP * 2 + 1]);
+  // G_PAT is L2's PAT MSR under nested paging, and nobody's without (APM vol. 2 15.25.4).
+  if (vcpu.nested.nestedPaging)
+    vmcb12.write64(VMCB_SAVE.G_PAT, vmcb.read(VMCB_SAVE.G_PAT), vmcb.readHigh(VMCB_SAVE.G_PAT));
   vmcb12.write64(VMCB.INTERRUPT_STATE, vmcb.read(VMCB.INTERRUPT_STATE) & INTERRUPT_STATE.SHADOW, 0);
   saveVirtualInterrupt(vcpu, vmcb12);
   // The processor clears EVENTINJ when it has taken the event.

@@ -1,12 +1,21 @@
 /**
  * What L0 keeps for the guests that L1 runs. L1's VMCB is called vmcb12, the one that the processor runs for it vmcb02, L1's
- * own vmcb01. L1 shadows L2's paging by itself, so that vmcb12's CR3 points to tables which L0 in turn shadows: one MMU
- * serves L1 and L2, and its role alone says for whom.
+ * own vmcb01. Where L1 shadows L2's paging by itself, vmcb12's CR3 points to tables that L0 takes for L2's own: one MMU serves L1
+ * and L2, and its role alone says for whom. Where L1 uses nested paging, a second MMU shadows its nested tables.
  */
 import type { Hpa } from '../../arch/address.ts';
 import { PAGE_SIZE } from '../../arch/address.ts';
 import { EFLAGS } from '../../arch/registers.ts';
-import { INTERCEPT1, MSRPM_SIZE, V_INTR, V_INTR_PRIORITY_SHIFT, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
+import {
+  INTERCEPT1,
+  MSRPM_SIZE,
+  NESTED_CTL,
+  V_INTR,
+  V_INTR_PRIORITY_SHIFT,
+  VMCB,
+  VMCB_SAVE,
+} from '../../arch/vmcb.ts';
+import { NestedPagingRegisters } from '../mmu/nested-registers.ts';
 import { AsidContext } from '../svm/asid.ts';
 import { Vmcb } from '../svm/vmcb.ts';
 import type { Vcpu } from '../vcpu.ts';
@@ -35,6 +44,8 @@ export class Nested {
   readonly vmcb12 = new Uint32Array(VMCB12_WORDS);
   /** L1's intercept words. */
   readonly interceptWords = this.vmcb12.subarray(0, 6);
+  /** Of the MMU that shadows L1's nested tables. */
+  readonly pagingRegisters: NestedPagingRegisters;
   /** Guest-physical address of vmcb12. */
   vmcb12Address = 0;
   /** ASID under which L1 last ran its guest, -1 before. */
@@ -45,8 +56,10 @@ export class Nested {
     const { hardware, vm } = vcpu;
     const { pages, msrpm, iopm } = vm.hypervisor;
     this.#vcpu = vcpu;
+    this.pagingRegisters = new NestedPagingRegisters(this.l1, vcpu.state, vm.rules);
     this.vmcb02 = new Vmcb(hardware.memory, pages.allocate(1));
     this.vmcb02.write64(VMCB.IOPM_BASE_PA, iopm, 0);
+    if (vm.nestedPaging) this.vmcb02.write(VMCB.NESTED_CTL, NESTED_CTL.NP_ENABLE);
     this.msrpm02 = pages.allocate(MSRPM_SIZE / PAGE_SIZE);
     hardware.memory.u8.copyWithin(this.msrpm02, msrpm, msrpm + MSRPM_SIZE);
   }
@@ -58,6 +71,11 @@ export class Nested {
 
   readHigh12(offset: number): number {
     return this.vmcb12[(offset >>> 2) + 1];
+  }
+
+  /** L1 runs L2 with nested paging (vmcb12's NP_ENABLE). */
+  get nestedPaging(): boolean {
+    return (this.read12(VMCB.NESTED_CTL) & NESTED_CTL.NP_ENABLE) !== 0;
   }
 
   /** Interrupts end L2 with VMEXIT_INTR. */

@@ -30,8 +30,8 @@ function isWanted(vcpu: Vcpu, code: number): boolean {
   const { nested } = vcpu;
   // A VMCB that L0 made of L1's was refused: L0's checks were laxer than the processor's.
   if (code < 0) return true;
-  // L0 judges page faults first: they may be its own. The host's events never concern L1 directly.
-  if (code === PAGE_FAULT && vcpu.vm.rules.judgesFaultOfL2()) return false;
+  // L0 judges page faults under shadow paging first: they may be its own. The host's events never concern L1 directly.
+  if (code === PAGE_FAULT && !vcpu.vm.nestedPaging && vcpu.vm.rules.judgesFaultOfL2()) return false;
   if (code >= VMEXIT.INTR && code <= VMEXIT.INIT) return false;
   // The field may hold L0's window instead of L1's virtual interrupt.
   if (code === VMEXIT.VINTR && vcpu.intercepts.interruptWindow) return false;
@@ -65,7 +65,10 @@ function reflectCr0Write(vcpu: Vcpu, code: number): boolean {
   }
   if ((nested.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.CR0_SEL_WRITE) === 0) return false;
   if (code === VMEXIT.CR0_WRITE && !isLmsw(vcpu)) {
-    const changed = (cr0Operand(vcpu) ^ state.cr0) & CR0_DEFINED & ~(CR0.TS | CR0.MP | CR0.ET);
+    const value = cr0Operand(vcpu);
+    // The operand cannot be read, and what that means has been raised.
+    if (value < 0) return true;
+    const changed = (value ^ state.cr0) & CR0_DEFINED & ~(CR0.TS | CR0.MP | CR0.ET);
     if (changed === 0) return false;
   }
   reflectExit(vcpu, VMEXIT.CR0_SEL_WRITE);

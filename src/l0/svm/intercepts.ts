@@ -4,6 +4,7 @@
  */
 import { VECTOR } from '../../arch/exceptions.ts';
 import { CLEAN, INTERCEPT1, INTERCEPT2, INTERCEPT3, VMCB } from '../../arch/vmcb.ts';
+import type { L0Paging } from '../guest-cpu.ts';
 import type { Vmcb } from './vmcb.ts';
 
 /** Intercept words in a VMCB, 32 bits each from offset 0. */
@@ -19,16 +20,20 @@ const writes = (...registers: number[]): number => reads(...registers.map((n) =>
 const CR0_ACCESS = reads(0) | writes(0);
 const CR8_ACCESS = (reads(8) | writes(8)) >>> 0;
 
-/** CR3 and CR4 are L0's while it shadows; CR0 is looked at below. CR8 is the task priority of the VM's APIC. */
-const CR_WANTED = reads(3, 4, 8) | writes(3, 4, 8);
+/** CR8 is the task priority of the VM's APIC. Bits of CR4 may be reserved on the VM's CPU that the processor has. */
+const CR_ALWAYS = reads(8) | writes(4, 8);
+/** CR3 and CR4 are L0's while it shadows; CR0 is looked at below. */
+const CR_SHADOW = reads(3, 4) | writes(3);
 
 /**
- * #PF drives the shadow MMU. #DB and #AC can recur without end while they are delivered (a guest that puts its own handler under
- * a breakpoint, or its stack askew), and would keep the processor from ever leaving the guest. #MC is the host's.
+ * #DB and #AC can recur without end while they are delivered (a guest that puts its own handler under a breakpoint, or its
+ * stack askew), and would keep the processor from ever leaving the guest. #MC is the host's.
  */
-const EXCEPTIONS_WANTED = (1 << VECTOR.PF) | (1 << VECTOR.DB) | (1 << VECTOR.AC) | (1 << VECTOR.MC);
+const EXCEPTIONS_ALWAYS = (1 << VECTOR.DB) | (1 << VECTOR.AC) | (1 << VECTOR.MC);
+/** #PF drives the shadow MMU. */
+const EXCEPTIONS_SHADOW = 1 << VECTOR.PF;
 
-// RDTSC, RDPMC, PUSHF and the like run as they are; INVLPG and task switches would bypass the shadow MMU.
+// RDTSC, RDPMC, PUSHF and the like run as they are. Task switches load CR3, and touch more memory than an exit could undo.
 const MISC1_WANTED =
   (INTERCEPT1.INTR |
     INTERCEPT1.NMI |
@@ -39,13 +44,15 @@ const MISC1_WANTED =
     INTERCEPT1.CPUID |
     INTERCEPT1.INVD |
     INTERCEPT1.HLT |
-    INTERCEPT1.INVLPG |
     INTERCEPT1.INVLPGA |
     INTERCEPT1.IOIO |
     INTERCEPT1.MSR |
     INTERCEPT1.TASK_SWITCH |
     INTERCEPT1.SHUTDOWN) >>>
   0;
+
+/** INVLPG would bypass the shadow MMU. */
+const MISC1_SHADOW = INTERCEPT1.INVLPG;
 
 const MISC2_WANTED =
   INTERCEPT2.VMRUN |
@@ -77,9 +84,17 @@ export class Intercepts {
   /** RDTSC and RDTSCP, as far as the VM's CPU lacks them and the processor does not. */
   readonly #missing1: number;
   readonly #missing2: number;
+  /** What shadow paging adds. With nested paging the guest's registers and page faults are its own business. */
+  readonly #cr: number;
+  readonly #exceptions: number;
+  readonly #misc1: number;
 
   /** @param features of the VM's CPU */
-  constructor(features: ReadonlySet<string>) {
+  constructor(features: ReadonlySet<string>, paging: L0Paging) {
+    const shadow = paging === 'shadow';
+    this.#cr = CR_ALWAYS | (shadow ? CR_SHADOW : 0);
+    this.#exceptions = EXCEPTIONS_ALWAYS | (shadow ? EXCEPTIONS_SHADOW : 0);
+    this.#misc1 = MISC1_WANTED | (shadow ? MISC1_SHADOW : 0);
     this.#missing1 = features.has('tsc') ? 0 : INTERCEPT1.RDTSC;
     this.#missing2 = features.has('rdtscp') ? 0 : INTERCEPT2.RDTSCP;
   }
@@ -91,7 +106,7 @@ export class Intercepts {
    */
   apply(vmcb: Vmcb, nested: Uint32Array | null): void {
     const { words } = vmcb;
-    let cr = CR_WANTED | (this.cr0 ? CR0_ACCESS : 0);
+    let cr = this.#cr | (this.cr0 ? CR0_ACCESS : 0);
     let misc2 = MISC2_WANTED | this.#missing2;
     if (nested !== null) {
       // The task priority of L2 is L1's business, and so are its hypercalls.
@@ -100,9 +115,9 @@ export class Intercepts {
     }
     words[CR] = cr;
     words[1] = 0;
-    words[EXCEPTION] = EXCEPTIONS_WANTED | (this.generalProtection ? 1 << VECTOR.GP : 0);
+    words[EXCEPTION] = this.#exceptions | (this.generalProtection ? 1 << VECTOR.GP : 0);
     words[MISC1] =
-      MISC1_WANTED |
+      this.#misc1 |
       this.#missing1 |
       (this.interruptWindow ? INTERCEPT1.VINTR : 0) |
       (this.iret ? INTERCEPT1.IRET : 0);

@@ -8,7 +8,7 @@ import { CR0 } from '../../../src/arch/registers.ts';
 import { INTERCEPT2, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import { Assembler } from '../../../src/guest/assembler.ts';
 import { address, dr6, eax, ecx, edx, esp, mem, mem32 } from '../../../src/guest/operands.ts';
-import { offeredModel } from '../../../src/l0/guest-cpu.ts';
+import { type L0Paging, offeredModel } from '../../../src/l0/guest-cpu.ts';
 import { setInitialState } from '../../../src/l0/vcpu-registers.ts';
 import { applyInitialState } from '../../../src/machine/initial-registers.ts';
 import { protectedState } from '../../../src/machine/loaders/initial-state.ts';
@@ -16,6 +16,7 @@ import { Machine } from '../../../src/machine/machine.ts';
 import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
+/** The most that every L0 offers. */
 export const GUEST_MODEL = offeredModel(MODEL, { paging: 'shadow', nestedNx: true });
 const MEMORY = 0x20_0000;
 export const CODE = 0x1000;
@@ -61,8 +62,8 @@ function runBare(image: Uint8Array<ArrayBuffer>, model: CpuModel): Seen {
   return seen(machine.run(LIMIT), machine.cpu.physical.u8.slice(0, MEMORY));
 }
 
-function runHosted(image: Uint8Array<ArrayBuffer>, guestModel: CpuModel): Seen {
-  const machine = new HostedMachine({ model: MODEL, guestModel, memoryBytes: MEMORY, check: true });
+function runHosted(image: Uint8Array<ArrayBuffer>, guestModel: CpuModel, l0: L0Paging): Seen {
+  const machine = new HostedMachine({ model: MODEL, guestModel, l0, memoryBytes: MEMORY, check: true });
   machine.write(gpa(0), image);
   setInitialState(machine.vcpu, START);
   const stop = machine.run(LIMIT);
@@ -173,13 +174,13 @@ export function fillBlock(
   for (const [offset, value] of more) set(offset, value);
 }
 
-/** What both see, which must be the same. The host's processor has all features, the guest's is `model`. */
+/** What all see, which must be the same. The host's processor has all features, the guest's is `model`. */
 export function seenByBoth(
   built: { readonly image: Uint8Array<ArrayBuffer> },
   model: CpuModel = GUEST_MODEL,
 ): Seen {
   const bare = runBare(built.image, model);
-  expect(runHosted(built.image, model)).toEqual(bare);
+  for (const l0 of ['shadow', 'npt'] as const) expect(runHosted(built.image, model, l0), l0).toEqual(bare);
   return bare;
 }
 

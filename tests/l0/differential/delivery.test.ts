@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { gpa, hpa } from '../../../src/arch/address.ts';
-import { cpuModelNamed } from '../../../src/arch/cpu-models.ts';
+import { type CpuModel, cpuModelNamed } from '../../../src/arch/cpu-models.ts';
 import { INTERCEPT1, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
-import { offeredModel } from '../../../src/l0/guest-cpu.ts';
+import { type L0Paging, offeredModel } from '../../../src/l0/guest-cpu.ts';
 import { setInitialState } from '../../../src/l0/vcpu-registers.ts';
 import { applyInitialState } from '../../../src/machine/initial-registers.ts';
 import { protectedState } from '../../../src/machine/loaders/initial-state.ts';
@@ -11,7 +11,9 @@ import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
 import { CODE, type Delivery, deliveryImage, HSAVE, MEMORY, VMCB12 } from './delivery-program.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
-const GUEST_MODEL = offeredModel(MODEL, { paging: 'shadow', nestedNx: true });
+const L0_PAGING = ['shadow', 'npt'] as const;
+/** What L0 offers on this host, which is what the bare processor must be. */
+const offered = (l0: L0Paging): CpuModel => offeredModel(MODEL, { paging: l0, nestedNx: true });
 const START = protectedState(CODE, {}, 0x08, 0x10, hpa(0));
 const LIMIT = 30_000;
 
@@ -25,8 +27,8 @@ const outcome = (stop: { kind: string; value?: number }, memory: Uint8Array): Ou
   words: new Uint32Array(memory.buffer, memory.byteOffset, MEMORY / 4),
 });
 
-function runBare(image: Uint8Array<ArrayBuffer>): Outcome {
-  const machine = new Machine({ model: GUEST_MODEL, memoryBytes: MEMORY });
+function runBare(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
+  const machine = new Machine({ model: offered(l0), memoryBytes: MEMORY });
   machine.cpu.physical.load(hpa(0), image);
   applyInitialState(machine.cpu, START);
   let stop = machine.run(LIMIT);
@@ -34,8 +36,8 @@ function runBare(image: Uint8Array<ArrayBuffer>): Outcome {
   return outcome(stop, machine.cpu.physical.u8.slice(0, MEMORY));
 }
 
-function runHosted(image: Uint8Array<ArrayBuffer>): Outcome {
-  const machine = new HostedMachine({ model: MODEL, memoryBytes: MEMORY, check: true });
+function runHosted(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
+  const machine = new HostedMachine({ model: MODEL, l0, memoryBytes: MEMORY, check: true });
   machine.write(gpa(0), image);
   setInitialState(machine.vcpu, START);
   const stop = machine.run(LIMIT);
@@ -68,10 +70,10 @@ function differences(bare: Outcome, hosted: Outcome): string[] {
 }
 
 /** What the bare processor does, and how L0 differs from it. */
-function compare(delivery: Delivery): { end: string; differences: string[] } {
+function compare(delivery: Delivery, l0: L0Paging): { end: string; differences: string[] } {
   const image = deliveryImage(delivery);
-  const bare = runBare(image);
-  return { end: bare.end, differences: differences(bare, runHosted(image)) };
+  const bare = runBare(image, l0);
+  return { end: bare.end, differences: differences(bare, runHosted(image, l0)) };
 }
 
 const name = (d: Delivery): string =>
@@ -81,12 +83,13 @@ const name = (d: Delivery): string =>
 function same(list: readonly (readonly [end: string, delivery: Delivery])[]): void {
   for (const [end, delivery] of list) {
     it(name(delivery), () => {
-      expect(compare(delivery)).toEqual({ end, differences: [] });
+      for (const l0 of L0_PAGING) expect(compare(delivery, l0), l0).toEqual({ end, differences: [] });
     });
     if (delivery.nested) continue;
     it(`${name(delivery)}, in L2`, () => {
       // Without an intercept, a shutdown of L2 is that of the processor.
-      expect(compare({ ...delivery, nested: {} })).toEqual({ end, differences: [] });
+      const inL2 = { ...delivery, nested: {} };
+      for (const l0 of L0_PAGING) expect(compare(inL2, l0), l0).toEqual({ end, differences: [] });
     });
   }
 }

@@ -3,8 +3,9 @@
  * at CPL 0, at CPL 3 and in an L2, each ended by an exception, a software interrupt or a #VMEXIT that is logged with all
  * registers before the next slot is started.
  */
+import { PAT_RESET } from '../../../src/arch/msrs.ts';
 import { CR0, CR4 } from '../../../src/arch/registers.ts';
-import { INTERCEPT2, TLB_CONTROL, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { INTERCEPT2, NESTED_CTL, TLB_CONTROL, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import { Assembler } from '../../../src/guest/assembler.ts';
 import {
   address,
@@ -55,6 +56,9 @@ export const LOG_RECORD = 64;
 /** Copies of the VMCB after each #VMEXIT. */
 export const VMCB_LOG = 0x18_0000;
 export const VMCB_COPY = 0x700;
+/** Nested tables of L1's for L2. */
+export const NESTED = 0x21_0000;
+export const NESTED_END = NESTED + 0x8000;
 export const MEMORY = 0x40_0000;
 const SLOT = 64;
 const VECTORS = 0x41;
@@ -292,6 +296,36 @@ function supervisor(paging: Paging, slots: number, nested: boolean, cr4Bits: num
   return a;
 }
 
+/** What a nested entry allows: mostly everything, and in the pages that slots work on often something less. */
+function nestedFlags(page: number, pae: boolean, random: Random): bigint {
+  const all = 7n;
+  const busy = page >= DATA / 0x1000 && page < DATA / 0x1000 + 8;
+  if (random(busy ? 3 : 40) > 0) return all | (random(2) === 0 ? 0n : 0x60n);
+  const less = [0n, all & ~2n, all & ~4n, all & ~1n, (all & ~2n) | 0x60n];
+  if (pae) less.push(all | (1n << 63n), all | (1n << 50n), all | (1n << 48n));
+  return less[random(less.length)];
+}
+
+/** Nested tables that map L1's memory to L2 as it is, and its I/O APIC, in L1's own format. */
+function writeNestedTables(image: Image, random: Random, l1: Paging): number {
+  const [directory, table, devices] = [NESTED, NESTED + 0x1000, NESTED + 0x2000];
+  const [pointers, pae, paeTable, paeDevices] = [3, 4, 5, 7].map((n) => NESTED + 0x1000 * n);
+  image.put32(directory, table | 7);
+  image.put32(directory + 4 * 0x3fb, l1 === 'pse' ? 0xfec0_0087 : devices | 7);
+  image.put32(devices, 0xfec0_0007);
+  image.put64(pointers, BigInt(pae) | 1n);
+  image.put64(pointers + 24, BigInt(paeDevices) | 1n);
+  image.put64(pae, BigInt(paeTable) | 7n);
+  image.put64(pae + 8, BigInt(paeTable + 0x1000) | 7n);
+  image.put64(paeDevices + 8 * 0x1f6, 0xfec0_0087n);
+  for (let page = 0; page < 1024; page += 1) {
+    const frame = BigInt(page << 12);
+    image.put32(table + 4 * page, Number(frame | nestedFlags(page, false, random)));
+    image.put64(paeTable + 8 * page, frame | nestedFlags(page, true, random));
+  }
+  return l1 === 'pae' ? pointers : directory;
+}
+
 function writeVmcb(image: Image, random: Random, paging: Paging, cr4Bits: number): void {
   const set = (offset: number, value: number): void => image.put32(VMCB12 + offset, value);
   const some = (mask: number): number =>
@@ -331,12 +365,20 @@ export interface ProgramOptions {
   readonly l1: Paging;
   /** Paging of the L2, or none. */
   readonly l2?: Paging;
+  /** L1 runs it with nested paging. */
+  readonly nestedPaging?: boolean;
   readonly slots: number;
   readonly random: Random;
 }
 
 /** The memory image, to be loaded at 0 and entered at CODE in flat protected mode. */
-export function buildProgram({ l1, l2, slots, random }: ProgramOptions): Uint8Array<ArrayBuffer> {
+export function buildProgram({
+  l1,
+  l2,
+  nestedPaging,
+  slots,
+  random,
+}: ProgramOptions): Uint8Array<ArrayBuffer> {
   const image = new Image();
   writeTables(image);
   const cr4Bits = random(2) === 0 ? 0 : CR4.SMEP;
@@ -346,6 +388,12 @@ export function buildProgram({ l1, l2, slots, random }: ProgramOptions): Uint8Ar
   gates(image, IDT, (vector) => program.labels.get(`stub${vector}`)!);
   gates(image, IDT2, (vector) => program.labels.get(`l2stub${vector}`)!);
   if (l2 !== undefined) writeVmcb(image, random, l2, random(2) === 0 ? 0 : CR4.SMEP);
+  if (nestedPaging) {
+    image.put32(VMCB12 + VMCB.NESTED_CTL, NESTED_CTL.NP_ENABLE);
+    image.put32(VMCB12 + VMCB.N_CR3, writeNestedTables(image, random, l1));
+    image.put32(VMCB12 + VMCB_SAVE.G_PAT, PAT_RESET.lo);
+    image.put32(VMCB12 + VMCB_SAVE.G_PAT + 4, PAT_RESET.hi);
+  }
   image.put32(LOG_POINTER, LOG);
   image.put32(VMCB_POINTER, VMCB_LOG);
   for (let i = 0; i < slots; i += 1) {
