@@ -157,6 +157,17 @@ describe('flags of nested entries', () => {
     ]);
   });
 
+  it('an overwritten nested entry of a guest table may have had A and D set by a walk that nobody saw', () => {
+    for (const flags of [0n, A, A | D]) {
+      const { model, memory, enter, outcomes } = start();
+      memory.write(system(10n) + PTE, 4, 0x8000n | ALL);
+      memory.write(leaf(2n), 4, system(2n) | P | W | U | flags);
+      enter({ flush: TLB_CONTROL.THIS_ASID });
+      model.store(leaf(2n), 4, system(10n) | ALL);
+      expect(outcomes()).toEqual([at(8n), at(7n)]);
+    }
+  });
+
   it('a write through a translation whose nested entry had D = 0 goes to the tables', () => {
     const { model, memory, enter, outcomes } = start();
     memory.write(leaf(7n), 4, system(7n) | P | W | U | A);
@@ -344,6 +355,18 @@ describe('the host changes between VMRUNs without a flush', () => {
     model.writeCr3(0x1000n);
     expect(outcomes()).toEqual([at(7n)]);
   });
+
+  it('upper-level entries that were cached with nested paging are not used without, nor the reverse', () => {
+    const { model, enter, outcomes } = start();
+    enter({ under: null });
+    expect(outcomes()).toEqual(['#14(0)', at(7n)]);
+    // Only a walk with nested paging reads this, and there was none while it held 0x9000.
+    model.store(system(2n) + PTE, 4, 0x9000n | ALL);
+    model.store(system(2n) + PTE, 4, 0x8000n | ALL);
+    expect(outcomes()).toEqual(['#14(0)', at(7n)]);
+    enter();
+    expect(outcomes()).toEqual([at(8n), at(7n)]);
+  });
 });
 
 describe('global pages of the guest', () => {
@@ -402,6 +425,21 @@ describe('a guest without paging', () => {
     expect(outcomes(write, where)).toEqual([at(8n), at(7n)]);
     enter({ flush: TLB_CONTROL.THIS_ASID });
     expect(outcomes(read, where)).toEqual([at(8n)]);
+    expect(outcomes(read, linear)).toEqual([`NPF(${FINAL}04)c05678`]);
+  });
+
+  it('what was cached without paging may be found with it, and the reverse, until a flush', () => {
+    const { model, enter, outcomes } = start(off);
+    enter({ cpu: guest });
+    expect(outcomes(read, where)).toEqual(['#14(0)', at(7n)]);
+    model.writeCr3(0x1000n);
+    expect(outcomes(read, where)).toEqual(['#14(0)']);
+    expect(outcomes(read, linear)).toEqual([at(7n)]);
+    enter({ cpu: off });
+    expect(outcomes(read, linear)).toEqual([`NPF(${FINAL}04)c05678`, at(7n)]);
+    // MOV CR0 that changes PG flushes.
+    model.writeCr0(CR0.PE | CR0.PG);
+    model.writeCr0(CR0.PE);
     expect(outcomes(read, linear)).toEqual([`NPF(${FINAL}04)c05678`]);
   });
 
@@ -499,10 +537,15 @@ describe('bounds', () => {
   it('forgetting what was flushed changes nothing; the guest alone flushes nothing for good', () => {
     const { model, enter, outcomes } = start();
     model.store(leaf(7n), 4, system(8n) | ALL);
-    model.writeCr4(CR4.PGE);
+    model.writeCr3(0x1000n);
+    model.vmexit(l1);
+    model.writeCr3(0xf000n);
+    enter();
     model.prune();
     expect(outcomes()).toEqual([at(8n), at(7n)]);
     for (let n = 0n; n < 20n; n++) model.store(leaf(7n), 4, system(n % 8n) | ALL);
+    model.vmexit(l1);
+    model.writeCr3(0xf000n);
     enter({ flush: TLB_CONTROL.ALL_ASIDS });
     const { historySize } = model;
     const before = outcomes();
