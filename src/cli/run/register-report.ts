@@ -1,4 +1,5 @@
-import type { Cpu } from '../../cpu/cpu.ts';
+import { exceptionName, VECTOR } from '../../arch/exceptions.ts';
+import type { Cpu, ShutdownCause } from '../../cpu/cpu.ts';
 import { SYSTEM } from '../../cpu/layout.ts';
 
 const NAMES = ['EAX', 'ECX', 'EDX', 'EBX', 'ESP', 'EBP', 'ESI', 'EDI'] as const;
@@ -7,7 +8,7 @@ const SHOWN_FIRST = ['EAX', 'EBX', 'ECX', 'EDX', 'ESI', 'EDI', 'EBP', 'ESP'] as 
 
 const hex = (value: number, digits = 8): string => (value >>> 0).toString(16).padStart(digits, '0');
 
-/** The registers as QEMU's `info registers` lays them out. */
+/** The registers as QEMU's `info registers` lays them out, and what a shutdown began with. */
 export function registerReport(cpu: Cpu): string {
   const { state } = cpu;
   const general = SHOWN_FIRST.map((name) => `${name}=${hex(state.gpr(NAMES.indexOf(name)))}`);
@@ -26,5 +27,12 @@ export function registerReport(cpu: Cpu): string {
   );
   lines.push(`DR6=${hex(state.system(SYSTEM.DR6))} DR7=${hex(state.system(SYSTEM.DR7))}`);
   lines.push(`EFER=${hex(state.efer, 16)}`);
+  if (cpu.shutdown && cpu.shutdownCause !== undefined) lines.push(causeOf(cpu.shutdownCause));
   return lines.join('\n');
+}
+
+function causeOf({ vector, errorCode, eip, linear }: ShutdownCause): string {
+  const code = errorCode < 0 ? '' : `(${errorCode.toString(16)})`;
+  const address = vector === VECTOR.PF ? ` for ${hex(linear)}` : '';
+  return `It began with ${exceptionName(vector)}${code} at EIP=${hex(eip)}${address}`;
 }

@@ -70,6 +70,18 @@ describe('a machine of umbra run', () => {
     expect(nxSwitches).toBe(entries * perEntry);
   });
 
+  it.each([
+    // UD2; and MOV CR4 with reserved bits.
+    [[0x90, 0x0f, 0x0b], 'It began with #UD at EIP=00010001'],
+    [[0x31, 0xc0, 0x0f, 0x22, 0xe0, 0x48, 0x0f, 0x22, 0xe0], 'It began with #GP(0) at EIP=00010006'],
+  ])('tells what a triple fault began with: %#', (bytes, line) => {
+    const image = Uint8Array.from(bytes);
+    const stop = createMachine(
+      config({ l0: 'none', image, raw: { address: 0x1_0000, mode: 'protected' } }),
+    ).run(1000);
+    expect(stop.kind === 'triple-fault' && stop.report.split('\n').at(-1)).toBe(line);
+  });
+
   it('counts with the same names bare and under L0', () => {
     const names = (l0: 'none' | 'shadow') => Object.keys(createMachine(config({ l0 })).statistics().mmu);
     expect(names('none')).toEqual(names('shadow'));
