@@ -9,6 +9,7 @@ import { type Access, pageFaultErrorCode, protectionKeyForbids, rightsPermit } f
 import type { EntryRead, NestedStop, Reach, Walk } from './table-search.ts';
 import type { Timeline } from './timeline.ts';
 import { linearAddress, nonCanonical } from './translate.ts';
+import { requireFew } from './undecided.ts';
 
 /**
  * Everything that an access may see when entries were edited and not every cache was told.
@@ -35,6 +36,7 @@ export function allowedOutcomes(timeline: Timeline, linear: bigint, access: Acce
   const add = (expected: Expected): void => {
     const key = observable(expected);
     if (!outcomes.has(key)) outcomes.set(key, expected);
+    requireFew(outcomes.size, gva);
   };
   const nested = new NestedTables(timeline);
   const asked: Asked = { cpu, gva, access, nested: host === null ? null : nested };

@@ -6,14 +6,14 @@ export class Undecided extends Error {
   override readonly name = 'Undecided';
 }
 
-/** More walks than this at once are not followed: scenarios stay far below, and each makes outcomes to compare. */
+/** More walks or outcomes than this at once are not followed; scenarios stay far below. */
 const FEW = 4096;
 
 /** Throws Undecided where so many different entries may be cached that the search would not end in good time. */
 export function requireFew(count: number, linear: bigint): void {
   if (count <= FEW) return;
   throw new Undecided(
-    `Nobody can tell what an access to 0x${linear.toString(16)} may see: more than ${FEW} walks may still be cached.`,
+    `Nobody can tell what an access to 0x${linear.toString(16)} may see: after more than ${FEW} combinations of old and new entries.`,
   );
 }
 

@@ -534,6 +534,19 @@ describe('bounds', () => {
     expect(() => outcomes()).toThrow(Undecided);
   });
 
+  it('many walks and many pages at the end of each are undecided too', () => {
+    const { model, outcomes } = start();
+    for (let n = 0n; n < 100n; n++) {
+      model.store(0x40_0000n + n * 0x1000n + PTE, 4, ((n % 10n) << 12n) | ALL);
+      model.store(leaf(2n), 4, (0x40_0000n + n * 0x1000n) | ALL);
+    }
+    const few = outcomes().length;
+    expect(few).toBeLessThan(200);
+    for (let n = 3n; n < 10n; n++)
+      for (let i = 0n; i < 600n; i++) model.store(leaf(n), 4, (0x60_0000n + (n * 600n + i) * 0x1000n) | ALL);
+    expect(() => outcomes()).toThrow(/more than 4096 combinations/);
+  });
+
   it('forgetting what was flushed changes nothing; the guest alone flushes nothing for good', () => {
     const { model, enter, outcomes } = start();
     model.store(leaf(7n), 4, system(8n) | ALL);
