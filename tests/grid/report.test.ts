@@ -96,6 +96,21 @@ describe('a story', () => {
     expect(storyBody(tellStory(SCENARIO))).not.toContain('class="behind"');
   });
 
+  it('ends with the step in which the machine came to a stop', () => {
+    const mutant = mutantNamed('leaf-access-in-role');
+    const fate = mutant.fate.caught === 'by a probe' ? mutant.fate.scenario : '';
+    const scenario = directedScenarios().find(({ name }) => name === fate)!;
+    const { steps, notes } = tellStory(scenario, 'shadow/pae', (watch) => mutantHost(mutant, false, watch));
+    expect(steps.length).toBeLessThan(scenario.steps.length);
+    const last = steps.at(-1)!;
+    expect(last).toMatchObject({ right: false, seen: [] });
+    expect(last.before?.tables.rows.length).toBeGreaterThan(0);
+    expect(last.after?.role).toBe(last.before?.role);
+    expect(notes).toEqual([
+      expect.stringContaining(`the machine stopped in step ${steps.length}, ${last.text},`),
+    ]);
+  });
+
   it('is told of the wrong scenarios, and of the shortest right one of a cell', () => {
     const [cell] = matrix();
     const [first, ...others] = cell.scenarios;
