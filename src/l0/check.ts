@@ -16,6 +16,8 @@ import {
   directRootRole,
   has4ByteGpte,
   isDirect,
+  isDivided,
+  isPrivate,
   nestedRoleBase,
   nestedRoleExtended,
   nestedRootRole,
@@ -28,7 +30,7 @@ import {
   roleString,
   shadowRootRole,
 } from './mmu/role.ts';
-import { NONE, type ShadowPage, TABLE_ENTRIES } from './mmu/shadow-page.ts';
+import { NONE, type ShadowPage } from './mmu/shadow-page.ts';
 import type { ShadowTables } from './mmu/shadow-tables.ts';
 import { isLeaf, isMmio, isPresent, SPTE, spteAddress, spteRights } from './mmu/spte.ts';
 
@@ -40,6 +42,7 @@ export class InvariantBroken extends Error {
 const FULL_EVERY = 256;
 const PAGE = 4096;
 const FRAMES_PER_GIB = 0x40000;
+const PAGE_WORDS = 1024;
 
 /** What the guest's entry behind an SPTE says now. */
 interface GuestEntry {
@@ -47,6 +50,7 @@ interface GuestEntry {
   readonly large: boolean;
   readonly rights: number;
   readonly frame: number;
+  readonly dirty: boolean;
 }
 
 export class ShadowChecker implements MmuChecker {
@@ -105,7 +109,7 @@ export class ShadowChecker implements MmuChecker {
   #fingerprint(page: ShadowPage): number {
     const { u32 } = this.#tables.memory;
     let sum = (page.role + page.gfn * 31 + (page.unsync ? 7 : 0) + page.unsyncChildCount * 13) | 0;
-    for (let word = page.words; word < page.words + 2 * TABLE_ENTRIES; word += 1) {
+    for (let word = page.words; word < page.words + PAGE_WORDS; word += 1) {
       sum = (Math.imul(sum, 0x0100_0193) ^ u32[word]) | 0;
     }
     return sum + 0x8000_0001;
@@ -153,10 +157,25 @@ export class ShadowChecker implements MmuChecker {
   #checkRoots(): void {
     const { u32 } = this.#tables.memory;
     for (const root of this.#mmu.roots.all) {
-      this.#require(root.address < 0x1_0000_0000, null, 'a page of PDPTEs lies above 4 GiB');
+      this.#require(root.address < 0x1_0000_0000, null, 'a root lies above 4 GiB');
+      if (root.built) {
+        const pointers = this.#context.tableFormat.rootLevel === 3;
+        this.#require(
+          root.hasPointers === pointers,
+          null,
+          'a root has not the shape that the processor walks',
+        );
+      }
+      if (!root.hasPointers) {
+        const [directory] = root.directories;
+        if (directory !== null) this.#checkDirectory(directory, root.built, root.role, 0);
+        const others = root.directories.some((page, i) => i > 0 && page !== null);
+        this.#require(!others, directory, 'a root has more than the directory that it is');
+        continue;
+      }
       for (const [i, page] of root.directories.entries()) {
-        const lo = u32[(root.address >>> 2) + 2 * i];
-        const hi = u32[(root.address >>> 2) + 2 * i + 1];
+        const lo = u32[(root.page >>> 2) + 2 * i];
+        const hi = u32[(root.page >>> 2) + 2 * i + 1];
         if (page === null)
           this.#require((lo | hi) === 0, null, `PDPTE ${i} is 0x${lo.toString(16)} without a directory`);
         else this.#checkDirectory(page, root.built && lo === page.address + 1 && hi === 0, root.role, i);
@@ -177,18 +196,24 @@ export class ShadowChecker implements MmuChecker {
   // --- shadow pages --------------------------------------------------------------------------------------------
 
   #checkPage(page: ShadowPage): void {
-    const { u32 } = this.#tables.memory;
+    const { pool, memory } = this.#tables;
+    const { u32 } = memory;
     if (page.invalid) {
       this.#require(page.rootCount > 0, page, 'an invalid page is held by no root');
     } else this.#checkKey(page);
     if (page.unsync) {
-      this.#require(!page.direct && roleLevel(page.role) === 1, page, 'only level-1 tables may be unsync');
+      this.#require(
+        page.shadowsTable && roleLevel(page.role) === 1,
+        page,
+        'only level-1 tables may be unsync',
+      );
       this.#checkParentsKnow(page);
     }
     let unsyncChildren = 0;
-    for (let entry = 0; entry < TABLE_ENTRIES; entry += 1) {
-      const lo = u32[page.words + 2 * entry];
-      const hi = u32[page.words + 2 * entry + 1];
+    for (let entry = 0; entry < page.entries; entry += 1) {
+      const at = page.wordOf(entry);
+      const lo = u32[at];
+      const hi = pool.high(at);
       if ((page.unsyncChildren[entry >>> 5] & (1 << (entry & 31))) !== 0) unsyncChildren += 1;
       if ((lo | hi) === 0) continue;
       this.#require(!page.invalid, page, `a zapped page has entry ${entry}`);
@@ -207,9 +232,10 @@ export class ShadowChecker implements MmuChecker {
     for (let other = this.#tables.bucket(page.gfn); other !== null; other = other.hashNext) {
       if (other.gfn === page.gfn && other.role === page.role) found += 1;
     }
-    this.#require(found === 1, page, `its key finds ${found} pages`);
+    const expected = isPrivate(page.role) ? 0 : 1;
+    this.#require(found === expected, page, `its key finds ${found} pages`);
     this.#require((page.role & ROLE.SMM) === 0, page, 'there is one address space only');
-    if (!page.direct) {
+    if (page.shadowsTable) {
       const slot = this.#tables.slots.find(page.gfn);
       this.#require(slot !== undefined, page, 'the guest table is in no slot');
     }
@@ -219,7 +245,7 @@ export class ShadowChecker implements MmuChecker {
     const { pool } = this.#tables;
     for (let reference = pool.parents[page.index]; reference !== NONE; reference = pool.next[reference]) {
       const parent = pool.owner(reference);
-      const entry = reference % TABLE_ENTRIES;
+      const entry = pool.entryOf(reference);
       const marked = (parent.unsyncChildren[entry >>> 5] & (1 << (entry & 31))) !== 0;
       this.#require(marked, parent, `entry ${entry} leads to an unsync page and the bitmap does not say so`);
     }
@@ -233,16 +259,23 @@ export class ShadowChecker implements MmuChecker {
       page,
       `the child of entry ${entry} does not know this parent`,
     );
+    const { format } = this.#tables;
+    if (isPrivate(page.role)) {
+      const role = childRole(page.role, false, RIGHTS.ALL, entry, format);
+      this.#require(child.role === role, child, `role should be "${roleString(role)}" under entry ${entry}`);
+      this.#require(child.gfn === entry * page.entries, child, `entry ${entry} above is for other addresses`);
+      return;
+    }
     const guest = this.#guestEntry(page, entry);
     if (page.direct || guest === null) {
-      const role = childRole(page.role, true, roleAccess(page.role), entry);
+      const role = childRole(page.role, true, roleAccess(page.role), entry, format);
       this.#require(
         child.role === role,
         child,
         `role should be "${roleString(role)}" under entry ${entry} of a direct page`,
       );
       this.#require(
-        child.gfn === page.gfn + entry * TABLE_ENTRIES,
+        child.gfn === page.gfn + entry * page.entries,
         child,
         'the frame is not that of the entry above',
       );
@@ -252,7 +285,7 @@ export class ShadowChecker implements MmuChecker {
     const rights = roleAccess(page.role) & guest.rights;
     if (guest.large) this.#checkSplit(page, entry, child, guest, rights);
     else {
-      const role = childRole(page.role, false, rights, entry);
+      const role = childRole(page.role, false, rights, entry, format);
       this.#require(child.role === role, child, `role should be "${roleString(role)}" under entry ${entry}`);
       this.#require(child.gfn === guest.frame, child, `entry ${entry} above refers to another guest table`);
     }
@@ -262,9 +295,21 @@ export class ShadowChecker implements MmuChecker {
   #checkSplit(page: ShadowPage, entry: number, child: ShadowPage, guest: GuestEntry, rights: number): void {
     this.#require(child.direct, child, `entry ${entry} above is a large page and needs a direct one`);
     this.#require(roleLevel(child.role) === 1, child, 'a direct page has the wrong level');
-    const frame = guest.frame + (has4ByteGpte(page.role) ? (entry & 1) * TABLE_ENTRIES : 0);
+    const frame = guest.frame + this.#half(page, entry);
     this.#require(child.gfn === frame, child, `entry ${entry} above maps other frames`);
     this.#checkGrant(page, entry, roleAccess(child.role), rights);
+    this.#checkDirty(page, entry, roleAccess(child.role), guest);
+  }
+
+  /** Frames by which an entry maps the upper half of what the guest's 4-byte entry maps. */
+  #half(page: ShadowPage, entry: number): number {
+    return isDivided(page.role, this.#tables.format) ? (entry & 1) * page.entries : 0;
+  }
+
+  /** A write must be seen by L0 while the guest's D is clear. */
+  #checkDirty(page: ShadowPage, entry: number, rights: number, guest: GuestEntry): void {
+    const seen = guest.dirty || (rights & RIGHTS.W) === 0;
+    this.#require(seen, page, `entry ${entry} allows writes that set no dirty bit`);
   }
 
   #checkLeaf(page: ShadowPage, entry: number, lo: number, hi: number): void {
@@ -283,7 +328,7 @@ export class ShadowChecker implements MmuChecker {
       page,
       `entry ${entry} maps a wrong host page`,
     );
-    const last = frame + (large ? TABLE_ENTRIES - 1 : 0);
+    const last = frame + (large ? page.entries - 1 : 0);
     this.#require(slot.contains(last), page, `entry ${entry} maps memory outside the VM`);
     const head = large ? slot.largeRmap[slot.block(frame)] : slot.rmap[slot.index(frame)];
     this.#require(this.#isListed(head, reference), page, `the reverse map misses entry ${entry}`);
@@ -301,20 +346,25 @@ export class ShadowChecker implements MmuChecker {
   #checkWritable(page: ShadowPage, entry: number, frame: number): void {
     const slot = this.#tables.slotOf(frame);
     if (slot.shadowed[slot.index(frame)] === 0) return;
+    this.#require(!this.#tables.guards.has(frame), page, `entry ${entry} writes to a guarded table`);
     this.#require(
       slot.writeTracked[slot.index(frame)] === 0,
       page,
       `entry ${entry} writes to an upper-level table`,
     );
     for (let other = this.#tables.bucket(frame as typeof page.gfn); other !== null; other = other.hashNext) {
-      if (other.gfn !== frame || other.direct) continue;
+      if (other.gfn !== frame || !other.shadowsTable) continue;
       this.#require(other.unsync, other, `entry ${entry} of page ${page.index} writes to it unseen`);
     }
   }
 
   #checkAgainstGuest(page: ShadowPage, entry: number, frame: number, rights: number): void {
+    if (isPrivate(page.role)) {
+      this.#checkPrivateLeaf(page, entry, frame, rights);
+      return;
+    }
     if (page.direct) {
-      const size = TABLE_ENTRIES ** (roleLevel(page.role) - 1);
+      const size = page.entries ** (roleLevel(page.role) - 1);
       this.#require(
         frame === page.gfn + entry * size,
         page,
@@ -332,9 +382,46 @@ export class ShadowChecker implements MmuChecker {
     const guest = this.#guestEntry(page, entry);
     if (guest === null) return;
     this.#require(guest.present, page, `entry ${entry} is present and the guest's is not`);
-    const half = guest.large && has4ByteGpte(page.role) ? (entry & 1) * TABLE_ENTRIES : 0;
+    const half = guest.large ? this.#half(page, entry) : 0;
     this.#require(frame === guest.frame + half, page, `entry ${entry} maps another frame than the guest's`);
     this.#checkGrant(page, entry, rights, roleAccess(page.role) & guest.rights);
+    this.#checkDirty(page, entry, rights, guest);
+  }
+
+  /** A leaf of the tables in use, which stand for L1's PAE nested tables, against a walk of those as they are. */
+  #checkPrivateLeaf(page: ShadowPage, entry: number, frame: number, rights: number): void {
+    const { current } = this.#mmu.roots;
+    const { pool, guards } = this.#tables;
+    const parent = pool.parents[page.index];
+    const inUse = parent !== NONE && pool.owner(parent) === current.directories[0];
+    if (!inUse || current.guardEpoch !== guards.epoch) return;
+    const guest = this.#nestedLeaf(current.pgd, (page.gfn + entry) * PAGE);
+    this.#require(guest.present, page, `entry ${entry} is present and the guest's is not`);
+    this.#require(frame === guest.frame, page, `entry ${entry} maps another frame than the guest's`);
+    this.#checkGrant(page, entry, rights, guest.rights);
+    this.#checkDirty(page, entry, rights, guest);
+  }
+
+  /** What L1's PAE nested tables say of an L2-physical address (APM vol. 2 15.25.5). */
+  #nestedLeaf(pgd: number, address: number): GuestEntry {
+    const { u32 } = this.#tables.memory;
+    const { slots } = this.#tables;
+    let at = pgd + (address >>> 30) * 8;
+    let rights: number = RIGHTS.ALL;
+    for (let shift = 30; ; shift -= 9) {
+      const host = slots.hostAddress(at) >>> 2;
+      const lo = u32[host];
+      const hi = u32[host + 1];
+      // PDPTEs have no rights.
+      if (shift < 30) rights &= (lo & (RIGHTS.W | RIGHTS.U)) | (hi >>> 31 === 0 ? RIGHTS.X : 0);
+      const large = shift === 21 && (lo & SPTE.PS) !== 0;
+      const present = (lo & SPTE.P) !== 0;
+      const below = large ? (address >>> 12) & 511 : 0;
+      const frame = guestFrame(lo, hi, large, false) + below;
+      if (!present || large || shift === 12)
+        return { present, large, rights, frame, dirty: (lo & SPTE.D) !== 0 };
+      at = frame * PAGE + ((address >>> (shift - 9)) & 511) * 8;
+    }
   }
 
   /**
@@ -372,13 +459,14 @@ export class ShadowChecker implements MmuChecker {
     const level = roleLevel(page.role);
     const table = (this.#tables.slotOf(page.gfn).pfn(page.gfn) * PAGE) >>> 2;
     const four = has4ByteGpte(page.role);
-    const index = four ? fourByteIndex(page, entry) : entry;
+    const index = isDivided(page.role, this.#tables.format) ? fourByteIndex(page, entry) : entry;
     const lo = u32[table + (four ? index : index * 2)];
     const hi = four ? 0 : u32[table + index * 2 + 1];
     const largeAllowed = level === 2 && (!four || (page.role & ROLE.CR4_PSE) !== 0);
     const large = largeAllowed && (lo & SPTE.PS) !== 0;
     const rights = (lo & (RIGHTS.W | RIGHTS.U)) | (hi >>> 31 === 0 ? RIGHTS.X : 0);
-    return { present: (lo & SPTE.P) !== 0, large, rights, frame: guestFrame(lo, hi, large, four) };
+    const frame = guestFrame(lo, hi, large, four);
+    return { present: (lo & SPTE.P) !== 0, large, rights, frame, dirty: (lo & SPTE.D) !== 0 };
   }
 
   #isListed(head: number, reference: number): boolean {
@@ -394,11 +482,15 @@ export class ShadowChecker implements MmuChecker {
     const { pool, slots, memory } = this.#tables;
     const shadowed = new Map<number, { all: number; tracked: number }>();
     for (const page of pool.pages) {
-      if (!page.inUse || page.invalid || page.direct) continue;
+      if (!page.inUse || page.invalid || !page.shadowsTable) continue;
       const count = shadowed.get(page.gfn) ?? { all: 0, tracked: 0 };
       count.all += 1;
       if (roleLevel(page.role) > 1) count.tracked += 1;
       shadowed.set(page.gfn, count);
+    }
+    for (const frame of this.#tables.guards.frames) {
+      const count = shadowed.get(frame) ?? { all: 0, tracked: 0 };
+      shadowed.set(frame, { ...count, all: count.all + 1 });
     }
     for (const slot of slots) {
       for (let i = 0; i < slot.pages; i += 1) {

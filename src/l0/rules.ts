@@ -14,7 +14,7 @@ import { ACCESS, PAGING_CONTROL } from '../arch/paging/permissions.ts';
 import { CR0, CR3, CR4, EFER } from '../arch/registers.ts';
 import { TLB_CONTROL } from '../arch/vmcb.ts';
 import type { MemorySlots } from './memslots.ts';
-import { controlOf, type GuestFormats, type GuestPagingRegisters } from './mmu/context.ts';
+import { controlOf, type GuestFormats, type GuestPagingRegisters, type MmuKind } from './mmu/context.ts';
 import { gpteUsable, speculativeRights } from './mmu/guest-tables.ts';
 import type { PagingRegisters } from './mmu/nested-registers.ts';
 import {
@@ -25,6 +25,7 @@ import {
   type ExtendedRole,
   has4ByteGpte,
   isDirect,
+  isDivided,
   nestedRoleBase,
   nestedRoleExtended,
   nestedRootRole,
@@ -36,6 +37,7 @@ import {
 } from './mmu/role.ts';
 import type { RootKey } from './mmu/roots.ts';
 import type { ShadowPage } from './mmu/shadow-page.ts';
+import type { TableFormat } from './mmu/table-format.ts';
 
 /** What has changed the registers that paging depends on. */
 export type Cause =
@@ -208,6 +210,22 @@ export const RULES = {
   },
 
   /**
+   * The same for the shadow of nested tables: nCR3 locates them. PDPTEs are no registers then; what has become of those in
+   * memory is looked at before each use (guards.ts).
+   */
+  nestedRootServes: (root: RootKey, role: PageRole, cr3: number): boolean =>
+    root.role === role && root.pgd === (cr3 & (has4ByteGpte(role) ? CR3.BASE : CR3.PAE_BASE)) >>> 0,
+
+  /**
+   * Whether the processor enters tables by a page of PDPTEs, which is so in L0's own PAE format, whatever tables are shadowed by
+   * it; in the 2-level format by the directory.
+   */
+  rootHasPointers: (_role: PageRole, format: TableFormat): boolean => format.rootLevel === 3,
+
+  /** Tables filled like a TLB, and the PDPTEs of nested tables, are good until a page that they were read from is written. */
+  guardedTablesServe: (readAt: number, epoch: number): boolean => readAt === epoch,
+
+  /**
    * A root is given up if one of its directories was zapped, which nothing leads to any more by its key, or if memory slots
    * came or went since it was built.
    */
@@ -283,6 +301,12 @@ export const RULES = {
    */
   mayGoUnsync: (level: number): boolean => level === 1,
 
+  /**
+   * Whether tables may be unsync that a guest runs on: where its invalidations are seen. The INVLPG and CR3 loads of an L2 on
+   * nested tables are not, and they drop what the processor has of those tables too (APM vol. 2 15.25.6).
+   */
+  toleratesUnsync: (kind: MmuKind): boolean => kind !== 'nested',
+
   /** A large page may not cover a shadowed table, for its one W bit cannot protect it. */
   mayMapLarge: (reasonsAgainst: number): boolean => reasonsAgainst === 0,
 
@@ -290,16 +314,18 @@ export const RULES = {
    * First entry of a shadow page made from the guest entry at `offset` of its table, -1 if another shadow page has it: one
    * guest table of 4-byte entries has two shadows, one directory four (quadrants).
    */
-  spteBehind(role: PageRole, offset: number): number {
+  spteBehind(role: PageRole, offset: number, format: TableFormat): number {
     if (!has4ByteGpte(role)) return offset >>> 3;
     const index = offset >>> 2;
+    if (!isDivided(role, format)) return index;
     const quadrant = roleQuadrant(role);
     if (roleLevel(role) === 1) return index >>> 9 === quadrant ? index & 511 : -1;
     return index >>> 8 === quadrant ? (index & 255) * 2 : -1;
   },
 
   /** One 4-byte directory entry maps 4 MiB: two entries of the shadow directory. */
-  sptesPerEntry: (role: PageRole): 1 | 2 => (has4ByteGpte(role) && roleLevel(role) > 1 ? 2 : 1),
+  sptesPerEntry: (role: PageRole, format: TableFormat): 1 | 2 =>
+    isDivided(role, format) && roleLevel(role) > 1 ? 2 : 1,
 
   /** Accessed and dirty flags go to the entry where the guest's own processor would find it. -1: no memory there. */
   hostAddressOfEntry: (slots: MemorySlots, address: number): number => slots.hostAddress(address),

@@ -34,6 +34,7 @@ import { MmuStatistics } from '../../src/l0/statistics.ts';
 
 const MIB = 0x10_0000;
 const PAGE = 4096;
+const FOUR_GIB = 0x1_0000_0000;
 
 /** Host kernels: what of their registers makes the format of L0's tables. */
 export const HOSTS = {
@@ -108,7 +109,8 @@ export class NestedBench {
     const features = pagingFeaturesOf(cpuModelNamed('current-amd')!, (efer & EFER.NXE) !== 0);
     this.#format =
       (cr4 & CR4.PAE) !== 0 ? paeFormat(features, true) : twoLevelFormat((cr4 & CR4.PSE) !== 0, features);
-    this.#hostControl = (efer & EFER.NXE) !== 0 ? PAGING_CONTROL.NX : 0;
+    // Without NX fetches are reported because of CR4.SMEP alone.
+    this.#hostControl = (efer & EFER.NXE) !== 0 ? PAGING_CONTROL.NX : PAGING_CONTROL.SMEP;
     const pages = new HostPages(this.memory, { base: hpa(0), size: 3 * MIB });
     this.slots = new MemorySlots(format.entries);
     for (const { guest, host: base, size } of SLOTS)
@@ -140,7 +142,9 @@ export class NestedBench {
     if (width === 8) this.memory.u32[at + 1] = Number(value >> 32n);
   }
 
+  /** Where there is no memory all bits are set. */
   peek(address: number, width: 4 | 8): bigint {
+    if (this.host(address) < 0) return (1n << BigInt(8 * width)) - 1n;
     const at = this.slots.hostAddress(address) >>> 2;
     const low = BigInt(this.memory.u32[at]);
     return width === 8 ? low | (BigInt(this.memory.u32[at + 1]) << 32n) : low;
@@ -162,6 +166,18 @@ export class NestedBench {
     this.memory.u8.copyWithin(to, this.host(address), this.host(address) + PAGE);
     if (this.tables.unmap(slot, frame as never)) this.tables.requestFlush();
     slot.move(frame, to / PAGE);
+  }
+
+  /** As `Vm.removeMemory`. The function returned adds it again. */
+  remove(address: number): () => void {
+    const slot = this.slot(address);
+    this.tables.zapAll();
+    this.slots.remove(slot);
+    return () => {
+      const host = { base: hpa(slot.basePfn * PAGE), size: slot.pages * PAGE };
+      this.slots.add(gpa(slot.baseGfn * PAGE), host, false);
+      this.tables.slotsGrew();
+    };
   }
 
   // --- L1 and L2 -------------------------------------------------------------------------------------------------
@@ -217,7 +233,7 @@ export class NestedBench {
       const root: Hpa = mmu.load().address;
       const walked = this.#walk;
       const status =
-        address >= 2 ** 32
+        address >= FOUR_GIB
           ? WALK.NOT_PRESENT
           : translate(
               this.#format,
@@ -230,7 +246,10 @@ export class NestedBench {
               walked,
             );
       if (status === WALK.OK) return { outcome: 'ok', host: walked.frame * PAGE + (address % PAGE) };
-      const outcome: FaultOutcome = mmu.handleNestedFault(address, walked.errorCode | ACCESS.USER);
+      const outcome: FaultOutcome = mmu.handleNestedFault(
+        address,
+        address >= FOUR_GIB ? access : walked.errorCode,
+      );
       if (outcome === FAULT.EMULATE) return { outcome: 'emulate' };
       if (outcome === FAULT.INJECT) return { outcome: 'inject', errorCode: mmu.errorCode };
       if (outcome === FAULT.SPURIOUS) throw new Error('a fault without a cause in the tables');

@@ -19,6 +19,7 @@ import {
   roleString,
   shadowRootRole,
 } from '../../src/l0/mmu/role.ts';
+import { SHADOW_FORMAT } from '../../src/l0/mmu/table-format.ts';
 
 const PROTECTED = CR0.PE | CR0.ET;
 const PAGING = (PROTECTED | CR0.PG | CR0.WP) >>> 0;
@@ -103,23 +104,29 @@ describe('the roles of shadow pages', () => {
 
   it('give a 2-level page table two quadrants, by the directory entry', () => {
     const directory = paeDirectoryRole(twoLevel, 2);
-    expect(roleQuadrant(childRole(directory, false, RIGHTS.ALL, 6))).toBe(0);
-    expect(roleQuadrant(childRole(directory, false, RIGHTS.ALL, 7))).toBe(1);
-    expect(roleQuadrant(childRole(paeDirectoryRole(pae, 2), false, RIGHTS.ALL, 7))).toBe(0);
+    expect(roleQuadrant(childRole(directory, false, RIGHTS.ALL, 6, SHADOW_FORMAT))).toBe(0);
+    expect(roleQuadrant(childRole(directory, false, RIGHTS.ALL, 7, SHADOW_FORMAT))).toBe(1);
+    expect(roleQuadrant(childRole(paeDirectoryRole(pae, 2), false, RIGHTS.ALL, 7, SHADOW_FORMAT))).toBe(0);
   });
 
   it('pass everything on but level, access, directness and quadrant', () => {
     const directory = paeDirectoryRole(pae, 1);
-    const child = childRole(directory, false, RIGHTS.U | RIGHTS.X, 3);
+    const child = childRole(directory, false, RIGHTS.U | RIGHTS.X, 3, SHADOW_FORMAT);
     expect(roleLevel(child)).toBe(1);
     expect(roleAccess(child)).toBe(RIGHTS.U | RIGHTS.X);
     expect(agreesWithRoot(child, pae)).toBe(true);
-    expect(isDirect(childRole(directory, true, RIGHTS.ALL, 3))).toBe(true);
+    expect(isDirect(childRole(directory, true, RIGHTS.ALL, 3, SHADOW_FORMAT))).toBe(true);
   });
 
   it('print as the kernel traces them', () => {
     const guest = cpuRoleBase((PAGING & ~CR0.WP) >>> 0, CR4.SMEP, 0, true);
-    const table = childRole(paeDirectoryRole(shadowRootRole(guest), 1), false, RIGHTS.W | RIGHTS.U, 5);
+    const table = childRole(
+      paeDirectoryRole(shadowRootRole(guest), 1),
+      false,
+      RIGHTS.W | RIGHTS.U,
+      5,
+      SHADOW_FORMAT,
+    );
     expect(roleString(table)).toBe('l1 4-byte q1 wu- !nxe ad !wp !pse smep&!wp guest_mode');
     expect(roleString(pae)).toBe('l3 8-byte q0 wux nxe ad wp');
     expect(roleString(paeDirectoryRole(shadowRootRole(base(PROTECTED, 0)), 0))).toBe(

@@ -28,7 +28,8 @@ const ROLE_BITS: readonly Mutant[] = [
     name: 'key-without-access',
     history: 'Tables under directories of different rights have one shadow.',
     override: ({ childRole }) => ({
-      childRole: (parent, direct, _access, index) => childRole(parent, direct, RIGHTS.ALL, index),
+      childRole: (parent, direct, _access, index, format) =>
+        childRole(parent, direct, RIGHTS.ALL, index, format),
     }),
     fate: byProbe('directed/table-under-two-directories-pae'),
   },
@@ -36,7 +37,8 @@ const ROLE_BITS: readonly Mutant[] = [
     name: 'key-without-table-quadrant',
     history: 'Both halves of a 4-byte page table have one shadow.',
     override: ({ childRole }) => ({
-      childRole: (parent, direct, access, index) => quadrant(childRole(parent, direct, access, index), 0),
+      childRole: (parent, direct, access, index, format) =>
+        quadrant(childRole(parent, direct, access, index, format), 0),
     }),
     fate: byProbe('directed/quadrants'),
   },
@@ -52,8 +54,8 @@ const ROLE_BITS: readonly Mutant[] = [
     name: 'table-quadrant-off-by-one',
     history: 'The halves of a 4-byte page table are taken for each other.',
     override: ({ childRole }) => ({
-      childRole(parent, direct, access, index) {
-        const role = childRole(parent, direct, access, index);
+      childRole(parent, direct, access, index, format) {
+        const role = childRole(parent, direct, access, index, format);
         return has4ByteGpte(role) && !direct ? quadrant(role, roleQuadrant(role) ^ 1) : role;
       },
     }),
@@ -360,10 +362,10 @@ const CONTENTS: readonly Mutant[] = [
     name: 'write-tracking-quadrant-off',
     history: "A write to a 4-byte table empties entries of the other quadrant's shadow.",
     override: ({ spteBehind }) => ({
-      spteBehind: (role, offset) =>
+      spteBehind: (role, offset, format) =>
         has4ByteGpte(role) && roleLevel(role) === 2
-          ? spteBehind(role, offset ^ 0x400)
-          : spteBehind(role, offset),
+          ? spteBehind(role, offset ^ 0x400, format)
+          : spteBehind(role, offset, format),
     }),
     fate: byProbe('directed/directory-edits'),
   },

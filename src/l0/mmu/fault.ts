@@ -118,7 +118,6 @@ export class FaultHandler {
   }
 
   #handleNested(address: number, errorCode: number): FaultOutcome {
-    if ((errorCode & PFERR.RSVD) !== 0 && this.mapper.isKnownMmio(address)) return FAULT.EMULATE;
     const write = (errorCode & PFERR.W) !== 0;
     const access = this.#tables.rules.nestedAccess(errorCode & (PFERR.W | PFERR.F));
     if (this.walk.translate(address, access, false) < 0) return FAULT.INJECT;

@@ -9,12 +9,12 @@ import type { MemorySlot } from '../memslots.ts';
 import type { MmuContext } from './context.ts';
 import { gpteFrame } from './guest-tables.ts';
 import { getShadowPage } from './lookup.ts';
-import { roleAccess } from './role.ts';
+import { isPrivate, roleAccess } from './role.ts';
 import type { Roots } from './roots.ts';
-import { NONE, type ShadowPage, TABLE_ENTRIES } from './shadow-page.ts';
+import { NONE, type ShadowPage } from './shadow-page.ts';
 import type { ShadowTables } from './shadow-tables.ts';
 import { isLeaf, isPresent, leafHi, leafLo, MMIO_HI, mmioLo, SPTE } from './spte.ts';
-import { guestTableWords, syncChildren } from './sync.ts';
+import { guestTableWords, protectAndSync, syncChildren } from './sync.ts';
 import { allowWrite, markParentsUnsync, WRITE_FOR, type WriteFor } from './unsync.ts';
 
 /** No more than one new shadow page per level. */
@@ -22,9 +22,6 @@ const MOST_NEW_PAGES = 5;
 /** Guest entries looked at around a fault: one cache line of 8-byte entries. */
 const PREFETCH = 8;
 const DIRECTORY_LEVEL = 2;
-
-const entryIndex = (address: number, level: number): number =>
-  (address >>> (12 + 9 * (level - 1))) & (TABLE_ENTRIES - 1);
 
 /** Result of entering a leaf. */
 export const ENTERED = { CHANGED: 0, SAME: 1, PROTECTED: 2 } as const;
@@ -36,6 +33,8 @@ export class Mapper {
   readonly #roots: Roots;
   /** The guest's entries on the way to the page; of no meaning where there are none. */
   readonly #walk: WalkResult;
+  readonly #indexBits: number;
+  readonly #indexMask: number;
   /** A table was linked on the way to the leaf. */
   #linked = false;
 
@@ -44,12 +43,18 @@ export class Mapper {
     this.#context = context;
     this.#roots = roots;
     this.#walk = walk;
+    this.#indexBits = tables.format.indexBits;
+    this.#indexMask = tables.format.entries - 1;
+  }
+
+  #entryIndex(address: number, level: number): number {
+    return (address >>> (12 + this.#indexBits * (level - 1))) & this.#indexMask;
   }
 
   /** Whether the reserved bit that the processor met is that of an MMIO entry, and no slot came or went since it was made. */
   isKnownMmio(address: number): boolean {
     const reference = this.leafReference(address);
-    if (reference === NONE) return false;
+    if (reference === NONE || !this.#tables.format.reservedBit) return false;
     const at = this.#tables.pool.wordOf(reference);
     const { u32 } = this.#tables.memory;
     return u32[at] === mmioLo(this.#tables.generation) && u32[at + 1] === MMIO_HI;
@@ -57,10 +62,10 @@ export class Mapper {
 
   /** Reference of the level-1 SPTE of an address in the current root, NONE if there is no table for it. */
   leafReference(address: number): number {
-    const directory = this.#roots.current.directories[address >>> 30];
+    const directory = this.#roots.current.directoryOf(address);
     if (directory === null) return NONE;
-    const table = this.#tables.childAt(directory, entryIndex(address, DIRECTORY_LEVEL));
-    return table === null ? NONE : table.reference(entryIndex(address, 1));
+    const table = this.#tables.childAt(directory, this.#entryIndex(address, DIRECTORY_LEVEL));
+    return table === null ? NONE : table.reference(this.#entryIndex(address, 1));
   }
 
   /**
@@ -76,14 +81,17 @@ export class Mapper {
     const context = this.#context;
     const slot = tables.slots.find(frame);
     tables.makeRoom(MOST_NEW_PAGES);
-    let page = this.#roots.load().directories[address >>> 30];
+    // A page that is only read stays protected if a table would have to go unsync for it.
+    const purpose = write && rules.toleratesUnsync(context.kind) ? WRITE_FOR.FAULT : WRITE_FOR.PREFETCH;
+    let page = this.#roots.load().directoryOf(address);
     if (page === null) return ENTERED.PROTECTED;
+    this.#linked = false;
+    if (isPrivate(page.role)) return this.#mapPrivate(page, address, frame, slot, rights, write, purpose);
     // Level of the guest's leaf: at it and below there are no guest tables to shadow.
     const guestLevel = context.direct ? DIRECTORY_LEVEL : Math.min(this.#walk.level, DIRECTORY_LEVEL);
     const large =
       guestLevel === DIRECTORY_LEVEL && slot !== undefined && tables.largePageAllowed(slot, frame);
     const leafLevel = large ? DIRECTORY_LEVEL : 1;
-    this.#linked = false;
     for (let level = DIRECTORY_LEVEL; level > leafLevel; level -= 1) {
       const direct = level <= guestLevel;
       const childFrame = direct ? tables.blockStart(frame) : this.#walk.tableFrame(level - 1);
@@ -91,29 +99,62 @@ export class Mapper {
       const childRights = direct
         ? rules.splitAccess(this.#rightsAbove(level), granted, rights)
         : rules.tableAccess(this.#walk.levelRights[level], granted);
-      page = this.#child(page, entryIndex(address, level), childFrame as Gfn, direct, childRights);
+      page = this.#child(page, this.#entryIndex(address, level), childFrame as Gfn, direct, childRights);
     }
-    const entry = entryIndex(address, leafLevel);
+    const entry = this.#entryIndex(address, leafLevel);
     if (slot === undefined) return this.#enterMmio(page, entry, frame, rights);
     const first = large ? tables.blockStart(frame) : frame;
-    // A page that is only read stays protected if a table would have to go unsync for it.
-    const purpose = write ? WRITE_FOR.FAULT : WRITE_FOR.PREFETCH;
     const entered = this.#enterLeaf(page, entry, slot, first, rights, leafLevel, write, purpose);
-    if (leafLevel === 1 && !page.direct) this.#prefetch(page, entry);
-    // A leaf that was there already may have been out of reach.
+    if (leafLevel === 1 && page.shadowsTable) this.#prefetch(page, entry);
+    return this.#reached(entered);
+  }
+
+  /** A leaf that was there already may have been out of reach. */
+  #reached(entered: Entered): Entered {
     return entered === ENTERED.SAME && this.#linked ? ENTERED.CHANGED : entered;
+  }
+
+  /**
+   * Enters a translation in private tables: 4 KiB by 4 KiB, whatever L1 has. What was read for it is guarded first, so that a leaf
+   * cannot be writable that maps one of those tables.
+   */
+  #mapPrivate(
+    directory: ShadowPage,
+    address: number,
+    frame: number,
+    slot: MemorySlot | undefined,
+    rights: number,
+    write: boolean,
+    purpose: WriteFor,
+  ): Entered {
+    const tables = this.#tables;
+    const walk = this.#walk;
+    for (let level = walk.rootLevel; level >= walk.level; level -= 1) {
+      tables.guards.guard(walk.tableFrame(level) as Gfn);
+    }
+    const at = this.#entryIndex(address, DIRECTORY_LEVEL);
+    let page = tables.childAt(directory, at);
+    if (page === null) {
+      const role = tables.rules.childRole(directory.role, false, RIGHTS.ALL, at, tables.format);
+      page = tables.create(tables.blockStart(address >>> 12) as Gfn, role);
+      tables.link(directory, at, page);
+      this.#linked = true;
+    }
+    const entry = this.#entryIndex(address, 1);
+    if (slot === undefined) return this.#enterMmio(page, entry, frame, rights);
+    return this.#reached(this.#enterLeaf(page, entry, slot, frame, rights, 1, write, purpose));
   }
 
   /** Rights of the guest entries above a level, none of them with paging off. */
   #rightsAbove(level: number): number {
-    const root = this.#context.format?.rootLevel ?? 0;
+    const root = this.#context.direct ? 0 : this.#walk.rootLevel;
     return level < root ? this.#walk.levelRights[level + 1] : RIGHTS.ALL;
   }
 
   /** The table behind an entry; another one, or a large page, gives way to it. */
   #child(page: ShadowPage, entry: number, frame: Gfn, direct: boolean, rights: number): ShadowPage {
     const tables = this.#tables;
-    const role = tables.rules.childRole(page.role, direct, rights, entry);
+    const role = tables.rules.childRole(page.role, direct, rights, entry, tables.format);
     const present = tables.childAt(page, entry);
     if (present !== null && tables.rules.childServes(present, frame, role)) {
       present.writeFlooding = 0;
@@ -122,6 +163,8 @@ export class Mapper {
     if (tables.drop(page, entry)) tables.requestFlush();
     const child = getShadowPage(tables, this.#context, frame, role);
     // A guest need not invalidate when it makes an absent entry present: what comes to be reachable must be in sync.
+    if (child.unsync && !tables.rules.toleratesUnsync(this.#context.kind))
+      protectAndSync(tables, this.#context, child);
     syncChildren(tables, this.#context, child);
     tables.link(page, entry, child);
     this.#linked = true;
@@ -129,9 +172,14 @@ export class Mapper {
     return child;
   }
 
+  /**
+   * Without a reserved bit to tell it by, the entry stays absent and each access walks. So it does for nested tables of L1, since
+   * what they forbid L1 must hear of before anything is emulated.
+   */
   #enterMmio(page: ShadowPage, entry: number, frame: number, rights: number): Entered {
     const tables = this.#tables;
     if (tables.drop(page, entry)) tables.requestFlush();
+    if (!tables.format.reservedBit || this.#context.kind === 'nested') return ENTERED.PROTECTED;
     const reference = page.reference(entry);
     tables.pool.frames[reference] = frame;
     tables.pool.rights[reference] = rights;
@@ -151,16 +199,16 @@ export class Mapper {
   ): Entered {
     const tables = this.#tables;
     const { u32 } = tables.memory;
-    const at = page.words + entry * 2;
+    const at = page.wordOf(entry);
     const oldLo = u32[at];
-    const oldHi = u32[at + 1];
+    const oldHi = tables.pool.high(at);
     const same =
       isPresent(oldLo) && isLeaf(oldLo, level) && tables.pool.frames[page.reference(entry)] === frame;
     const mayWrite = (rights & RIGHTS.W) !== 0 && !slot.readOnly;
     const writable = mayWrite && allowWrite(tables, slot, frame, purpose);
     const address = slot.pfn(frame) * 4096;
     const lo = leafLo(address, level, rights, writable, !slot.readOnly);
-    const hi = leafHi(address, rights);
+    const hi = leafHi(address, rights, tables.format.nx);
     const outcome = write && !writable ? ENTERED.PROTECTED : ENTERED.CHANGED;
     if (!same) {
       if (tables.drop(page, entry)) tables.requestFlush();
@@ -184,8 +232,8 @@ export class Mapper {
     const guest = guestTableWords(tables, page);
     const first = around & ~(PREFETCH - 1);
     for (let entry = first; entry < first + PREFETCH; entry += 1) {
-      const at = page.words + entry * 2;
-      if (entry === around || (u32[at] | u32[at + 1]) !== 0) continue;
+      const at = page.wordOf(entry);
+      if (entry === around || (u32[at] | tables.pool.high(at)) !== 0) continue;
       const gpte = guest + (format.entrySize === 4 ? entry : entry * 2);
       const lo = u32[gpte];
       const hi = format.entrySize === 4 ? 0 : u32[gpte + 1];

@@ -14,7 +14,7 @@ import type { MmuStatistics } from '../statistics.ts';
 import { type GuestFormats, type GuestPagingRegisters, MmuContext, type MmuKind } from './context.ts';
 import { FaultHandler, type FaultOutcome } from './fault.ts';
 import { type Root, Roots } from './roots.ts';
-import { NONE, TABLE_ENTRIES } from './shadow-page.ts';
+import { NONE } from './shadow-page.ts';
 import type { ShadowTables } from './shadow-tables.ts';
 import { guestTableWords, syncEntry } from './sync.ts';
 
@@ -95,10 +95,10 @@ export class Mmu {
     const page = pool.owner(reference);
     const at = pool.wordOf(reference);
     const { u32 } = this.tables.memory;
-    if (!this.tables.rules.invlpgSyncs(page) || (u32[at] | u32[at + 1]) === 0) return;
+    if (!this.tables.rules.invlpgSyncs(page) || (u32[at] | pool.high(at)) === 0) return;
     const guest = guestTableWords(this.tables, page);
     // Other linear addresses may be cached through this entry, so that one page's invalidation would not do.
-    if (syncEntry(this.tables, format, page, reference % TABLE_ENTRIES, guest)) this.tables.requestFlush();
+    if (syncEntry(this.tables, format, page, pool.entryOf(reference), guest)) this.tables.requestFlush();
     if (this.checker !== null) this.checker.check(this, 'invlpg');
   }
 
@@ -112,6 +112,9 @@ export class Mmu {
   /**
    * A #NPF exit on the root of a `direct` or `nested` MMU. INJECT comes from `nested` only: L1's nested tables forbid the access,
    * and `errorCode` is bits 4:0 of EXITINFO1 for L1.
+   *
+   * Bit 4 for L1 can only come from bit 4 here: where L0's tables have no NX the host must run guests with CR4.SMEP set, if L1 may
+   * have that, or the processor does not report fetches.
    *
    * @param address   guest-physical, up to 52 bits (EXITINFO2)
    * @param errorCode bits 4:0 of EXITINFO1

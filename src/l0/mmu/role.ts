@@ -38,6 +38,8 @@
  *    17     guest_mode      made for L2
  *    18     passthrough     a level that the guest's table does not have (nested paging, 5 levels over 4)
  *    19     cr4_pse         4-byte page directories only: bit 7 of an entry means a 4 MiB page
+ *    20     private         no guest table has this one's shape: it belongs to one root, is filled by faults like a TLB, and
+ *                           emptied whenever a table that was read for it is written (guards.ts)
  *    31:24  smm             memslot address space
  *
  * Two differences from KVM, both because a stale shadow page must not be *found* after a mode switch: efer_nx is the
@@ -46,6 +48,7 @@
  */
 import { RIGHTS } from '../../arch/paging/format.ts';
 import { CR0, CR4, EFER } from '../../arch/registers.ts';
+import type { TableFormat } from './table-format.ts';
 
 declare const brand: unique symbol;
 /** A page role word, or the base part of a cpu role, which has the same layout. */
@@ -70,6 +73,7 @@ export const ROLE = {
   GUEST_MODE:      0x0002_0000,
   PASSTHROUGH:     0x0004_0000,
   CR4_PSE:         0x0008_0000,
+  PRIVATE:         0x0010_0000,
   SMM:             0xff00_0000,
 } as const;
 const QUADRANT_SHIFT = 5;
@@ -161,8 +165,12 @@ export const nestedRoleExtended = (cr4: number): ExtendedRole =>
 export const directRootRole = (guestMode: boolean, rootLevel: number): PageRole =>
   page((RIGHTS.ALL << ACCESS_SHIFT) | (guestMode ? ROLE.GUEST_MODE : 0) | ROLE.DIRECT | rootLevel);
 
-/** Root role of the shadow of nested tables: L1's format, but the levels of L0's own. */
-export const nestedRootRole = (base: PageRole, rootLevel: number): PageRole => withLevel(base, rootLevel);
+/**
+ * Root role of the shadow of nested tables: L1's format, but the levels of L0's own. L0's 2-level tables cannot stand for 8-byte
+ * ones, of which one covers half as much.
+ */
+export const nestedRootRole = (base: PageRole, rootLevel: number): PageRole =>
+  page(withLevel(base, rootLevel) | (rootLevel === PAE_ROOT_LEVEL || has4ByteGpte(base) ? 0 : ROLE.PRIVATE));
 
 /**
  * Page role of a shadow root for a guest in the mode of `cpuBase`: the same, but never below the three levels of PAE
@@ -175,14 +183,21 @@ export const shadowRootRole = (cpuBase: PageRole): PageRole =>
  * Role of the table that entry `index` of a table with role `parent` refers to.
  *
  * @param access RIGHTS granted by the guest entries from the root down to and including the one that points to the child
+ * @param format of L0's tables
  */
-export function childRole(parent: PageRole, direct: boolean, access: number, index: number): PageRole {
+export function childRole(
+  parent: PageRole,
+  direct: boolean,
+  access: number,
+  index: number,
+  format: TableFormat,
+): PageRole {
   const level = roleLevel(parent) - 1;
   let role = parent & ~(ROLE.LEVEL | ROLE.QUADRANT | ROLE.DIRECT | ROLE.ACCESS | ROLE.PASSTHROUGH);
   role |= level | (access << ACCESS_SHIFT);
   if (direct) role |= ROLE.DIRECT;
   // Two adjacent 2 MiB entries of a shadow page directory are the halves of one 4-byte guest entry.
-  else if ((role & ROLE.HAS_4_BYTE_GPTE) !== 0) role |= (index & 1) << QUADRANT_SHIFT;
+  else if (isDivided(role, format)) role |= (index & 1) << QUADRANT_SHIFT;
   return page(role);
 }
 
@@ -195,11 +210,18 @@ export function paeDirectoryRole(root: PageRole, index: number): PageRole {
   return page((withLevel(root, PAE_ROOT_LEVEL - 1) & ~ROLE.QUADRANT) | (quadrant << QUADRANT_SHIFT));
 }
 
+/** Whether a guest table of this role takes more than one of L0's: 4-byte entries under 8-byte ones. */
+export const isDivided = (role: number, format: TableFormat): boolean =>
+  (role & ROLE.HAS_4_BYTE_GPTE) !== 0 && format.entryWords === 2;
+
 export const roleLevel = (role: PageRole): number => role & ROLE.LEVEL;
 export const roleQuadrant = (role: PageRole): number => (role & ROLE.QUADRANT) >>> QUADRANT_SHIFT;
 export const roleAccess = (role: PageRole): number => (role & ROLE.ACCESS) >>> ACCESS_SHIFT;
 export const roleSmm = (role: PageRole): number => role >>> SMM_SHIFT;
 export const isDirect = (role: PageRole): boolean => (role & ROLE.DIRECT) !== 0;
+export const isPrivate = (role: PageRole): boolean => (role & ROLE.PRIVATE) !== 0;
+/** A shadow page of this role stands for one guest table, or a part of one. */
+export const shadowsTable = (role: PageRole): boolean => (role & (ROLE.DIRECT | ROLE.PRIVATE)) === 0;
 export const isInvalid = (role: PageRole): boolean => (role & ROLE.INVALID) !== 0;
 export const isGuestMode = (role: PageRole): boolean => (role & ROLE.GUEST_MODE) !== 0;
 export const has4ByteGpte = (role: PageRole): boolean => (role & ROLE.HAS_4_BYTE_GPTE) !== 0;
@@ -238,6 +260,7 @@ export function roleString(role: PageRole): string {
   if ((role & ROLE.SMEP_ANDNOT_WP) !== 0) words.push('smep&!wp');
   if ((role & ROLE.SMAP_ANDNOT_WP) !== 0) words.push('smap&!wp');
   if ((role & ROLE.PASSTHROUGH) !== 0) words.push('passthrough');
+  if (isPrivate(role)) words.push('private');
   if (isGuestMode(role)) words.push('guest_mode');
   if (roleSmm(role) !== 0) words.push(`smm${roleSmm(role)}`);
   return words.join(' ');

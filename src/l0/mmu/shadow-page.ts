@@ -1,19 +1,19 @@
 /**
  * Shadow pages: tables of SPTEs in host memory, each with what L0 must remember about it. They live in a pool of fixed
- * size at most, so that an SPTE has a small number, its *reference*: slot in the pool times 512 plus index in the table. Lists of
+ * size at most, so that an SPTE has a small number, its *reference*: slot in the pool times entries of a table plus index in it. Lists of
  * SPTEs and everything kept per SPTE are typed arrays over that number, which grow by doubling.
  */
 import { type Gfn, gfn, type Hpa, hpa, PAGE_SIZE } from '../../arch/address.ts';
 import type { HostMemory } from '../hardware.ts';
 import type { HostPages } from '../pages.ts';
-import { isDirect, isInvalid, type PageRole } from './role.ts';
+import { isDirect, isInvalid, type PageRole, shadowsTable } from './role.ts';
+import type { TableFormat } from './table-format.ts';
 
-/** SPTEs in a table. */
-export const TABLE_ENTRIES = 512;
 /** End of a list, and no reference. */
 export const NONE = -1;
 /** Pages that a pool begins with. */
 const FIRST_PAGES = 32;
+const PAGE_WORDS = PAGE_SIZE / 4;
 
 /** One shadow page. The object stays with its slot in the pool; gfn and role change with each use. */
 export class ShadowPage {
@@ -22,15 +22,18 @@ export class ShadowPage {
   readonly address: Hpa;
   /** Index of the low half of entry 0 in HostMemory.u32. */
   readonly words: number;
+  /** SPTEs in it. */
+  readonly entries: number;
+  readonly #entryWords: number;
 
-  /** The guest table translated here; for a direct page the first frame that it maps. */
+  /** The guest table translated here; for a direct or private page the first frame that it maps. */
   gfn: Gfn = gfn(0);
   role: PageRole = 0 as PageRole;
   inUse = false;
   /** The guest may have written to its table since this translation of it (level 1 only). */
   unsync = false;
   /** Entries whose child is unsync or has unsync children, as a bitmap and as a count of its bits. */
-  readonly unsyncChildren = new Uint32Array(TABLE_ENTRIES / 32);
+  readonly unsyncChildren: Uint32Array;
   unsyncChildCount = 0;
   /** Roots that use it; it is not reused before they let go. */
   rootCount = 0;
@@ -44,18 +47,31 @@ export class ShadowPage {
   younger: ShadowPage | null = null;
   older: ShadowPage | null = null;
 
-  constructor(index: number, address: Hpa) {
+  constructor(index: number, address: Hpa, format: TableFormat) {
     this.index = index;
     this.address = address;
     this.words = address >>> 2;
+    this.entries = format.entries;
+    this.#entryWords = format.entryWords;
+    this.unsyncChildren = new Uint32Array(format.entries / 32);
   }
 
   reference(entry: number): number {
-    return this.index * TABLE_ENTRIES + entry;
+    return this.index * this.entries + entry;
+  }
+
+  /** Index of the low half of an entry in HostMemory.u32. */
+  wordOf(entry: number): number {
+    return this.words + entry * this.#entryWords;
   }
 
   get direct(): boolean {
     return isDirect(this.role);
+  }
+
+  /** It stands for one guest table, or a part of one; `direct` and private pages do not. */
+  get shadowsTable(): boolean {
+    return shadowsTable(this.role);
   }
 
   get invalid(): boolean {
@@ -66,6 +82,7 @@ export class ShadowPage {
 /** The pool: pages, and per SPTE its list links, the guest frame it maps and the rights the guest's entries give. */
 export class ShadowPagePool {
   readonly memory: HostMemory;
+  readonly format: TableFormat;
   /** Those in use, and those that were. */
   readonly pages: ShadowPage[] = [];
   /** Links of the list each present SPTE is in: the rmap of its frame, or its child's list of parents. */
@@ -78,6 +95,9 @@ export class ShadowPagePool {
   /** First SPTE that refers to each shadow page. */
   readonly parents: Int32Array;
   readonly #base: number;
+  readonly #entries: number;
+  readonly #entryWords: number;
+  readonly #words: Uint32Array;
   readonly #limit: number;
   #used = 0;
   readonly #free: ShadowPage[] = [];
@@ -85,8 +105,12 @@ export class ShadowPagePool {
   #oldest: ShadowPage | null = null;
 
   /** Takes `limit` pages from L0's own. */
-  constructor(memory: HostMemory, hostPages: HostPages, limit: number) {
+  constructor(memory: HostMemory, hostPages: HostPages, limit: number, format: TableFormat) {
     this.memory = memory;
+    this.format = format;
+    this.#words = memory.u32;
+    this.#entries = format.entries;
+    this.#entryWords = format.entryWords;
     this.#base = hostPages.reserve(limit);
     this.#limit = limit;
     this.parents = new Int32Array(limit).fill(NONE);
@@ -97,16 +121,16 @@ export class ShadowPagePool {
     const before = this.pages.length;
     const count = Math.min(Math.max(before * 2, FIRST_PAGES), this.#limit);
     for (let i = before; i < count; i += 1)
-      this.pages.push(new ShadowPage(i, hpa(this.#base + i * PAGE_SIZE)));
+      this.pages.push(new ShadowPage(i, hpa(this.#base + i * PAGE_SIZE), this.format));
     for (let i = count - 1; i >= before; i -= 1) this.#free.push(this.pages[i]);
     const { next, previous, frames, rights } = this;
-    this.next = new Int32Array(count * TABLE_ENTRIES);
+    this.next = new Int32Array(count * this.#entries);
     this.next.set(next);
-    this.previous = new Int32Array(count * TABLE_ENTRIES);
+    this.previous = new Int32Array(count * this.#entries);
     this.previous.set(previous);
-    this.frames = new Float64Array(count * TABLE_ENTRIES);
+    this.frames = new Float64Array(count * this.#entries);
     this.frames.set(frames);
-    this.rights = new Uint8Array(count * TABLE_ENTRIES);
+    this.rights = new Uint8Array(count * this.#entries);
     this.rights.set(rights);
   }
 
@@ -134,7 +158,7 @@ export class ShadowPagePool {
     if (page === undefined)
       throw new Error('The shadow page pool is empty: room was not made before the fault.');
     this.#used += 1;
-    this.memory.u32.fill(0, page.words, page.words + 2 * TABLE_ENTRIES);
+    this.memory.u32.fill(0, page.words, page.words + PAGE_WORDS);
     this.memory.written(page.address, PAGE_SIZE);
     page.gfn = frame;
     page.role = role;
@@ -174,12 +198,28 @@ export class ShadowPagePool {
 
   /** Shadow page that holds an SPTE. */
   owner(reference: number): ShadowPage {
-    return this.pages[Math.floor(reference / TABLE_ENTRIES)];
+    return this.pages[Math.floor(reference / this.#entries)];
+  }
+
+  /** Index of an SPTE in its table. */
+  entryOf(reference: number): number {
+    return reference % this.#entries;
   }
 
   /** Index of the low half of an SPTE in HostMemory.u32. */
   wordOf(reference: number): number {
-    return (this.#base >>> 2) + reference * 2;
+    return (this.#base >>> 2) + reference * this.#entryWords;
+  }
+
+  /** High half of the SPTE whose low half is at index `at` of HostMemory.u32; zero where entries have 4 bytes. */
+  high(at: number): number {
+    return this.#entryWords === 2 ? this.#words[at + 1] : 0;
+  }
+
+  /** Stores an SPTE; `hi` must be zero where entries have 4 bytes. */
+  store(at: number, lo: number, hi: number): void {
+    this.#words[at] = lo;
+    if (this.#entryWords === 2) this.#words[at + 1] = hi;
   }
 
   /** Puts an SPTE at the head of a list. */

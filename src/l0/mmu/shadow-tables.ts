@@ -11,8 +11,9 @@ import type { HostPages } from '../pages.ts';
 import type { Rules } from '../rules.ts';
 import type { MmuStatistics } from '../statistics.ts';
 import type { TraceSink } from '../trace.ts';
-import { invalidated, type PageRole, roleLevel } from './role.ts';
-import { NONE, type ShadowPage, ShadowPagePool, TABLE_ENTRIES } from './shadow-page.ts';
+import { TableGuards } from './guards.ts';
+import { invalidated, isPrivate, type PageRole, roleLevel } from './role.ts';
+import { NONE, type ShadowPage, ShadowPagePool } from './shadow-page.ts';
 import { isLeaf, isPresent, SPTE, spteAddress, tableLo } from './spte.ts';
 import { SHADOW_FORMAT, type TableFormat } from './table-format.ts';
 
@@ -28,6 +29,7 @@ export class ShadowTables {
   readonly rules: Rules;
   /** Of all tables that L0 makes for this VM. */
   readonly format: TableFormat;
+  readonly guards: TableGuards;
   trace: TraceSink | null = null;
   /** Counts changes of the memory slots. Shadow pages and MMIO entries of an older generation are obsolete. */
   generation = 0;
@@ -55,7 +57,8 @@ export class ShadowTables {
     this.rules = rules;
     this.format = format;
     this.#words = memory.u32;
-    this.pool = new ShadowPagePool(memory, hostPages, limit);
+    this.pool = new ShadowPagePool(memory, hostPages, limit, format);
+    this.guards = new TableGuards(this);
   }
 
   requestFlush(): void {
@@ -72,10 +75,12 @@ export class ShadowTables {
   /** Makes a shadow page. For a guest table this protects the frame from direct writes. */
   create(frame: Gfn, role: PageRole): ShadowPage {
     const page = this.pool.take(frame, role, this.generation);
-    const at = frame % HASH_BUCKETS;
-    page.hashNext = this.#buckets[at];
-    this.#buckets[at] = page;
-    if (!page.direct) this.#account(page);
+    if (!isPrivate(role)) {
+      const at = frame % HASH_BUCKETS;
+      page.hashNext = this.#buckets[at];
+      this.#buckets[at] = page;
+    }
+    if (page.shadowsTable) this.#account(page);
     this.statistics.shadowPagesCreated += 1;
     this.statistics.shadowPages = this.pool.used;
     if (this.trace !== null) this.trace.getPage(page, true);
@@ -83,6 +88,7 @@ export class ShadowTables {
   }
 
   #unhash(page: ShadowPage): void {
+    if (isPrivate(page.role)) return;
     const at = page.gfn % HASH_BUCKETS;
     let link = this.#buckets[at];
     if (link === page) {
@@ -122,9 +128,7 @@ export class ShadowTables {
 
   /** Points an empty entry to a child table. */
   link(parent: ShadowPage, entry: number, child: ShadowPage): void {
-    const at = parent.words + entry * 2;
-    this.#words[at] = tableLo(child.address);
-    this.#words[at + 1] = 0;
+    this.pool.store(parent.wordOf(entry), tableLo(child.address), 0);
     this.pool.insert(this.pool.parents, child.index, parent.reference(entry));
     if (this.trace !== null) this.trace.linkPage(parent, entry, child);
   }
@@ -142,9 +146,7 @@ export class ShadowTables {
 
   /** Stores the halves of an entry; list membership is the caller's business. */
   write(page: ShadowPage, entry: number, lo: number, hi: number): void {
-    const at = page.words + entry * 2;
-    this.#words[at] = lo;
-    this.#words[at + 1] = hi;
+    this.pool.store(page.wordOf(entry), lo, hi);
     if (this.trace !== null)
       this.trace.setSpte(page, entry, this.#mappedFrame(page.reference(entry), lo), lo, hi);
   }
@@ -155,13 +157,12 @@ export class ShadowTables {
 
   /** Empties an entry of any kind. True if the processor may have cached something of it. */
   drop(page: ShadowPage, entry: number): boolean {
-    const at = page.words + entry * 2;
+    const at = page.wordOf(entry);
     const lo = this.#words[at];
-    const hi = this.#words[at + 1];
+    const hi = this.pool.high(at);
     if ((lo | hi) === 0) return false;
     if (isPresent(lo)) this.#unlist(page, entry, lo, hi);
-    this.#words[at] = 0;
-    this.#words[at + 1] = 0;
+    this.pool.store(at, 0, 0);
     if (this.trace !== null) this.trace.dropSpte(page, entry);
     return true;
   }
@@ -198,10 +199,10 @@ export class ShadowTables {
       if (this.trace !== null) {
         this.trace.setSpte(
           this.pool.owner(reference),
-          reference % TABLE_ENTRIES,
+          this.pool.entryOf(reference),
           this.#mappedFrame(reference, this.#words[at]),
           this.#words[at],
-          this.#words[at + 1],
+          this.pool.high(at),
         );
       }
     }
@@ -219,7 +220,7 @@ export class ShadowTables {
     let changed = false;
     while (heads[at] !== NONE) {
       const reference = heads[at];
-      this.drop(this.pool.owner(reference), reference % TABLE_ENTRIES);
+      this.drop(this.pool.owner(reference), this.pool.entryOf(reference));
       changed = true;
     }
     return changed;
@@ -233,12 +234,12 @@ export class ShadowTables {
    */
   zap(page: ShadowPage): void {
     this.#zapUnsyncChildren(page);
-    for (let entry = 0; entry < TABLE_ENTRIES; entry += 1) this.drop(page, entry);
+    for (let entry = 0; entry < page.entries; entry += 1) this.drop(page, entry);
     this.#unlinkParents(page);
     this.statistics.zaps += 1;
     if (this.trace !== null) this.trace.zapPage(page);
     if (!page.invalid) {
-      if (!page.direct) this.#unaccount(page);
+      if (page.shadowsTable) this.#unaccount(page);
       this.#unhash(page);
     }
     page.unsync = false;
@@ -252,7 +253,7 @@ export class ShadowTables {
 
   #zapUnsyncChildren(page: ShadowPage): void {
     if (page.unsyncChildCount === 0) return;
-    for (let entry = 0; entry < TABLE_ENTRIES; entry += 1) {
+    for (let entry = 0; entry < page.entries; entry += 1) {
       if ((page.unsyncChildren[entry >>> 5] & (1 << (entry & 31))) === 0) continue;
       const child = this.childAt(page, entry);
       if (child === null) clearUnsyncChild(page, entry);
@@ -265,7 +266,7 @@ export class ShadowTables {
     for (;;) {
       const reference = this.pool.parents[page.index];
       if (reference === NONE) return;
-      this.drop(this.pool.owner(reference), reference % TABLE_ENTRIES);
+      this.drop(this.pool.owner(reference), this.pool.entryOf(reference));
     }
   }
 
@@ -274,12 +275,20 @@ export class ShadowTables {
     this.statistics.shadowPages = this.pool.used;
   }
 
+  /** Takes everything out of a private directory, tables below it included. */
+  emptyPrivate(directory: ShadowPage): void {
+    for (let entry = 0; entry < directory.entries; entry += 1) {
+      const child = this.childAt(directory, entry);
+      if (child !== null) this.zap(child);
+    }
+  }
+
   /** Child table behind an entry, null if it is empty or a leaf. */
   childAt(page: ShadowPage, entry: number): ShadowPage | null {
-    const at = page.words + entry * 2;
+    const at = page.wordOf(entry);
     const lo = this.#words[at];
     if (!isPresent(lo) || isLeaf(lo, roleLevel(page.role))) return null;
-    return this.pool.at(spteAddress(lo, this.#words[at + 1]));
+    return this.pool.at(spteAddress(lo, this.pool.high(at)));
   }
 
   /** A root lets go of a page. */
@@ -312,6 +321,7 @@ export class ShadowTables {
   zapAll(): void {
     this.generation += 1;
     this.rootEpoch += 1;
+    this.guards.lift();
     let page = this.pool.oldest;
     while (page !== null) {
       if (page.invalid) page = page.younger;
@@ -336,7 +346,7 @@ export class ShadowTables {
 
   #indirectPageOf(frame: Gfn): ShadowPage | null {
     for (let page = this.bucket(frame); page !== null; page = page.hashNext) {
-      if (page.gfn === frame && !page.direct) return page;
+      if (page.gfn === frame && page.shadowsTable) return page;
     }
     return null;
   }
@@ -348,7 +358,7 @@ export class ShadowTables {
 
   /** Whether a leaf of level 2 may map the block of a frame. */
   largePageAllowed(slot: MemorySlot, frame: number): boolean {
-    return this.rules.mayMapLarge(slot.disallowLarge[slot.block(frame)]);
+    return this.format.largePages && this.rules.mayMapLarge(slot.disallowLarge[slot.block(frame)]);
   }
 }
 

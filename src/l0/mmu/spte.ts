@@ -1,6 +1,7 @@
 /**
  * Shadow page-table entries: 8 bytes in the format of PAE and long-mode paging (SDM vol. 3A 4.4.2 and 4.5, APM vol. 2
- * 5.2.3, 5.3.3), as {lo, hi} pairs. Bits 11:9 are ignored by the processor and L0's own.
+ * 5.2.3, 5.3.3), as {lo, hi} pairs; or 4 bytes in that of 2-level paging (SDM vol. 3A 4.3), which is the low half alone. Bits 11:9
+ * are ignored by the processor and L0's own.
  */
 import { RIGHTS } from '../../arch/paging/format.ts';
 
@@ -77,8 +78,9 @@ export function leafLo(
   return lo >>> 0;
 }
 
-export const leafHi = (address: number, access: number): number =>
-  (Math.floor(address / 0x1_0000_0000) | ((access & RIGHTS.X) !== 0 ? 0 : SPTE_HI_NX)) >>> 0;
+/** High half of a leaf. `nx`: the format has the bit. */
+export const leafHi = (address: number, access: number, nx: boolean): number =>
+  (Math.floor(address / 0x1_0000_0000) | ((access & RIGHTS.X) !== 0 || !nx ? 0 : SPTE_HI_NX)) >>> 0;
 
 /** What a leaf lets the processor do, as RIGHTS. */
 export const spteRights = (lo: number, hi: number): number =>

@@ -6,8 +6,8 @@ import type { PagingFormat } from '../../arch/paging/format.ts';
 import { RIGHTS } from '../../arch/paging/format.ts';
 import type { MmuContext } from './context.ts';
 import { gpteFrame } from './guest-tables.ts';
-import { agreesWithRoot, has4ByteGpte, isDirect, roleAccess, roleQuadrant } from './role.ts';
-import { type ShadowPage, TABLE_ENTRIES } from './shadow-page.ts';
+import { agreesWithRoot, has4ByteGpte, roleAccess, roleQuadrant } from './role.ts';
+import type { ShadowPage } from './shadow-page.ts';
 import { clearUnsyncChild, type ShadowTables } from './shadow-tables.ts';
 import { isPresent, leafHi, leafLo, mmioLo, SPTE } from './spte.ts';
 import { allowWrite, WRITE_FOR } from './unsync.ts';
@@ -19,7 +19,7 @@ export type Sync = (typeof SYNC)[keyof typeof SYNC];
 /** Index in HostMemory.u32 of the guest entry behind entry 0 of a level-1 shadow page. */
 export function guestTableWords(tables: ShadowTables, page: ShadowPage): number {
   const table = tables.slotOf(page.gfn).pfn(page.gfn) * 4096;
-  return (table >>> 2) + (has4ByteGpte(page.role) ? roleQuadrant(page.role) * TABLE_ENTRIES : 0);
+  return (table >>> 2) + (has4ByteGpte(page.role) ? roleQuadrant(page.role) * page.entries : 0);
 }
 
 /**
@@ -28,16 +28,16 @@ export function guestTableWords(tables: ShadowTables, page: ShadowPage): number 
  */
 export function syncPage(tables: ShadowTables, context: MmuContext, page: ShadowPage): Sync {
   const { format } = context;
-  if (format === null || isDirect(page.role) || !agreesWithRoot(page.role, context.rootRole))
+  if (format === null || !page.shadowsTable || !agreesWithRoot(page.role, context.rootRole))
     return SYNC.FAILED;
   tables.statistics.syncs += 1;
   if (tables.trace !== null) tables.trace.syncPage(page);
   const guest = guestTableWords(tables, page);
   const words = tables.memory.u32;
   let result: Sync = SYNC.UNCHANGED;
-  for (let entry = 0; entry < TABLE_ENTRIES; entry += 1) {
-    const at = page.words + entry * 2;
-    if ((words[at] | words[at + 1]) === 0) continue;
+  for (let entry = 0; entry < page.entries; entry += 1) {
+    const at = page.wordOf(entry);
+    if ((words[at] | tables.pool.high(at)) === 0) continue;
     if (syncEntry(tables, format, page, entry, guest)) result = SYNC.CHANGED;
   }
   return result;
@@ -65,9 +65,10 @@ export function syncEntry(
   if (!rules.gpteUsable(format, lo, hi) || gpteFrame(lo, hi) !== frames[reference])
     return tables.drop(page, entry);
   const now = rules.speculativeRights(format, roleAccess(page.role), lo, hi);
-  if (!isPresent(words[page.words + entry * 2])) {
+  const at = page.wordOf(entry);
+  if (!isPresent(words[at])) {
     rights[reference] = now;
-    tables.write(page, entry, mmioLo(tables.generation), words[page.words + entry * 2 + 1]);
+    tables.write(page, entry, mmioLo(tables.generation), tables.pool.high(at));
     return false;
   }
   if (now === rights[reference]) return false;
@@ -78,14 +79,13 @@ function rebuildLeaf(tables: ShadowTables, page: ShadowPage, entry: number, righ
   const reference = page.reference(entry);
   const frame = tables.pool.frames[reference];
   const slot = tables.slotOf(frame);
-  const words = tables.memory.u32;
-  const at = page.words + entry * 2;
-  const wasWritable = (words[at] & SPTE.W) !== 0;
+  const wasWritable = (tables.memory.u32[page.wordOf(entry)] & SPTE.W) !== 0;
   const mayWrite = (rights & RIGHTS.W) !== 0 && !slot.readOnly;
   const writable = mayWrite && (wasWritable || allowWrite(tables, slot, frame, WRITE_FOR.SYNC));
   const address = slot.pfn(frame) * 4096;
   tables.pool.rights[reference] = rights;
-  tables.write(page, entry, leafLo(address, 1, rights, writable, !slot.readOnly), leafHi(address, rights));
+  const lo = leafLo(address, 1, rights, writable, !slot.readOnly);
+  tables.write(page, entry, lo, leafHi(address, rights, tables.format.nx));
   return true;
 }
 
@@ -112,7 +112,8 @@ function syncChild(tables: ShadowTables, context: MmuContext, parent: ShadowPage
   clearUnsyncChild(parent, entry);
 }
 
-function protectAndSync(tables: ShadowTables, context: MmuContext, page: ShadowPage): void {
+/** Protects the guest table of an unsync page again and brings the page up to date; one of another mode is zapped. */
+export function protectAndSync(tables: ShadowTables, context: MmuContext, page: ShadowPage): void {
   const slot = tables.slotOf(page.gfn);
   if (tables.writeProtect(slot, page.gfn)) tables.requestFlush();
   page.unsync = false;

@@ -6,7 +6,7 @@
  */
 import type { Gfn } from '../../arch/address.ts';
 import type { MemorySlot } from '../memslots.ts';
-import { NONE, type ShadowPage, TABLE_ENTRIES } from './shadow-page.ts';
+import { NONE, type ShadowPage } from './shadow-page.ts';
 import { type ShadowTables, setUnsyncChild } from './shadow-tables.ts';
 
 /** Tells all tables above a page that it is unsync, or has unsync pages below it. */
@@ -15,7 +15,7 @@ export function markParentsUnsync(tables: ShadowTables, page: ShadowPage): void 
   for (let reference = pool.parents[page.index]; reference !== NONE; reference = pool.next[reference]) {
     const parent = pool.owner(reference);
     const first = parent.unsyncChildCount === 0;
-    if (setUnsyncChild(parent, reference % TABLE_ENTRIES) && first) markParentsUnsync(tables, parent);
+    if (setUnsyncChild(parent, pool.entryOf(reference)) && first) markParentsUnsync(tables, parent);
   }
 }
 
@@ -37,13 +37,16 @@ export function allowWrite(
   const at = slot.index(frame);
   if (slot.shadowed[at] === 0) return true;
   if (slot.writeTracked[at] !== 0) return false;
+  const guarded = tables.guards.has(frame);
+  if (guarded && purpose !== WRITE_FOR.FAULT) return false;
   for (let page = tables.bucket(frame as Gfn); page !== null; page = page.hashNext) {
-    if (page.gfn !== frame || page.direct || page.unsync) continue;
+    if (page.gfn !== frame || !page.shadowsTable || page.unsync) continue;
     if (purpose !== WRITE_FOR.FAULT) return false;
     page.unsync = true;
     tables.statistics.unsyncs += 1;
     if (tables.trace !== null) tables.trace.unsyncPage(page);
     markParentsUnsync(tables, page);
   }
+  if (guarded) tables.guards.lift();
   return true;
 }

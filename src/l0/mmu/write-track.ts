@@ -19,12 +19,13 @@ export function trackWrite(tables: ShadowTables, address: number, bytes: number)
   const frame = Math.floor(address / PAGE) as Gfn;
   const slot = tables.slots.find(frame);
   if (slot === undefined || slot.shadowed[slot.index(frame)] === 0) return;
+  if (tables.guards.has(frame)) tables.guards.lift();
   const offset = address % PAGE;
   let next: ShadowPage | null;
   let flush = false;
   for (let page = tables.bucket(frame); page !== null; page = next) {
     next = page.hashNext;
-    if (page.gfn !== frame || page.direct) continue;
+    if (page.gfn !== frame || !page.shadowsTable) continue;
     if (isNoTableWrite(page, offset, bytes) || isFlooded(page)) {
       tables.zap(page);
       tables.statistics.floodings += 1;
@@ -54,9 +55,9 @@ function isFlooded(page: ShadowPage): boolean {
 
 /** Empties the SPTEs of the guest entry at `offset`. True if the processor may have cached one. */
 function dropWritten(tables: ShadowTables, page: ShadowPage, offset: number): boolean {
-  const { rules } = tables;
-  const entry = rules.spteBehind(page.role, offset);
+  const { rules, format } = tables;
+  const entry = rules.spteBehind(page.role, offset, format);
   if (entry < 0) return false;
   const first = tables.drop(page, entry);
-  return (rules.sptesPerEntry(page.role) === 2 && tables.drop(page, entry + 1)) || first;
+  return (rules.sptesPerEntry(page.role, format) === 2 && tables.drop(page, entry + 1)) || first;
 }
