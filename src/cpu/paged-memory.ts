@@ -5,7 +5,7 @@ import { ENTRY, type PagingFormat, RIGHTS } from '../arch/paging/format.ts';
 import { paeFormat, pdpteIndex } from '../arch/paging/pae.ts';
 import { ACCESS, accessAllowed, PAGING_CONTROL, pagingControl } from '../arch/paging/permissions.ts';
 import { twoLevelFormat } from '../arch/paging/two-level.ts';
-import { type EntryMemory, translate, WALK, WalkResult } from '../arch/paging/walker.ts';
+import { translate, WALK, WalkResult } from '../arch/paging/walker.ts';
 import { CR0, CR4, EFER, EFLAGS } from '../arch/registers.ts';
 import { A20Gate, NestedEntries, PhysicalEntries } from './entry-memory.ts';
 import type { GuestException } from './guest-exception.ts';
@@ -19,15 +19,11 @@ import { FastTlb, INVALIDATED, TLB_FLAG, Tlb } from './tlb.ts';
 /** What #AC looks at: words, doublewords and quadwords (SDM vol. 3A table 6-7); images have rules of their own. */
 const isMisaligned = (linear: number, size: number): boolean => size <= 8 && (linear & (size - 1)) !== 0;
 
-/** What a TLB entry keeps for memory types: the index of the first stage's PAT field in bits 2:0, and ... */
-export const CACHING = {
-  INDEX: 7,
-  /** ... under nested paging that of the second stage's field, */
-  HOST_SHIFT: 3,
-  NESTED: 0x40,
-  /** with no first stage, because the guest has paging off. */
-  UNPAGED: 0x80,
-} as const;
+/**
+ * What the TLB keeps for memory types with a translation through two stages: the index of the guest's PAT field in bits 2:0,
+ * or UNPAGED, and that of the host's.
+ */
+export const CACHING = { INDEX: 7, HOST_SHIFT: 3, NESTED: 0x40, UNPAGED: 0x80 } as const;
 
 /** Contexts that fit above the access class in the twelve low bits of a fast-TLB tag; the last is never used. */
 const CONTEXTS = 1023;
@@ -257,7 +253,9 @@ export class PagedMemory implements LinearMemory {
       this.tlb.drop(entry);
       this.#fast.drop(page);
     }
-    entry = this.#walkAndInsert(page, linear, access);
+    entry = this.#nested.active
+      ? this.#walkBothStages(page, linear, access)
+      : this.#walkAndInsert(page, linear, access);
     return entry < 0 ? -1 : this.#physicalOf(entry, linear, access);
   }
 
@@ -267,39 +265,8 @@ export class PagedMemory implements LinearMemory {
   }
 
   #walkAndInsert(page: number, linear: number, access: number): number {
-    if (this.#nested.active) return this.#walkBothStages(page, linear, access);
-    const walk = this.#walk;
-    if (!this.#walkTables(linear, access, this.#entries)) return -1;
-    const frame = this.#a20.pass(walk.frame * 4096) / 4096;
-    return this.tlb.insert(page, this.#asid, frame, this.#flagsOfWalk(), this.#patIndexOfWalk());
-  }
-
-  /** Under nested paging entries are linear to system-physical: the guest's rights, and what the second stage takes away. */
-  #walkBothStages(page: number, linear: number, access: number): number {
-    const nested = this.#nested;
-    const paged = this.#format !== undefined;
-    if (paged && !this.#walkTables(linear, access, this.#nestedEntries)) return -1;
-    const frame = paged ? this.#walk.frame : page;
-    const address = nested.translate(frame * 4096 + (linear & 0xfff), access);
-    if (address < 0) {
-      this.#exception.setNestedPageFault(nested.address, nested.errorCode, false);
-      return -1;
-    }
-    let flags = paged ? this.#flagsOfWalk() : RIGHTS.ALL | TLB_FLAG.DIRTY;
-    if (!nested.dirty) flags &= ~TLB_FLAG.DIRTY;
-    if (!nested.executable) flags |= TLB_FLAG.NO_FETCH;
-    const caching =
-      CACHING.NESTED |
-      (nested.patIndex << CACHING.HOST_SHIFT) |
-      (paged ? this.#patIndexOfWalk() : CACHING.UNPAGED);
-    return this.tlb.insert(page, this.#asid, Math.floor(this.#a20.pass(address) / 4096), flags, caching);
-  }
-
-  /** Walks the tables of CR3; false after filling in the exception. */
-  #walkTables(linear: number, access: number, entries: EntryMemory): boolean {
     const format = this.#format as PagingFormat;
     const walk = this.#walk;
-    const page = linear >>> 12;
     let rootLo = this.#state.cr3;
     let rootHi = 0;
     if (format.rootIsEntry) {
@@ -307,11 +274,49 @@ export class PagedMemory implements LinearMemory {
       rootLo = this.#state.u32[place] as number;
       rootHi = this.#state.u32[place + 1] as number;
     }
-    const status = translate(format, rootLo, rootHi, page, access, this.#control, entries, walk);
+    const status = translate(format, rootLo, rootHi, page, access, this.#control, this.#entries, walk);
+    if (status !== WALK.OK) {
+      this.#pageFault(linear, walk.errorCode);
+      return -1;
+    }
+    const frame = this.#a20.pass(walk.frame * 4096) / 4096;
+    return this.tlb.insert(page, this.#asid, frame, this.#flagsOfWalk());
+  }
+
+  /** Under nested paging entries are linear to system-physical: the guest's rights, and what the second stage takes away. */
+  #walkBothStages(page: number, linear: number, access: number): number {
+    const nested = this.#nested;
+    const format = this.#format;
+    const walk = this.#walk;
+    let frame = page;
+    if (format !== undefined) {
+      if (!this.#walkGuestTables(format, linear, access)) return -1;
+      frame = walk.frame;
+    }
+    const address = nested.translate(frame * 4096 + (linear & 0xfff), access);
+    if (address < 0) {
+      this.#exception.setNestedPageFault(nested.address, nested.errorCode, false);
+      return -1;
+    }
+    const paged = format !== undefined;
+    let flags = paged ? this.#flagsOfWalk() : RIGHTS.ALL | TLB_FLAG.DIRTY;
+    if (!nested.dirty) flags &= ~TLB_FLAG.DIRTY;
+    if (!nested.executable) flags |= TLB_FLAG.NO_FETCH;
+    const entry = this.tlb.insert(page, this.#asid, Math.floor(this.#a20.pass(address) / 4096), flags);
+    const own = paged ? patIndexOf(walk.entryLo[walk.level] as number, walk.pageShift > 12) : CACHING.UNPAGED;
+    this.tlb.setCaching(entry, CACHING.NESTED | (nested.patIndex << CACHING.HOST_SHIFT) | own);
+    return entry;
+  }
+
+  /** False after filling in the exception: the guest's page fault, or a nested one. */
+  #walkGuestTables(format: PagingFormat, linear: number, access: number): boolean {
+    const { cr3 } = this.#state;
+    const walk = this.#walk;
+    const status = translate(format, cr3, 0, linear >>> 12, access, this.#control, this.#nestedEntries, walk);
     if (status === WALK.OK) return true;
-    if (status === WALK.TABLE_ABSENT) {
-      this.#exception.setNestedPageFault(this.#nested.address, this.#nested.errorCode, true);
-    } else this.#pageFault(linear, walk.errorCode);
+    const { address, errorCode } = this.#nested;
+    if (status !== WALK.TABLE_ABSENT) this.#pageFault(linear, walk.errorCode);
+    else this.#exception.setNestedPageFault(address, errorCode, true);
     return false;
   }
 
@@ -328,12 +333,7 @@ export class PagedMemory implements LinearMemory {
     );
   }
 
-  #patIndexOfWalk(): number {
-    const walk = this.#walk;
-    return patIndexOf(walk.entryLo[walk.level] as number, walk.pageShift > 12);
-  }
-
-  /** What the TLB knows of a linear page under the present ASID, for inspection: `CACHING` and where it leads. */
+  /** What the TLB knows of a linear page under the present ASID, for inspection: `CACHING`, and where the page leads. */
   cachedPage(linear: number): { readonly caching: number; readonly address: number } | undefined {
     const entry = this.#translates ? this.tlb.find(linear >>> 12, this.#asid) : -1;
     if (entry < 0) return undefined;

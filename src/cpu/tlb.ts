@@ -41,6 +41,7 @@ export class Tlb {
   readonly #frame = new Float64Array(SETS * WAYS);
   readonly #flags = new Uint8Array(SETS * WAYS);
   readonly #caching = new Uint8Array(SETS * WAYS);
+  #hasCaching = false;
   readonly #victim = new Uint8Array(SETS);
   readonly #local: Int32Array;
   readonly #global: Int32Array;
@@ -74,9 +75,14 @@ export class Tlb {
   flags(entry: number): number {
     return this.#flags[entry] as number;
   }
-  /** PAT indices, as `insert` got them. */
+  /** What `setCaching` left with it, else 0. */
   caching(entry: number): number {
     return this.#caching[entry] as number;
+  }
+  /** Leaves something with an entry that means nothing here. */
+  setCaching(entry: number, caching: number): void {
+    this.#caching[entry] = caching;
+    this.#hasCaching = true;
   }
   addFlags(entry: number, flags: number): void {
     this.#flags[entry] |= flags;
@@ -91,18 +97,15 @@ export class Tlb {
       this.#codeLost(this.#asid[entry] as number);
   }
 
-  /**
-   * Puts a translation in; replaces the one for the same page and ASID, or an invalid one, or the next victim. `caching`
-   * goes with it and means nothing here.
-   */
-  insert(page: number, asid: number, frame: number, flags: number, caching = 0): number {
+  /** Puts a translation in; replaces the one for the same page and ASID, or an invalid one, or the next victim. */
+  insert(page: number, asid: number, frame: number, flags: number): number {
     const set = page & (SETS - 1);
     const entry = this.#place(set, page, asid);
     this.#page[entry] = page;
     this.#asid[entry] = asid;
     this.#frame[entry] = frame;
     this.#flags[entry] = flags;
-    this.#caching[entry] = caching;
+    if (this.#hasCaching) this.#caching[entry] = 0;
     this.#generation[entry] = (
       (flags & TLB_FLAG.GLOBAL) !== 0 ? this.#global[asid] : this.#local[asid]
     ) as number;

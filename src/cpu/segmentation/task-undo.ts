@@ -1,5 +1,5 @@
 import type { Cpu } from '../cpu.ts';
-import { EIP_BASE, FPU, REGISTERS, SEGMENTS, STACK_MASK, SYSTEM } from '../layout.ts';
+import { EIP_BASE, FPU, REGISTERS, SEGMENTS, STACK_MASK } from '../layout.ts';
 import { loadCr3 } from '../system/control-registers.ts';
 
 /** Where registers that a task switch loads lie: general ones, flags and EIP; SS.B; segment and system registers. */
@@ -28,19 +28,17 @@ export class OldTask {
     this.#pendingDebug = pendingDebug;
   }
 
-  /** Goes back to it. What the switch wrote to memory is the caller's to mend. */
+  /** Goes back to it; a #VMEXIT follows. What the switch wrote to memory is the caller's to mend. */
   restore(cpu: Cpu): void {
     const { state } = cpu;
     // Nothing that was translated for the new task may stay under the old one's CR3.
     if (state.cr3 !== this.#cr3) loadCr3(cpu, this.#cr3);
-    const dr7 = state.system(SYSTEM.DR7);
     RANGES.forEach(([from], n) => {
       state.u8.set(this.#registers[n], from);
     });
     cpu.cpl = this.#cpl;
     cpu.resumeFlagUntil = this.#resumeFlagUntil;
     cpu.pendingDebug = this.#pendingDebug;
-    if (state.system(SYSTEM.DR7) !== dr7) cpu.watchDataBreakpoints();
     cpu.updateContext();
   }
 }

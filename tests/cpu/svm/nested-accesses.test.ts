@@ -5,7 +5,7 @@ import { VMEXIT } from '../../../src/arch/svm-exits.ts';
 import { EVENT, EVENT_TYPE, INTERRUPT_STATE, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import type { MmioBus } from '../../../src/cpu/physical-memory.ts';
 import { type Assembler, address, eax, ebx, ecx, edi, esi, mem32 } from '../../../src/guest/assembler.ts';
-import { A, fault, NestedWorld, P, PWU, U, W } from './nested-world.ts';
+import { A, D, fault, NestedWorld, P, PWU, U, W } from './nested-world.ts';
 import { PLACE, SELECTOR, testEnvironment } from './world.ts';
 
 /** A page that the nested tables can take away without taking anything else. */
@@ -318,6 +318,19 @@ describe('a task switch (15.25, SDM vol. 3A 7.3)', () => {
     set(FIELD.CS, SELECTOR.CODE);
     return w;
   }
+  /** Tables of the new task's own: the same, but its GDT is the page MOVED with the same content. Returns their CR3. */
+  function ownTables(w: NestedWorld): number {
+    const { physical } = w.cpu;
+    const root = 0x90_0000;
+    const table = 0x90_1000;
+    physical.u8.copyWithin(root, w.guestTables.root, w.guestTables.root + 4096);
+    physical.u8.copyWithin(table, w.guestTables.root + 4096, w.guestTables.root + 8192);
+    physical.write32(root, table | PWU);
+    physical.u8.copyWithin(MOVED, PLACE.GDT, PLACE.GDT + 4096);
+    physical.write32(table + (PLACE.GDT >> 12) * 4, MOVED | PWU | A | D);
+    physical.write32(PLACE.SECOND_TSS + FIELD.CR3, root);
+    return root;
+  }
   const busy = (w: NestedWorld, selector: number): boolean =>
     (w.word(PLACE.GDT + selector + 4) & BUSY_HI) !== 0;
 
@@ -331,16 +344,7 @@ describe('a task switch (15.25, SDM vol. 3A 7.3)', () => {
 
   it('begins anew after a fault behind the commit point: with the descriptors, under the new CR3', () => {
     const w = tasks();
-    const { physical } = w.cpu;
-    // The new task's tables: the same, but its GDT is a page of its own with the same content.
-    const root = 0x90_0000;
-    const table = 0x90_1000;
-    physical.u8.copyWithin(root, w.guestTables.root, w.guestTables.root + 4096);
-    physical.u8.copyWithin(table, w.guestTables.root + 4096, w.guestTables.root + 8192);
-    physical.write32(root, table | PWU);
-    physical.u8.copyWithin(MOVED, PLACE.GDT, PLACE.GDT + 4096);
-    physical.write32(table + (PLACE.GDT >> 12) * 4, MOVED | PWU);
-    physical.write32(PLACE.SECOND_TSS + FIELD.CR3, root);
+    const root = ownTables(w);
     w.nested.set(MOVED, 0);
     w.write(VMCB_SAVE.DR7, 0x401);
     const before = [
@@ -372,8 +376,11 @@ describe('a task switch (15.25, SDM vol. 3A 7.3)', () => {
     expect(w.read(VMCB_SAVE.CR0) & CR0.TS).toBe(CR0.TS);
   });
 
-  it('by an exception: its error code on the new stack comes with EXITINTINFO', () => {
-    const w = tasks();
+  it('by an exception at CPL 3: its error code on the new stack comes with EXITINTINFO', () => {
+    const w = tasks().atUserLevel();
+    ownTables(w);
+    // Dirty in both stages: a write that found it in the TLB would not walk.
+    w.nested.set(MOVED, MOVED | PWU | A | D);
     w.load(PLACE.GUEST_CODE, (a) => {
       a.mov(esi, PAGE);
       a.label('read');
@@ -388,7 +395,9 @@ describe('a task switch (15.25, SDM vol. 3A 7.3)', () => {
       event: (EVENT.VALID | EVENT.EV | EVENT_TYPE.EXCEPTION | VECTOR.PF) >>> 0,
       rip: PLACE.GUEST_CODE + 5,
     });
+    // In the GDT of the old task's tables: nothing of the new one's is left in the TLB.
     expect([busy(w, SELECTOR.TSS), busy(w, SELECTOR.SECOND_TSS)]).toEqual([true, false]);
+    expect(w.readByte(VMCB_SAVE.CPL)).toBe(3);
     mend(w, TASK_STACK & ~0xfff);
     expect(w.again()).toMatchObject({ code: VMEXIT.VMMCALL, rip: TASK_CODE });
     expect(w.read(VMCB_SAVE.RSP)).toBe(TASK_STACK - 4);
