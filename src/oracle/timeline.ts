@@ -28,6 +28,8 @@ interface Period {
   readonly asid: number;
   readonly walker: Walker;
   cpu: OracleCpu;
+  /** The host as VMRUN has saved it: its SMEP decides how a fault is reported, not how tables are walked. */
+  host: OracleCpu | null;
 }
 
 /** One invalidation, taking effect before step `step`: what was cached at `step - 1` or earlier is gone. */
@@ -77,7 +79,7 @@ export class Timeline {
 
   constructor(memory: PhysicalMemory, cpu: OracleCpu, asid: number) {
     this.memory = memory;
-    this.#periods = [{ from: 0, asid, walker: { cpu, host: null }, cpu }];
+    this.#periods = [{ from: 0, asid, walker: { cpu, host: null }, cpu, host: null }];
   }
 
   get now(): number {
@@ -90,7 +92,7 @@ export class Timeline {
 
   /** The host whose nested tables are in use, as its nested walks see it; null without nested paging. */
   get host(): OracleCpu | null {
-    return this.#current.walker.host;
+    return this.#current.host;
   }
 
   /** The processor as it walks its tables: `cpu`, but for PDPTE registers that nested paging does without. */
@@ -118,10 +120,11 @@ export class Timeline {
     if (flushes.length === 0 && current.asid === asid && walksAlike(current.walker, walker)) {
       // Privilege, WP and the like count at the access, not when a translation is cached.
       current.cpu = cpu;
+      current.host = host;
       return;
     }
     const step = ++this.#now;
-    this.#periods.push({ from: step, asid, walker: this.#known(walker), cpu });
+    this.#periods.push({ from: step, asid, walker: this.#known(walker), cpu, host });
     for (const flush of flushes) this.#addFlush({ ...flush, step });
   }
 

@@ -342,6 +342,18 @@ describe('the host changes between VMRUNs without a flush', () => {
     expect(outcomes(fetch)).toEqual([`NPF(${FINAL}0d|${FINAL}1d)7678`, at(8n)]);
   });
 
+  it('CR4.SMEP: reported as at the last VMRUN, also where an earlier one walked the same tables (15.25.6)', () => {
+    const { memory, enter, outcomes } = start();
+    memory.write(leaf(7n), 4, 0n);
+    const smep = { ...host, cr4: host.cr4 | CR4.SMEP };
+    enter({ under: smep });
+    expect(outcomes(fetch)).toEqual([`NPF(${FINAL}14)7678`]);
+    enter({ flush: TLB_CONTROL.THIS_ASID });
+    expect(outcomes(fetch)).toEqual([`NPF(${FINAL}04|${FINAL}14)7678`]);
+    enter({ under: smep });
+    expect(outcomes(fetch)).toEqual([`NPF(${FINAL}14)7678`]);
+  });
+
   it('nested paging switched off or on: whole translations may remain, as under any change of the tables', () => {
     const { model, memory, enter, outcomes } = start();
     entries32(memory, 0x1000n + PDE, 0x2000n | ALL, 0x2000n + PTE, 0x7000n | ALL);
