@@ -3,7 +3,7 @@ import { InvariantBroken } from '../l0/check.ts';
 import type { ScenarioVerdict } from './judge.ts';
 import { RANDOM_ABOUT } from './random/arbitrary.ts';
 import { randomScenario, randomScenarioName } from './random/generate.ts';
-import { runScenario, type ScenarioHost } from './run.ts';
+import { type ScenarioHost, ScenarioRun } from './run.ts';
 import type { RunHostName } from './run-host.ts';
 import type { Scenario } from './scenario.ts';
 
@@ -23,22 +23,38 @@ export const workName = (work: Work): string =>
 /** What the scenario is about, a sentence. */
 export const workAbout = (work: Work): string => ('seed' in work ? RANDOM_ABOUT : work.about);
 
-/**
- * Runs a scenario on a host and judges it. A broken invariant of L0 is a mismatch. Throws an InputError for a scenario that
- * cannot be; a random one that cannot be is a mismatch, for making it was our part.
- */
-export function judgeWork(work: Work, host: ScenarioHost): ScenarioVerdict {
-  const scenario = 'seed' in work ? randomScenario(work.seed, work.index) : work;
-  try {
-    return runScenario(scenario, host);
-  } catch (error) {
-    const ours = error instanceof InvariantBroken || (error instanceof InputError && 'seed' in work);
-    if (!ours) throw error;
-    const what = error instanceof InputError ? 'should never have been made' : 'broke an invariant of L0';
-    const text = `Scenario ${scenario.name} ${what}: ${error.message}`;
-    return { probes: 0, switches: 0, mismatches: [{ scenario: scenario.name, index: -1, text }] };
+/** A scenario to run on one host after another, with what goes wrong on the way. */
+export class WorkRun {
+  readonly #work: Work;
+  readonly #scenario: Scenario;
+  readonly #run: ScenarioRun;
+
+  constructor(work: Work) {
+    this.#work = work;
+    this.#scenario = 'seed' in work ? randomScenario(work.seed, work.index) : work;
+    this.#run = new ScenarioRun(this.#scenario);
+  }
+
+  /**
+   * Runs it on a host and judges it. A broken invariant of L0 is a mismatch. Throws an InputError for a scenario that cannot
+   * be; a random one that cannot be is a mismatch, for making it was our part.
+   */
+  on(host: ScenarioHost): ScenarioVerdict {
+    const { name } = this.#scenario;
+    try {
+      return this.#run.on(host);
+    } catch (error) {
+      const ours = error instanceof InvariantBroken || (error instanceof InputError && 'seed' in this.#work);
+      if (!ours) throw error;
+      const what = error instanceof InputError ? 'should never have been made' : 'broke an invariant of L0';
+      const text = `Scenario ${name} ${what}: ${error.message}`;
+      return { probes: 0, switches: 0, mismatches: [{ scenario: name, index: -1, text }] };
+    }
   }
 }
+
+/** Runs a scenario on one host and judges it; see `WorkRun`. */
+export const judgeWork = (work: Work, host: ScenarioHost): ScenarioVerdict => new WorkRun(work).on(host);
 
 /** One task's verdict, with the task's place in the list that was asked for. */
 export interface Judged {
@@ -53,11 +69,31 @@ export interface Judged {
  */
 export type Execute = (tasks: readonly Task[]) => AsyncIterable<Judged>;
 
+/** A scenario that tasks have in common, and where each of them runs it. */
+export interface SharedWork {
+  readonly work: Work;
+  /** `index`: the task's place in the list. */
+  readonly places: readonly { readonly index: number; readonly on: RunHostName }[];
+}
+
+/** Tasks whose scenario is one object, in the order of the first of each: what is alike on several hosts is done once. */
+export function byWork(tasks: readonly Task[]): SharedWork[] {
+  const groups = new Map<Work, { index: number; on: RunHostName }[]>();
+  for (const [index, { work, on }] of tasks.entries()) {
+    const places = groups.get(work) ?? [];
+    places.push({ index, on });
+    groups.set(work, places);
+  }
+  return [...groups].map(([work, places]) => ({ work, places }));
+}
+
 /** Runs scenarios one after another in this thread, each on the host that `hostOf` gives for its task. */
 export const onHosts = (hostOf: (on: RunHostName) => ScenarioHost): Execute =>
   async function* (tasks) {
-    for (const [index, { work, on }] of tasks.entries())
-      yield { index, verdict: judgeWork(work, hostOf(on)) };
+    for (const { work, places } of byWork(tasks)) {
+      const run = new WorkRun(work);
+      for (const { index, on } of places) yield { index, verdict: run.on(hostOf(on)) };
+    }
   };
 
 /** Runs scenarios one after another on one host in this thread, whatever their tasks say. */

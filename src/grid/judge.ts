@@ -60,13 +60,23 @@ export interface ScenarioVerdict {
 
 const SWITCHES: ReadonlySet<StepKind> = new Set(['enter', 'leave', 'switch']);
 
+/** The bytes of the agents' log out of a machine's memory; empty if what is there is no log. */
+export function logBytes(end: MachineEnd): Uint8Array {
+  const at = logEnd(end);
+  return end.read(AGENT_LAYOUT.LOG, isLogEnd(at) ? at - AGENT_LAYOUT.LOG : 0);
+}
+
 /** The agents' log out of a machine's memory. Throws a RangeError if what is there is no log. */
 export function readLog(end: MachineEnd): LogEntry[] {
-  const at = wordOf(end.read(agents().at(AGENT_STATE.LOG), 4), 0);
-  const bytes = at - AGENT_LAYOUT.LOG;
-  if (bytes < 0 || at > AGENT_LAYOUT.LOG_LIMIT) throw new RangeError(`The log ends at 0x${at.toString(16)}.`);
-  return parseLog(end.read(AGENT_LAYOUT.LOG, bytes), bytes);
+  const at = logEnd(end);
+  if (!isLogEnd(at)) throw new RangeError(`The log ends at 0x${at.toString(16)}.`);
+  const bytes = logBytes(end);
+  return parseLog(bytes, bytes.length);
 }
+
+const isLogEnd = (at: number): boolean => at >= AGENT_LAYOUT.LOG && at <= AGENT_LAYOUT.LOG_LIMIT;
+
+const logEnd = (end: MachineEnd): number => wordOf(end.read(agents().at(AGENT_STATE.LOG), 4), 0);
 
 /**
  * Number of the step that the agents were at when their machine ended; 0 if that was before the first. Undefined where the

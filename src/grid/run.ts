@@ -2,7 +2,7 @@ import { InputError } from '../arch/input-error.ts';
 import { AGENT_EXIT } from '../guest/agent-layout.ts';
 import { type CompiledScenario, compileScenario } from './compile.ts';
 import type { ProcessorFacts } from './expect.ts';
-import { judgeScenario, type MachineEnd, type ScenarioVerdict } from './judge.ts';
+import { judgeScenario, logBytes, type MachineEnd, type ScenarioVerdict } from './judge.ts';
 import { SCENARIO_MEMORY } from './placement.ts';
 import { type CpuFeature, type HostAbility, highestAsid, hostNeeds, type Scenario } from './scenario.ts';
 
@@ -39,17 +39,52 @@ export interface ScenarioHost {
 const INSTRUCTIONS_PER_STEP = 20_000;
 const INSTRUCTIONS_TO_BOOT = 1_000_000;
 
-/**
- * Compiles a scenario, runs it on a host and judges what came of it. A scenario that asks of the host what it cannot do is
- * skipped. Throws an InputError if the host has no SVM.
- */
-export function runScenario(scenario: Scenario, host: ScenarioHost): ScenarioVerdict {
-  const skipped = whySkipped(scenario, host);
-  if (skipped !== undefined) return { probes: 0, switches: 0, mismatches: [], skipped };
-  const compiled = compileScenario(scenario);
-  const { end, processor } = runCompiled(compiled, host);
-  return judgeScenario(compiled, end, processor);
+/** A log that was judged, on which processor, and the verdict. */
+interface JudgedLog {
+  readonly processor: string;
+  readonly log: Uint8Array;
+  readonly verdict: ScenarioVerdict;
 }
+
+/**
+ * A scenario to run on one host after another. Judging takes much longer than running: where a host leaves the same log as
+ * one before it, the verdict is the same.
+ */
+export class ScenarioRun {
+  readonly #scenario: Scenario;
+  #compiled: CompiledScenario | undefined;
+  readonly #judged: JudgedLog[] = [];
+
+  constructor(scenario: Scenario) {
+    this.#scenario = scenario;
+  }
+
+  /**
+   * Runs it on a host and judges what came of it. A scenario that asks of the host what it cannot do is skipped. Throws an
+   * InputError if the host has no SVM.
+   */
+  on(host: ScenarioHost): ScenarioVerdict {
+    const skipped = whySkipped(this.#scenario, host);
+    if (skipped !== undefined) return { probes: 0, switches: 0, mismatches: [], skipped };
+    const compiled = (this.#compiled ??= compileScenario(this.#scenario));
+    const { end, processor } = runCompiled(compiled, host);
+    if (end.exitCode !== AGENT_EXIT.DONE) return judgeScenario(compiled, end, processor);
+    const facts = JSON.stringify(processor);
+    const log = logBytes(end);
+    const known = this.#judged.find((one) => one.processor === facts && sameBytes(one.log, log));
+    if (known !== undefined) return known.verdict;
+    const verdict = judgeScenario(compiled, end, processor);
+    this.#judged.push({ processor: facts, log, verdict });
+    return verdict;
+  }
+}
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, index) => byte === b[index]);
+
+/** Runs a scenario on one host and judges it; see `ScenarioRun`. */
+export const runScenario = (scenario: Scenario, host: ScenarioHost): ScenarioVerdict =>
+  new ScenarioRun(scenario).on(host);
 
 /**
  * Runs a compiled scenario on a host: how it ended, and what the oracle has to know of the processor. Throws an InputError

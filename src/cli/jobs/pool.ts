@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import workerpool from 'workerpool';
 import { InputError } from '../../arch/input-error.ts';
-import { type Execute, type Judged, onHosts, type Task } from '../../grid/execute.ts';
+import { byWork, type Execute, type Judged, onHosts, type Task } from '../../grid/execute.ts';
 import { umbraHosts } from '../../grid/umbra-host.ts';
 import { asCompleted } from './as-completed.ts';
-import type { HostChecks, WorkerAnswer } from './scenario-worker.ts';
+import type { HostChecks, SharedAnswer } from './scenario-worker.ts';
 
 export const WORKER = fileURLToPath(new URL('scenario-worker.js', import.meta.url));
 /** Threads load what is built; run from its sources, Umbra has this thread only. */
@@ -23,12 +23,13 @@ async function* runOnPool(tasks: readonly Task[], checks: HostChecks, jobs: numb
     maxWorkers: Math.min(jobs, tasks.length),
   });
   try {
-    const answers = tasks.map(async (task, index) => {
-      const answer: WorkerAnswer = await pool.exec('judge', [task, checks]);
+    const answers = byWork(tasks).map(async ({ work, places }): Promise<Judged[]> => {
+      const hosts = places.map(({ on }) => on);
+      const answer: SharedAnswer = await pool.exec('judgeOn', [work, hosts, checks]);
       if ('inputError' in answer) throw new InputError(answer.inputError);
-      return { index, verdict: answer.verdict };
+      return places.map(({ index }, place) => ({ index, verdict: answer.verdicts[place] }));
     });
-    yield* asCompleted(answers);
+    for await (const judged of asCompleted(answers)) yield* judged;
   } finally {
     await pool.terminate();
   }

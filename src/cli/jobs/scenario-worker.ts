@@ -1,7 +1,7 @@
 /** What runs on each thread of the pool: scenarios, one at a time. */
 import workerpool from 'workerpool';
 import { InputError } from '../../arch/input-error.ts';
-import { judgeWork, type Task } from '../../grid/execute.ts';
+import { judgeWork, type Task, type Work, WorkRun } from '../../grid/execute.ts';
 import type { ScenarioVerdict } from '../../grid/judge.ts';
 import { type HuntVerdict, hunt } from '../../grid/mutants/hunt.ts';
 import { mutantNamed } from '../../grid/mutants/mutants.ts';
@@ -38,7 +38,23 @@ function judge({ work, on }: Task, checks: HostChecks): WorkerAnswer {
   }
 }
 
+/** Verdicts of a scenario on each of some hosts, or the sentence of an InputError. */
+export type SharedAnswer =
+  | { readonly verdicts: readonly ScenarioVerdict[] }
+  | { readonly inputError: string };
+
+/** Runs a scenario on one host after another and has the oracle judge it. */
+function judgeOn(work: Work, hosts: readonly RunHostName[], checks: HostChecks): SharedAnswer {
+  try {
+    const run = new WorkRun(work);
+    return { verdicts: hosts.map((on) => run.on(hostOf(on, checks))) };
+  } catch (error) {
+    if (error instanceof InputError) return { inputError: error.message };
+    throw error;
+  }
+}
+
 /** Hunts the mutant of a name. */
 const huntByName = (name: string): HuntVerdict => hunt(mutantNamed(name));
 
-workerpool.worker({ judge, hunt: huntByName });
+workerpool.worker({ judge, judgeOn, hunt: huntByName });
