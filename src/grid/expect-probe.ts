@@ -1,6 +1,7 @@
 import { VECTOR } from '../arch/exceptions.ts';
 import { InputError } from '../arch/input-error.ts';
 import { VMEXIT } from '../arch/svm-exits.ts';
+import { NPF } from '../arch/vmcb.ts';
 import { AGENT_SELECTOR, LDT_SELECTOR } from '../guest/agent-layout.ts';
 import { agents } from '../guest/agents.ts';
 import { PROBE_FORMS, type ProbeForm, probeFormNumber, probeLabel } from '../guest/probe-forms.ts';
@@ -134,7 +135,7 @@ function plainPart(model: AddressSpaceModel, step: ProbeStep, form: ProbeForm): 
 
 /**
  * A segment load reads the descriptor, and sets its accessed bit if it is clear. The manuals do not say which bytes
- * that store is made of, so CR2 may be the address of any of the upper four that the processors are known to write.
+ * that store is made of, so CR2 or EXITINFO2 may be the address of any of those that the processors are known to write.
  */
 function descriptorParts(model: AddressSpaceModel, step: ProbeStep): Part[] {
   const read: Probe = { linear: BigInt(step.at), size: 8, kind: 'read', implicit: true };
@@ -149,15 +150,26 @@ function descriptorParts(model: AddressSpaceModel, step: ProbeStep): Part[] {
   if (accessed) return [{ probe: read, outcomes: reads }];
   const value = (found[0].value | DESCRIPTOR_ACCESSED) >> 32n;
   const write: Probe = { linear: BigInt(step.at + 4), size: 4, kind: 'modify', implicit: true, value };
+  const firstBytes = [step.at, step.at + 4, step.at + 5].map((at) => BigInt(at) - write.linear);
   const writes = probeOutcomes(model, write).flatMap((outcome): ProbeOutcome[] =>
-    outcome.outcome !== 'fault'
-      ? [outcome]
-      : [step.at, step.at + 4, step.at + 5].map((cr2) => ({ ...outcome, cr2: BigInt(cr2) })),
+    outcome.outcome === 'ok' ? [outcome] : firstBytes.map((byte) => faultAt(outcome, write.linear, byte)),
   );
   return [
     { probe: read, outcomes: reads },
     { probe: write, outcomes: writes },
   ];
+}
+
+/** A fault of an access as if another byte of the same page were its first. */
+function faultAt(
+  outcome: ExpectedFault | ExpectedNestedFault,
+  linear: bigint,
+  byte: bigint,
+): ExpectedFault | ExpectedNestedFault {
+  if (outcome.outcome === 'fault') return { ...outcome, cr2: linear + byte };
+  // A fault at an entry of L2's tables is about the entry's own address.
+  const final = outcome.exitInfo1[0] >> 32n === BigInt(NPF.FINAL_HI);
+  return final ? { ...outcome, exitInfo2: outcome.exitInfo2 + byte } : outcome;
 }
 
 /** Whether a descriptor is one of a marker for certain, but for its accessed bit. */

@@ -11,6 +11,7 @@ export interface RunHost {
 const HOSTS = {
   bare: { l0: 'none' },
   'shadow/pae': { l0: 'shadow', host: 'pae' },
+  'shadow/nopae': { l0: 'shadow', host: 'nopae' },
 } as const satisfies Readonly<Record<string, RunHost>>;
 
 /** Every combination that the grid runs on, by its name in reports and in JSON. */

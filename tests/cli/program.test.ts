@@ -15,6 +15,7 @@ import { INEXPRESSIBLE } from '../../src/grid/mutants/inexpressible.ts';
 import { MUTANTS } from '../../src/grid/mutants/mutants.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
 import { type CellVerdict, type PartVerdict, partTitle } from '../../src/grid/run-grid.ts';
+import { RUN_HOST_NAMES } from '../../src/grid/run-host.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { surveyHosts as surveyRealHosts } from '../../src/vmm/host-survey.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
@@ -609,7 +610,7 @@ describe('umbra grid', () => {
     expect(status).toBe(1);
     expect(readFileSync(file('grid.xml'), 'utf8')).toBe('1 cells, timed');
     expect(readFileSync(file('grid.html'), 'utf8')).toBe(
-      'shadow/pae, L1 PAE with NPT, L2 PAE; bare,shadow/pae',
+      `shadow/pae, L1 PAE with NPT, L2 PAE; ${RUN_HOST_NAMES.join()}`,
     );
   });
 
@@ -657,7 +658,7 @@ describe('umbra grid with scenarios', () => {
         { source: file('one.scenario'), text: 'first' },
         { source: file('two.scenario'), text: 'second' },
       ],
-      { hosts: ['shadow/pae'], check: true, jobs: 1 },
+      { hosts: RUN_HOST_NAMES.filter((name) => name !== 'bare'), check: true, jobs: 1 },
     ]);
     expect({ status, out }).toEqual({
       status: 0,

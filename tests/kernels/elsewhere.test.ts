@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { allScenarios } from '../../src/grid/replay.ts';
-import { withImages } from '../../tools/elsewhere/images.ts';
+import { shadowScenarios, withImages } from '../../tools/elsewhere/images.ts';
 import { qemuMissing, runOnQemu } from '../../tools/elsewhere/qemu.ts';
 import { QEMU_FINDINGS } from '../../tools/elsewhere/qemu-findings.ts';
 import { reportOf } from '../../tools/elsewhere/report.ts';
@@ -11,7 +10,7 @@ if (missing !== undefined) console.log(`skipped, because ${missing}: the exporte
 
 describe.skipIf(missing !== undefined)('the exported image on QEMU TCG', () => {
   it('shows what is known of QEMU and nothing else', { timeout: 600_000 }, async () => {
-    const scenarios = new Map(allScenarios().map((scenario) => [scenario.name, scenario]));
+    const scenarios = new Map(shadowScenarios().map((scenario) => [scenario.name, scenario]));
     const report = await withImages([...scenarios.values()], async (images) => {
       const transcripts: Transcript[] = [];
       for (const { path, absent } of images) transcripts.push(await runOnQemu(path, absent));

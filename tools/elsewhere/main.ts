@@ -1,7 +1,6 @@
 import { join, resolve } from 'node:path';
-import { allScenarios } from '../../src/grid/replay.ts';
 import type { Finding } from './explain.ts';
-import { type ImageFile, withImages } from './images.ts';
+import { type ImageFile, shadowScenarios, withImages } from './images.ts';
 import { KVM_FINDINGS } from './kvm/findings.ts';
 import { kvmMissing, runOnKvm } from './kvm/kvm.ts';
 import { qemuMissing, runOnQemu } from './qemu.ts';
@@ -50,7 +49,7 @@ async function main(args: readonly string[]): Promise<number> {
   const named = args.filter((name) => HOSTS[name] !== undefined).map((name) => HOSTS[name]);
   const parts = args.filter((name) => HOSTS[name] === undefined);
   const scenarios = new Map(
-    allScenarios()
+    shadowScenarios()
       .filter(({ name }) => parts.length === 0 || parts.some((part) => name.includes(part)))
       .map((scenario) => [scenario.name, scenario]),
   );

@@ -58,10 +58,16 @@ export function featuresOf(scenario: Omit<Scenario, 'features'>): CpuFeature[] {
     }
   };
   state(scenario.l1.mode, scenario.l1.flags);
-  for (const l2 of Object.values(scenario.l2)) state(l2.mode, l2.flags);
+  for (const l2 of Object.values(scenario.l2)) {
+    state(l2.mode, l2.flags);
+    if (l2.nested !== undefined) found.add('npt');
+  }
   for (const step of scenario.steps) {
     if (step.do === 'switch') state(step.mode, step.flags);
-    if (step.do === 'enter') state(step.vmcb?.mode, step.vmcb?.flags);
+    if (step.do === 'enter') {
+      state(step.vmcb?.mode, step.vmcb?.flags);
+      if (typeof step.vmcb?.nested === 'string') found.add('npt');
+    }
     if (step.do !== 'set' || !step.value) continue;
     if (step.flag === 'CR4.PSE') found.add('pse');
     else if (step.flag === 'CR4.PAE') found.add('pae');

@@ -13,7 +13,7 @@ import { type Cell, cellScenarioName, flagSet, withFeatures } from './cell.ts';
 
 const PAGE = 0x1000;
 /** First page of the run of pages; its number in its page table is 8 in both formats. */
-const BASE = 0x4000_8000;
+export const CROSSING_BASE = 0x4000_8000;
 
 // biome-ignore format: table
 /**
@@ -28,6 +28,9 @@ const RUN: readonly { flags: EntryFlags; about: string; wide?: true }[] = [
   { flags: 'P W U A D NX', about: 'nx', wide: true },       { flags: 'P W U A D', about: 'present', wide: true },
   { flags: 'P W U A D 51', about: 'reserved', wide: true }, { flags: 'P W U A D', about: 'present', wide: true },
 ];
+
+/** Pages of a run of 8-byte entries; one of 4-byte entries has fewer. */
+export const CROSSING_PAGES = RUN.length;
 
 // biome-ignore format: table
 /** Accesses of bytes on both sides of a page boundary, and how far before it they begin. */
@@ -64,10 +67,11 @@ export function crossingScenarios(cell: Cell): Scenario[] {
   );
 }
 
-function crossingSpace(prefix: string, mode: PagingMode): CrossingSpace {
+/** Neighbours of all kinds, from CROSSING_BASE on, and the accesses that cross from one into the next. */
+export function crossingSpace(prefix: string, mode: PagingMode): CrossingSpace {
   const width = mode === 'PAE' ? 8 : 4;
   const run = RUN.filter(({ wide }) => wide !== true || width === 8);
-  const first = mode === 'off' ? FLAT_BASE : BASE;
+  const first = mode === 'off' ? FLAT_BASE : CROSSING_BASE;
   const pages: Record<string, Page> = {};
   const entries: Record<number, Entry> = {};
   // Neighbours by linear address are none by physical address: they lie the other way round.
@@ -93,7 +97,7 @@ function crossingSpace(prefix: string, mode: PagingMode): CrossingSpace {
   const directory = `${prefix}.pd`;
   if (width === 4) {
     pages[table] = { entries4: entries };
-    pages[directory] = { entries4: { [BASE >>> 22]: { to: table, flags: 'P W U A' } } };
+    pages[directory] = { entries4: { [CROSSING_BASE >>> 22]: { to: table, flags: 'P W U A' } } };
     return { state: { mode, root: directory, flags: [] }, pages, probes };
   }
   pages[table] = { entries8: entries };

@@ -4,7 +4,7 @@ import { BASIC_PROBES, ProbeWriter } from './probes.ts';
 import { type EntryPlace, type MatrixSpace, matrixSpace, stateOf, type Target } from './space.ts';
 
 /** An entry that is edited again and again, what it maps at first, and an address below it. */
-interface Victim {
+export interface Victim {
   readonly place: EntryPlace;
   readonly target: Target;
   readonly values: readonly Entry[];
@@ -139,7 +139,7 @@ function scenario(
 }
 
 /** A leaf, a directory above a small page, and a large page. */
-function victims(space: MatrixSpace): Victim[] {
+export function victims(space: MatrixSpace): Victim[] {
   const { targets, directories, prefix } = space;
   const target = (about: string): Target => targets.find((candidate) => candidate.about.startsWith(about))!;
   const wide = space.mode === 'PAE';

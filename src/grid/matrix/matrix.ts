@@ -8,6 +8,8 @@ import { flipScenarios } from './flips.ts';
 import { globalScenarios } from './globals.ts';
 import { memoryScenarios } from './memory.ts';
 import { modeScenarios } from './modes.ts';
+import { NPT_CELLS } from './npt/cell.ts';
+import { nptCellScenarios } from './npt/matrix.ts';
 import { pdpteScenarios } from './pdptes.ts';
 import { refusalScenarios } from './refusals.ts';
 import { registerScenarios } from './registers.ts';
@@ -37,10 +39,18 @@ export interface MatrixCell {
   readonly scenarios: readonly Scenario[];
 }
 
-/** The grid: every L1 mode with every L2 mode, all families. */
-export const matrix = (): MatrixCell[] =>
-  CELLS.map((cell) => ({
-    ...cell,
-    way: 'shadow',
-    scenarios: Object.values(FAMILIES).flatMap((family) => family(cell)),
-  }));
+/** The grid: every L1 mode, with shadow paging and with nested paging, and every L2 mode; all families. */
+export function matrix(): MatrixCell[] {
+  const shadow = CELLS.map(
+    (cell): MatrixCell => ({
+      ...cell,
+      way: 'shadow',
+      scenarios: Object.values(FAMILIES).flatMap((family) => family(cell)),
+    }),
+  );
+  const npt = NPT_CELLS.map((cell): MatrixCell => {
+    const like = shadow.find(({ l1, l2 }) => l1 === cell.l1 && l2 === cell.l2);
+    return { ...cell, way: 'npt', scenarios: nptCellScenarios(cell, like?.scenarios ?? []) };
+  });
+  return [...shadow, ...npt];
+}
