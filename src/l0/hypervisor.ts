@@ -47,6 +47,8 @@ export class Hypervisor {
   readonly paging: L0Paging;
   /** L0's nested tables, if it has any, can forbid execution: the host's own paging can. */
   readonly nestedNx: boolean;
+  /** Nested page faults say whether they are of fetches: the host has NX or SMEP in force (APM vol. 2 15.25.6). */
+  readonly reportsFetches: boolean;
   readonly pages: HostPages;
   readonly asids: AsidPool;
   /** The host kernel's registers as its boot code left them. */
@@ -92,6 +94,7 @@ export class Hypervisor {
     const svm = hardware.cpuid(SVM_FEATURES, 0);
     if (this.paging === 'npt') this.#requireNestedPaging(svm.edx);
     this.nestedNx = (this.host.cr4 & CR4.PAE) !== 0 && (this.host.efer & EFER.NXE) !== 0;
+    this.reportsFetches = this.nestedNx || (this.host.cr4 & CR4.SMEP) !== 0;
     this.nextRip = (svm.edx & EDX_NRIP) !== 0;
     this.decodeAssists = (svm.edx & EDX_DECODE_ASSISTS) !== 0;
     this.asids = new AsidPool(svm.ebx, (svm.edx & EDX_FLUSH_BY_ASID) !== 0);

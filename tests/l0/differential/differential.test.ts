@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { gpa, hpa } from '../../../src/arch/address.ts';
-import { cpuModelNamed } from '../../../src/arch/cpu-models.ts';
+import { type CpuModel, cpuModelNamed } from '../../../src/arch/cpu-models.ts';
 import { VMEXIT } from '../../../src/arch/svm-exits.ts';
 import { VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import type { HostKernel } from '../../../src/guest/host-kernel/layout.ts';
 import { type L0Paging, offeredModel } from '../../../src/l0/guest-cpu.ts';
 import { setInitialState } from '../../../src/l0/vcpu-registers.ts';
 import { applyInitialState } from '../../../src/machine/initial-registers.ts';
@@ -18,16 +19,27 @@ import {
   NESTED,
   NESTED_END,
   type Paging,
+  type ProgramOptions,
   VMCB_COPY,
   VMCB_LOG,
 } from './program.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
-/** What L0 offers on this host, which is what the bare processor must be. */
-const OFFERED = {
-  shadow: offeredModel(MODEL, { paging: 'shadow', nestedNx: true }),
-  npt: offeredModel(MODEL, { paging: 'npt', nestedNx: true }),
-} as const;
+/** Where L0 runs, and what it offers there, which is what the bare processor must be. */
+interface Host {
+  readonly l0: L0Paging;
+  readonly host: HostKernel;
+  readonly offered: CpuModel;
+}
+const hostOf = (l0: L0Paging, host: HostKernel): Host => ({
+  l0,
+  host,
+  offered: offeredModel(MODEL, { paging: l0, nestedNx: host === 'pae' }),
+});
+const SHADOW = hostOf('shadow', 'pae');
+const NESTED_PAE = hostOf('npt', 'pae');
+const NESTED_2_LEVEL = hostOf('npt', 'nopae');
+const nameOf = ({ l0, host }: Host): string => `${l0} on a ${host} host`;
 const START = protectedState(CODE, {}, 0x08, 0x10, hpa(0));
 const LIMIT = 1_000_000;
 
@@ -47,16 +59,16 @@ interface Outcome {
   readonly memory: Uint8Array;
 }
 
-function runBare(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
-  const machine = new Machine({ model: OFFERED[l0], memoryBytes: MEMORY });
+function runBare(image: Uint8Array<ArrayBuffer>, { offered }: Host): Outcome {
+  const machine = new Machine({ model: offered, memoryBytes: MEMORY });
   machine.cpu.physical.load(hpa(0), image);
   applyInitialState(machine.cpu, START);
   const { kind } = machine.run(LIMIT);
   return { end: kind, memory: machine.cpu.physical.u8.slice(0, MEMORY) };
 }
 
-function runHosted(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
-  const machine = new HostedMachine({ model: MODEL, l0, memoryBytes: MEMORY, check: true });
+function runHosted(image: Uint8Array<ArrayBuffer>, { l0, host }: Host): Outcome {
+  const machine = new HostedMachine({ model: MODEL, l0, host, memoryBytes: MEMORY, check: true });
   machine.write(gpa(0), image);
   setInitialState(machine.vcpu, START);
   const { kind } = machine.run(LIMIT);
@@ -127,31 +139,39 @@ const MODES: readonly Paging[] = ['off', '2-level', 'pse', 'pae'];
 const SEEDS = Number(process.env.UMBRA_DIFFERENTIAL ?? 4);
 const FIRST = Number(process.env.UMBRA_SEED ?? 1);
 
-describe('a guest with nested paging of its own cannot tell L0 from the bare processor', () => {
-  // Without paging of L1, VMRUN is VMEXIT_INVALID (APM vol. 2 15.25.3).
-  for (const l1 of MODES) {
-    for (const l2 of l1 === 'off' ? (['2-level'] as const) : MODES) {
-      it(`with ${l1} paging and an L2 with ${l2}`, { timeout: 120_000 }, () => {
-        for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
-          const image = buildProgram({ l1, l2, nestedPaging: true, slots: 60, random: randomFrom(seed) });
-          const difference = firstDifference(runBare(image, 'npt'), runHosted(image, 'npt'));
-          expect(difference && `seed ${seed}: ${difference}`).toBeUndefined();
-        }
-      });
-    }
+/** Programs of several seeds, on the bare processor and under L0: the first difference is what the test fails with. */
+function compare(on: Host, options: Partial<ProgramOptions> & { readonly l1: Paging }): void {
+  const nx = on.offered.features.has('nx');
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
+    const image = buildProgram({ ...options, nx, slots: 60, random: randomFrom(seed) });
+    const difference = firstDifference(runBare(image, on), runHosted(image, on));
+    expect(difference && `seed ${seed}: ${difference}`).toBeUndefined();
   }
-});
+}
 
-describe.each(['shadow', 'npt'] as const)('a guest cannot tell L0 with %s from the bare processor', (l0) => {
-  for (const l1 of MODES) {
-    for (const l2 of [undefined, ...MODES]) {
-      it(`with ${l1} paging${l2 === undefined ? '' : ` and an L2 with ${l2}`}`, { timeout: 120_000 }, () => {
-        for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
-          const image = buildProgram({ l1, ...(l2 && { l2 }), slots: 60, random: randomFrom(seed) });
-          const difference = firstDifference(runBare(image, l0), runHosted(image, l0));
-          expect(difference && `seed ${seed}: ${difference}`).toBeUndefined();
-        }
-      });
+for (const on of [NESTED_PAE, NESTED_2_LEVEL]) {
+  describe(`a guest with nested paging of its own cannot tell L0 with ${nameOf(on)} from the bare processor`, () => {
+    for (const l1 of MODES) {
+      // Without paging of L1, VMRUN is VMEXIT_INVALID (APM vol. 2 15.25.3).
+      for (const l2 of l1 === 'off' ? (['2-level'] as const) : MODES) {
+        it(`with ${l1} paging and an L2 with ${l2}`, { timeout: 120_000 }, () => {
+          compare(on, { l1, l2, nestedPaging: true });
+        });
+      }
     }
-  }
-});
+  });
+}
+
+for (const on of [SHADOW, NESTED_PAE, NESTED_2_LEVEL]) {
+  describe(`a guest cannot tell L0 with ${nameOf(on)} from the bare processor`, () => {
+    for (const l1 of MODES) {
+      for (const l2 of [undefined, ...MODES]) {
+        it(`with ${l1} paging${l2 === undefined ? '' : ` and an L2 with ${l2}`}`, {
+          timeout: 120_000,
+        }, () => {
+          compare(on, { l1, ...(l2 && { l2 }) });
+        });
+      }
+    }
+  });
+}

@@ -155,7 +155,7 @@ function gates(image: Image, at: number, stub: (vector: number) => number): void
 }
 
 /** Entry: tables, paging, SVM; then slot after slot. */
-function supervisor(paging: Paging, slots: number, nested: boolean, cr4Bits: number): Assembler {
+function supervisor(paging: Paging, slots: number, nested: boolean, cr4Bits: number, nx: boolean): Assembler {
   const a = new Assembler(CODE);
   a.emit('Lgdt', mem(address('gdtr')));
   a.emit('Lidt', mem(address('idtr')));
@@ -164,7 +164,7 @@ function supervisor(paging: Paging, slots: number, nested: boolean, cr4Bits: num
   a.mov(esp, KERNEL_STACK);
   a.mov(ecx, 0xc000_0080);
   a.emit('Rdmsr');
-  a.or(eax, (nested ? 0x1000 : 0) | (paging === 'pae' ? 0x800 : 0));
+  a.or(eax, (nested ? 0x1000 : 0) | (paging === 'pae' && nx ? 0x800 : 0));
   a.emit('Wrmsr');
   a.mov(ecx, 0xc001_0117);
   a.mov(eax, HSAVE);
@@ -326,7 +326,7 @@ function writeNestedTables(image: Image, random: Random, l1: Paging): number {
   return l1 === 'pae' ? pointers : directory;
 }
 
-function writeVmcb(image: Image, random: Random, paging: Paging, cr4Bits: number): void {
+function writeVmcb(image: Image, random: Random, paging: Paging, cr4Bits: number, nx: boolean): void {
   const set = (offset: number, value: number): void => image.put32(VMCB12 + offset, value);
   const some = (mask: number): number =>
     (random(2) === 0 ? 0 : (random(0x1_0000) << 16) ^ random(0x1_0000)) & mask;
@@ -350,7 +350,7 @@ function writeVmcb(image: Image, random: Random, paging: Paging, cr4Bits: number
   set(VMCB_SAVE.GDTR + 8, GDT);
   set(VMCB_SAVE.IDTR + 4, 8 * VECTORS - 1);
   set(VMCB_SAVE.IDTR + 8, IDT2);
-  set(VMCB_SAVE.EFER, 0x1000 | (paging === 'pae' ? 0x800 : 0));
+  set(VMCB_SAVE.EFER, 0x1000 | (paging === 'pae' && nx ? 0x800 : 0));
   set(
     VMCB_SAVE.CR4,
     CR4.TSD | CR4.OSFXSR | cr4Bits | (paging === 'pse' ? CR4.PSE : 0) | (paging === 'pae' ? CR4.PAE : 0),
@@ -367,27 +367,24 @@ export interface ProgramOptions {
   readonly l2?: Paging;
   /** L1 runs it with nested paging. */
   readonly nestedPaging?: boolean;
+  /** The guest's CPU has NX; it does unless given. */
+  readonly nx?: boolean;
   readonly slots: number;
   readonly random: Random;
 }
 
 /** The memory image, to be loaded at 0 and entered at CODE in flat protected mode. */
-export function buildProgram({
-  l1,
-  l2,
-  nestedPaging,
-  slots,
-  random,
-}: ProgramOptions): Uint8Array<ArrayBuffer> {
+export function buildProgram(options: ProgramOptions): Uint8Array<ArrayBuffer> {
+  const { l1, l2, nestedPaging, slots, random, nx = true } = options;
   const image = new Image();
   writeTables(image);
   const cr4Bits = random(2) === 0 ? 0 : CR4.SMEP;
-  const program = supervisor(l1, slots, l2 !== undefined, cr4Bits).finish();
+  const program = supervisor(l1, slots, l2 !== undefined, cr4Bits, nx).finish();
   if (program.bytes.length > IDT - CODE) throw new Error('the supervisor is too long');
   image.bytes.set(program.bytes, CODE);
   gates(image, IDT, (vector) => program.labels.get(`stub${vector}`)!);
   gates(image, IDT2, (vector) => program.labels.get(`l2stub${vector}`)!);
-  if (l2 !== undefined) writeVmcb(image, random, l2, random(2) === 0 ? 0 : CR4.SMEP);
+  if (l2 !== undefined) writeVmcb(image, random, l2, random(2) === 0 ? 0 : CR4.SMEP, nx);
   if (nestedPaging) {
     image.put32(VMCB12 + VMCB.NESTED_CTL, NESTED_CTL.NP_ENABLE);
     image.put32(VMCB12 + VMCB.N_CR3, writeNestedTables(image, random, l1));
