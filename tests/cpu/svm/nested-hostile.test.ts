@@ -53,8 +53,9 @@ it.each<Shape>(['two-level', 'pae'])(
     const w = new NestedWorld(() => {}, { hostShape, hostEfer: EFER.NXE, guestShape: 'two-level' });
     const { cpu } = w;
     const low = cpu.physical.u8.slice(0, 0x10_0000);
-    const tables = cpu.physical.u8.slice(NESTED_TABLES, TABLES_END);
     const { cr3, cr4 } = cpu.state;
+    // The host's own as well: a guest may have been led there.
+    const tables = cpu.physical.u8.slice(cr3, TABLES_END);
     for (let run = 0; run < RUNS; run++) {
       cpu.svm.reset();
       cpu.physical.load(0 as Hpa, low);
