@@ -8,6 +8,8 @@ import { isMmio, SPTE, SPTE_HI_NX } from '../l0/mmu/spte.ts';
 import type { ExitReport, TraceSink } from '../l0/trace.ts';
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
+/** Up to 52 bits: guest-physical addresses of nested faults. */
+const addressText = (address: number): string => `0x${address.toString(16)}`;
 const long = (value: bigint | number): string => `0x${BigInt(value).toString(16).padStart(16, '0')}`;
 const wide = (lo: number, hi: number): string =>
   `0x${((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)).toString(16)}`;
@@ -46,7 +48,7 @@ const pageText = (shadow: ShadowPage): string =>
 
 /** Where an entry is: its host-physical address, and the shadow page that it is in. */
 const placeText = (shadow: ShadowPage, entry: number): string =>
-  `at ${hex(shadow.address + entry * 8)} in sp ${pageText(shadow)}`;
+  `at ${hex(shadow.wordOf(entry) * 4)} in sp ${pageText(shadow)}`;
 
 function spteText(shadow: ShadowPage, entry: number, gfn: number, lo: number, hi: number): string {
   if (isMmio(lo, hi)) return `mark_mmio_spte: spte ${wide(lo, hi)} ${placeText(shadow, entry)}`;
@@ -62,7 +64,7 @@ function spteText(shadow: ShadowPage, entry: number, gfn: number, lo: number, hi
 
 /** The lines of one walk: what was asked, each entry read from the root down, and the error if there was one. */
 function* walkLines(address: number, access: number, result: WalkResult): Generator<string> {
-  yield `kvm_mmu_pagetable_walk: addr ${hex(address)} pferr ${errorCodeText(access & 0x1f)}`;
+  yield `kvm_mmu_pagetable_walk: addr ${addressText(address)} pferr ${errorCodeText(access & 0x1f)}`;
   for (let at = result.rootLevel; at >= result.level && at > 0; at--) {
     yield `kvm_mmu_paging_element: pte ${wide(result.entryLo[at], result.entryHi[at])} level ${at}`;
   }
@@ -121,6 +123,6 @@ export function lineTrace(write: (line: string) => void, now: () => number): Tra
       for (const line of walkLines(address, access, result)) say(line);
     },
     pageFault: (address, errorCode) =>
-      say(`kvm_page_fault: address ${hex(address)} error_code ${errorCodeText(errorCode)}`),
+      say(`kvm_page_fault: address ${addressText(address)} error_code ${errorCodeText(errorCode)}`),
   };
 }

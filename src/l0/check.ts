@@ -8,15 +8,14 @@
  */
 import { RIGHTS } from '../arch/paging/format.ts';
 import { controlOf, type MmuContext } from './mmu/context.ts';
+import { type GuestEntry, guestEntry, nestedLeaf, upperHalf } from './mmu/guest-entry.ts';
 import type { Mmu, MmuChecker } from './mmu/mmu.ts';
 import {
   childRole,
   cpuRoleBase,
   cpuRoleExtended,
   directRootRole,
-  has4ByteGpte,
   isDirect,
-  isDivided,
   isPrivate,
   nestedRoleBase,
   nestedRoleExtended,
@@ -26,7 +25,6 @@ import {
   ROLE,
   roleAccess,
   roleLevel,
-  roleQuadrant,
   roleString,
   shadowRootRole,
 } from './mmu/role.ts';
@@ -43,15 +41,6 @@ const FULL_EVERY = 256;
 const PAGE = 4096;
 const FRAMES_PER_GIB = 0x40000;
 const PAGE_WORDS = 1024;
-
-/** What the guest's entry behind an SPTE says now. */
-interface GuestEntry {
-  readonly present: boolean;
-  readonly large: boolean;
-  readonly rights: number;
-  readonly frame: number;
-  readonly dirty: boolean;
-}
 
 export class ShadowChecker implements MmuChecker {
   /** Hash of each shadow page when it was last found right, with the flags that the judgement rests on. */
@@ -266,7 +255,7 @@ export class ShadowChecker implements MmuChecker {
       this.#require(child.gfn === entry * page.entries, child, `entry ${entry} above is for other addresses`);
       return;
     }
-    const guest = this.#guestEntry(page, entry);
+    const guest = guestEntry(this.#tables, page, entry);
     if (page.direct || guest === null) {
       const role = childRole(page.role, true, roleAccess(page.role), entry, format);
       this.#require(
@@ -295,15 +284,10 @@ export class ShadowChecker implements MmuChecker {
   #checkSplit(page: ShadowPage, entry: number, child: ShadowPage, guest: GuestEntry, rights: number): void {
     this.#require(child.direct, child, `entry ${entry} above is a large page and needs a direct one`);
     this.#require(roleLevel(child.role) === 1, child, 'a direct page has the wrong level');
-    const frame = guest.frame + this.#half(page, entry);
+    const frame = guest.frame + upperHalf(this.#tables, page, entry);
     this.#require(child.gfn === frame, child, `entry ${entry} above maps other frames`);
     this.#checkGrant(page, entry, roleAccess(child.role), rights);
     this.#checkDirty(page, entry, roleAccess(child.role), guest);
-  }
-
-  /** Frames by which an entry maps the upper half of what the guest's 4-byte entry maps. */
-  #half(page: ShadowPage, entry: number): number {
-    return isDivided(page.role, this.#tables.format) ? (entry & 1) * page.entries : 0;
   }
 
   /** A write must be seen by L0 while the guest's D is clear. */
@@ -379,10 +363,10 @@ export class ShadowChecker implements MmuChecker {
     }
     // The guest may have changed its entries since; it is owed the old translation or the new one until it invalidates.
     if (page.unsync) return;
-    const guest = this.#guestEntry(page, entry);
+    const guest = guestEntry(this.#tables, page, entry);
     if (guest === null) return;
     this.#require(guest.present, page, `entry ${entry} is present and the guest's is not`);
-    const half = guest.large ? this.#half(page, entry) : 0;
+    const half = guest.large ? upperHalf(this.#tables, page, entry) : 0;
     this.#require(frame === guest.frame + half, page, `entry ${entry} maps another frame than the guest's`);
     this.#checkGrant(page, entry, rights, roleAccess(page.role) & guest.rights);
     this.#checkDirty(page, entry, rights, guest);
@@ -395,33 +379,11 @@ export class ShadowChecker implements MmuChecker {
     const parent = pool.parents[page.index];
     const inUse = parent !== NONE && pool.owner(parent) === current.directories[0];
     if (!inUse || current.guardEpoch !== guards.epoch) return;
-    const guest = this.#nestedLeaf(current.pgd, (page.gfn + entry) * PAGE);
+    const guest = nestedLeaf(this.#tables, current.pgd, (page.gfn + entry) * PAGE);
     this.#require(guest.present, page, `entry ${entry} is present and the guest's is not`);
     this.#require(frame === guest.frame, page, `entry ${entry} maps another frame than the guest's`);
     this.#checkGrant(page, entry, rights, guest.rights);
     this.#checkDirty(page, entry, rights, guest);
-  }
-
-  /** What L1's PAE nested tables say of an L2-physical address (APM vol. 2 15.25.5). */
-  #nestedLeaf(pgd: number, address: number): GuestEntry {
-    const { u32 } = this.#tables.memory;
-    const { slots } = this.#tables;
-    let at = pgd + (address >>> 30) * 8;
-    let rights: number = RIGHTS.ALL;
-    for (let shift = 30; ; shift -= 9) {
-      const host = slots.hostAddress(at) >>> 2;
-      const lo = u32[host];
-      const hi = u32[host + 1];
-      // PDPTEs have no rights.
-      if (shift < 30) rights &= (lo & (RIGHTS.W | RIGHTS.U)) | (hi >>> 31 === 0 ? RIGHTS.X : 0);
-      const large = shift === 21 && (lo & SPTE.PS) !== 0;
-      const present = (lo & SPTE.P) !== 0;
-      const below = large ? (address >>> 12) & 511 : 0;
-      const frame = guestFrame(lo, hi, large, false) + below;
-      if (!present || large || shift === 12)
-        return { present, large, rights, frame, dirty: (lo & SPTE.D) !== 0 };
-      at = frame * PAGE + ((address >>> (shift - 9)) & 511) * 8;
-    }
   }
 
   /**
@@ -450,23 +412,6 @@ export class ShadowChecker implements MmuChecker {
 
   #checkMmio(page: ShadowPage, entry: number): void {
     this.#require(roleLevel(page.role) === 1, page, `entry ${entry} is an MMIO entry above level 1`);
-  }
-
-  /** The guest's entry behind entry `entry` of an indirect page; null for a direct page. */
-  #guestEntry(page: ShadowPage, entry: number): GuestEntry | null {
-    if (page.direct) return null;
-    const { u32 } = this.#tables.memory;
-    const level = roleLevel(page.role);
-    const table = (this.#tables.slotOf(page.gfn).pfn(page.gfn) * PAGE) >>> 2;
-    const four = has4ByteGpte(page.role);
-    const index = isDivided(page.role, this.#tables.format) ? fourByteIndex(page, entry) : entry;
-    const lo = u32[table + (four ? index : index * 2)];
-    const hi = four ? 0 : u32[table + index * 2 + 1];
-    const largeAllowed = level === 2 && (!four || (page.role & ROLE.CR4_PSE) !== 0);
-    const large = largeAllowed && (lo & SPTE.PS) !== 0;
-    const rights = (lo & (RIGHTS.W | RIGHTS.U)) | (hi >>> 31 === 0 ? RIGHTS.X : 0);
-    const frame = guestFrame(lo, hi, large, four);
-    return { present: (lo & SPTE.P) !== 0, large, rights, frame, dirty: (lo & SPTE.D) !== 0 };
   }
 
   #isListed(head: number, reference: number): boolean {
@@ -510,16 +455,4 @@ export class ShadowChecker implements MmuChecker {
       }
     }
   }
-}
-
-/** Index of the 4-byte guest entry behind an entry: a page table covers two shadow ones, a directory four. */
-function fourByteIndex(page: ShadowPage, entry: number): number {
-  const quadrant = roleQuadrant(page.role);
-  return roleLevel(page.role) === 1 ? quadrant * 512 + entry : quadrant * 256 + (entry >>> 1);
-}
-
-/** First frame that a guest entry maps, or the frame of the table it refers to (SDM vol. 3A tables 4-4 to 4-10). */
-function guestFrame(lo: number, hi: number, large: boolean, four: boolean): number {
-  if (!four) return (hi & 0x000f_ffff) * 0x10_0000 + (large ? (lo >>> 21) << 9 : lo >>> 12);
-  return large ? ((lo >>> 13) & 0xff) * 0x10_0000 + ((lo >>> 22) << 10) : lo >>> 12;
 }

@@ -64,14 +64,19 @@ interface PageText {
 /** The tables of whoever runs on a machine's vCPU now, with the current root of its MMU. */
 export function viewTables(machine: HostedMachine): TableView {
   const { mmu } = machine.vcpu;
-  const { format } = mmu.context;
+  const { format, kind } = mmu.context;
   const guest = format === null ? new Map<number, PageText>() : guestPages(machine, format);
   const shadow = shadowPages(machine);
-  const numbers = [...new Set([...guest.keys(), ...shadow.pages.keys()])].sort((a, b) => a - b);
+  // Nested tables that map memory as it is are entered by what the guest's own say.
+  const throughGuest = kind === 'direct' && format !== null;
+  const shadowAt = (number: number): PageText | undefined =>
+    shadow.pages.get(throughGuest ? (guest.get(number)?.frame ?? -1) : number);
+  const found = throughGuest ? guest.keys() : [...guest.keys(), ...shadow.pages.keys()];
+  const numbers = [...new Set(found)].sort((a, b) => a - b);
   const rows: TableRow[] = [];
   let last: { number: number; guest: PageText | undefined; shadow: PageText | undefined } | undefined;
   for (const number of numbers) {
-    const now = { number, guest: guest.get(number), shadow: shadow.pages.get(number) };
+    const now = { number, guest: guest.get(number), shadow: shadowAt(number) };
     const goesOn =
       last !== undefined &&
       number === last.number + 1 &&
@@ -89,14 +94,17 @@ export function viewTables(machine: HostedMachine): TableView {
 /** The entries behind a linear address of whoever runs on a machine's vCPU now. */
 export function viewPage(machine: HostedMachine, address: number): PageView {
   const { context, tables } = machine.vcpu.mmu;
-  const number = address >>> 12;
-  const behind = (pages: Iterable<MappedPage>): MappedPage | undefined => {
+  const behind = (pages: Iterable<MappedPage>, number: number): MappedPage | undefined => {
     for (const page of pages)
       if (number >= page.pageNumber && number < page.pageNumber + page.pages) return page;
     return undefined;
   };
-  const guest = context.format === null ? undefined : behind(guestLeaves(machine, context.format));
-  const shadow = behind(shadowLeaves(machine));
+  const guest =
+    context.format === null ? undefined : behind(guestLeaves(machine, context.format), address >>> 12);
+  const through = context.kind === 'direct' ? guest : undefined;
+  const number =
+    through === undefined ? address >>> 12 : through.frame + ((address >>> 12) - through.pageNumber);
+  const shadow = behind(shadowLeaves(machine), number);
   const owner = shadow && tables.pool.at(shadow.entryAddress - (shadow.entryAddress % 4096));
   return {
     ...(guest && { guest }),
@@ -140,9 +148,19 @@ function addPages(map: Map<number, PageText>, page: MappedPage, flags: string, f
   }
 }
 
-/** What the shadow tables below the current root map, read out of host memory as the processor reads it. */
+/** What L0's tables below the current root map, read out of host memory as the processor reads it. */
 function shadowLeaves(machine: HostedMachine): Iterable<MappedPage> {
   const { roots, context } = machine.vcpu.mmu;
+  const { current } = roots;
+  if (!current.hasPointers) {
+    const { formats } = context;
+    return listPages(
+      formats.twoLevel,
+      [{ lo: current.address, hi: 0 }],
+      new HostTables(machine),
+      MOST_ENTRIES,
+    );
+  }
   const directories = roots.current.directories.map((directory) => ({
     lo: directory === null ? 0 : directory.address + ENTRY.P,
     hi: 0,
@@ -159,7 +177,7 @@ function shadowPages(machine: HostedMachine): {
   const used = new Set<string>();
   for (const page of shadowLeaves(machine)) {
     const owner = pool.at(page.entryAddress - (page.entryAddress % 4096));
-    const entry = (page.entryAddress % 4096) / 8;
+    const entry = ((page.entryAddress % 4096) / 4096) * pool.format.entries;
     used.add(shadowPageText(owner));
     if (isMmio(page.lo, page.hi)) addPages(pages, page, 'MMIO', -1);
     else addPages(pages, page, rightsText(page), pool.frames[owner.reference(entry)]);
@@ -174,7 +192,7 @@ export const rightsText = ({ lo, hi, level }: LeafView): string =>
     (lo & SPTE.W) !== 0 ? 'w' : '-',
     (hi & SPTE_HI_NX) === 0 ? 'x' : '-',
     (lo & SPTE.U) !== 0 ? 'u' : '-',
-    level > 1 ? ' 2M' : '',
+    level > 1 ? ' large' : '',
   ].join('');
 
 /** Entries in memory, to look at only. */

@@ -63,6 +63,11 @@ export class GuestFormats {
     }
   }
 
+  /** The 2-level format with large pages. */
+  get twoLevel(): PagingFormat {
+    return this.#twoLevel[1];
+  }
+
   /** The PAE format, for the check of PDPTEs. NX does not matter in those. */
   get pae(): PagingFormat {
     return this.#pae[1];

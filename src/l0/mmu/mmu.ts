@@ -113,8 +113,7 @@ export class Mmu {
    * A #NPF exit on the root of a `direct` or `nested` MMU. INJECT comes from `nested` only: L1's nested tables forbid the access,
    * and `errorCode` is bits 4:0 of EXITINFO1 for L1.
    *
-   * Bit 4 for L1 can only come from bit 4 here: where L0's tables have no NX the host must run guests with CR4.SMEP set, if L1 may
-   * have that, or the processor does not report fetches.
+   * Bit 4 for L1 can only come from bit 4 here, which the processor does not report on a host without NX and SMEP.
    *
    * @param address   guest-physical, up to 52 bits (EXITINFO2)
    * @param errorCode bits 4:0 of EXITINFO1
