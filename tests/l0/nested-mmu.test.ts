@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { PagingLevel } from '../../src/arch/paging/format.ts';
 import { CR4, PFERR } from '../../src/arch/registers.ts';
 import { RULES, type Rules } from '../../src/l0/rules.ts';
 import { HOSTS, type Host, NestedBench, type Seen } from './nested-bench.ts';
@@ -337,6 +338,16 @@ describe.each(CELLS)("L1's nested tables under a host kernel %s: %s", (host, sha
   }
 });
 
+const EVERYTHING = Uint8Array.from({ length: 16 }, (_, bits) => (bits & 6) | 1);
+
+/** L1's format with something else in each level. */
+const changedLevels =
+  (change: () => Partial<PagingLevel>): Rules['nestedFormat'] =>
+  (formats, base) => {
+    const format = formats.of(base, true);
+    return format && { ...format, levels: format.levels.map((level) => ({ ...level, ...change() })) };
+  };
+
 describe('the role of nested tables', () => {
   it.each(Object.keys(HOSTS) as Host[])('keeps formats of one table apart, host %s', (host) => {
     const bench = new NestedBench(host);
@@ -371,20 +382,25 @@ describe('the role of nested tables', () => {
     ['unsync tables under L2', 'pae', '2-level', { toleratesUnsync: () => true }],
     ['stale PDPTEs', 'pae', 'PAE', { guardedTablesServe: () => true }],
     ['stale private tables', 'nopae', 'PAE', { guardedTablesServe: () => true }],
+    ['NX dropped', 'pae', 'PAE with NX', { nestedFormat: changedLevels(() => ({ rights: EVERYTHING })) }],
+    ['reserved bits ignored', 'pae', 'PAE', { nestedFormat: changedLevels(() => ({ reservedHi: 0 })) }],
     ['no NX', 'pae', 'PAE with NX', { permissionControl: (b, e) => RULES.permissionControl(b, e) & ~8 }],
   ])('or a wrong rule is found out: %s', (_what, host, shape, rules) => {
-    const run = (): void => {
-      const bench = new NestedBench(host, { ...RULES, ...rules });
+    const run = (of: Rules): void => {
+      const bench = new NestedBench(host, of);
       const tables = new NestedTables(bench, shape);
       tables.map(0x4000, 0x40_4000, P | W);
       tables.map(0x5000, 0x40_5000, FULL);
       tables.map(0x6000, 0x40_6000, P | U);
+      tables.map(0x7000, 0x40_7000, tables.width === 8 ? FULL | NX : FULL);
       for (let page = 0x10_0000; page < 0x10_8000; page += 0x1000) tables.map(page, page, FULL);
       bench.current.cr4 = CR4.SMEP;
       tables.run();
       expect(bench.l2Access(0x5000)).toEqual({ outcome: 'ok', host: bench.host(0x40_5000) });
       expect(bench.l2Access(0x4000)).toEqual(npf(PFERR.P));
       expect(bench.l2Access(0x6000)).toEqual({ outcome: 'ok', host: bench.host(0x40_6000) });
+      if (shape === 'PAE with NX') expect(bench.l2Access(0x7000, 'fetch')).toEqual(npf(PFERR.P | PFERR.F));
+      if (shape === 'PAE') expect(bench.l2Access(0x7000)).toEqual(npf(PFERR.P | PFERR.RSVD));
       bench.l2Access(0x5000, 'write');
       expect(tables.entry(0x5000) & D).toBe(D);
       bench.l2Write(tables.path(0x5000).at(-1)!, 0x40_7000n | FULL, tables.width);
@@ -396,6 +412,7 @@ describe('the role of nested tables', () => {
       tables.run(CR4.SMEP);
       expect(bench.l2Access(0x5000, 'fetch')).toEqual(npf(PFERR.F));
     };
-    expect(run).toThrow();
+    run(RULES);
+    expect(() => run({ ...RULES, ...rules })).toThrow();
   });
 });
