@@ -1,4 +1,4 @@
-/** Everything in docs/smep-and-not-wp.md that a run of Umbra prints, by the name of its block. */
+/** Everything in the pages of docs/ that a run of Umbra prints, by page and by the name of its block. */
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { directedScenarios } from '../../src/grid/directed/directed.ts';
 import { READ_ONLY_PAGE } from '../../src/grid/directed/write-protect.ts';
@@ -7,6 +7,7 @@ import { mutantNamed } from '../../src/grid/mutants/mutants.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { UnsupportedHost } from '../../src/l0/hypervisor.ts';
 import { HostedMachine } from '../../src/vmm/hosted-machine.ts';
+import { nestedRoots, offers, reasons } from './offers.ts';
 import { align, pageRun, traceOfStep } from './page-run.ts';
 
 const directed = new Map(directedScenarios().map((scenario) => [scenario.name, scenario]));
@@ -49,7 +50,7 @@ function refusal(): string {
   throw new Error('L0 shadows without NX.');
 }
 
-export const BLOCKS: Readonly<Record<string, () => string>> = {
+const SMEP_AND_NOT_WP = {
   'smep-without-wp': run('smep-without-wp'),
   'trace of the kernel writing': () => traceOfStep(scenario('smep-without-wp'), 2),
   'trace of the kernel fetching': () => traceOfStep(scenario('smep-without-wp'), 4),
@@ -63,13 +64,26 @@ export const BLOCKS: Readonly<Record<string, () => string>> = {
   mutants,
 };
 
+const NESTED_PAGING = {
+  'what is offered': offers,
+  'why not': reasons,
+  'roots of nested tables': nestedRoots,
+};
+
+type Blocks = Readonly<Record<string, () => string>>;
+
+export const PAGES: Readonly<Record<string, Blocks>> = {
+  'docs/smep-and-not-wp.md': SMEP_AND_NOT_WP,
+  'docs/nested-paging.md': NESTED_PAGING,
+};
+
 /** A block in a page: the name in a comment, then what the run prints, fenced. */
 const BLOCK = /<!-- run: (.+?) -->\n```\n[\s\S]*?```/g;
 
 /** A page with every block as Umbra prints it now. Throws an Error for the name of a block that is none. */
-export const withBlocks = (page: string): string =>
+export const withBlocks = (page: string, blocks: Blocks): string =>
   page.replaceAll(BLOCK, (_, name: string) => {
-    const print = BLOCKS[name];
+    const print = blocks[name];
     if (print === undefined) throw new Error(`There is no block "${name}".`);
     return `<!-- run: ${name} -->\n\`\`\`\n${print()}\n\`\`\``;
   });
