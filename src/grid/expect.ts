@@ -1,5 +1,6 @@
 import { pushesErrorCode, VECTOR } from '../arch/exceptions.ts';
 import { InputError } from '../arch/input-error.ts';
+import { CR0 } from '../arch/registers.ts';
 import { VMEXIT } from '../arch/svm-exits.ts';
 import { EVENT_TYPE, eventInjection } from '../arch/vmcb.ts';
 import { AGENT_LAYOUT } from '../guest/agent-layout.ts';
@@ -153,7 +154,11 @@ export class Expectations {
       alternatives = [this.#expectStep(step)];
     }
     this.#tracker.apply(step);
-    return { index, step, level, registers, alternatives, settle };
+    const settleAll: StepExpectation['settle'] = (taken) => {
+      settle(taken);
+      if (step.do !== 'enter' && !this.#skipping) this.#checkRoot();
+    };
+    return { index, step, level, registers, alternatives, settle: settleAll };
   }
 
   #expectProbe(step: ProbeStep): Pick<StepExpectation, 'alternatives' | 'settle'> {
@@ -361,6 +366,7 @@ export class Expectations {
     this.#skipping = refused || this.#run(guest, step.vmcb ?? {}) === 'invalid';
     if (this.#skipping) this.#exit();
     else if (guest.nCr3 !== undefined) this.#checkAgentRuns();
+    else this.#checkRoot();
   }
 
   /** L1 runs on in its own state, with its PDPTEs loaded anew (APM vol. 2 15.6). */
@@ -370,7 +376,14 @@ export class Expectations {
     }
   }
 
-  /** The agent runs in L2 whatever a step does: its way through both stages must be free, and no entry on it change. */
+  /** A root at an address that is L2's alone may be out of reach after any step. */
+  #checkRoot(): void {
+    const { cr0, cr3 } = this.model.cpu;
+    const paged = (cr0 & BigInt(CR0.PG >>> 0)) !== 0n;
+    if (paged && cr3 >= BigInt(AGENT_LAYOUT.END)) this.#checkAgentRuns();
+  }
+
+  /** The agent runs whatever a step does: its way through both stages must be free, and no entry on it change. */
   #checkAgentRuns(): void {
     const at = BigInt(AGENT_LAYOUT.IMAGE);
     const reaches = this.model

@@ -164,6 +164,26 @@ describe('expectations under nested paging', () => {
       'The agent may not be able to run in L2',
     );
   });
+
+  it('throw where L2 or L1 takes a root away that nested tables alone lead to', () => {
+    const moved = { ...A, root: 'l2.pd@0x40003000' };
+    const flags = { flags: 'P W U A D' };
+    const pages = {
+      ...PAGES,
+      'npt.pt': { entries4: { ...PAGES['npt.pt'].entries4, 3: { to: 'l2.pd', ...flags } } },
+    };
+    const cut: Step = { do: 'edit', page: 'npt.pt', index: 3, width: 4, entry: { to: 'data', ...flags } };
+    const run = (...steps: Step[]): string[][] => texts(scenario(steps, { pages, l2: { A: moved } }));
+    expect(run(...visit(probe('read4', 0))).slice(1)).toEqual([[value(MARKER)], left]);
+    expect(() => run(...visit(cut, probe('read4', 0)))).toThrow('The agent may not be able to run');
+    expect(() => run(...visit(), cut, ...visit())).toThrow('The agent may not be able to run');
+    // Elsewhere nothing leads from that address to the root.
+    const away: Step = { do: 'load-cr3', root: 'l2.pd@0x40003000' };
+    expect(() => run(away)).toThrow('The agent may not be able to run');
+    expect(() => run({ do: 'enter', l2: 'A', vmcb: { nested: false } }, { do: 'leave' })).toThrow(
+      'The agent may not be able to run',
+    );
+  });
 });
 
 const log = (...records: readonly (readonly number[])[]): Uint8Array => {
