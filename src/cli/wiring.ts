@@ -68,7 +68,7 @@ export const services: Services = {
     const here = umbraHosts({ check: setup.check });
     return {
       execute: execute(setup, host),
-      reduce: (seed, index, on) => failureAt({ seed, index }, on, here, true),
+      reduce: (work, on) => failureAt(work, on, here, true),
     };
   },
   mutants: (names) => (names.length === 0 ? MUTANTS : names.map(mutantNamed)),

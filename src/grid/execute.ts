@@ -1,14 +1,14 @@
 import { InputError } from '../arch/input-error.ts';
 import { InvariantBroken } from '../l0/check.ts';
 import type { ScenarioVerdict } from './judge.ts';
-import { RANDOM_ABOUT } from './random/arbitrary.ts';
-import { randomScenario, randomScenarioName } from './random/generate.ts';
+import { RANDOM_ABOUT, RANDOM_NESTED_ABOUT } from './random/arbitrary.ts';
+import { type RandomWork, randomScenario, randomScenarioName } from './random/generate.ts';
 import { type ScenarioHost, ScenarioRun } from './run.ts';
 import type { RunHostName } from './run-host.ts';
 import type { Scenario } from './scenario.ts';
 
-/** A scenario to run: itself, or the seed and the number of a random one. Plain data, as it travels between threads. */
-export type Work = Scenario | { readonly seed: number; readonly index: number };
+/** A scenario to run: itself, or which random one. Plain data, as it travels between threads. */
+export type Work = Scenario | RandomWork;
 
 /** A scenario and what to run it on. Plain data too. */
 export interface Task {
@@ -17,11 +17,13 @@ export interface Task {
 }
 
 /** The name of the scenario. */
-export const workName = (work: Work): string =>
-  'seed' in work ? randomScenarioName(work.seed, work.index) : work.name;
+export const workName = (work: Work): string => ('seed' in work ? randomScenarioName(work) : work.name);
 
 /** What the scenario is about, a sentence. */
-export const workAbout = (work: Work): string => ('seed' in work ? RANDOM_ABOUT : work.about);
+export function workAbout(work: Work): string {
+  if (!('seed' in work)) return work.about;
+  return work.nested ? RANDOM_NESTED_ABOUT : RANDOM_ABOUT;
+}
 
 /** A scenario to run on one host after another, with what goes wrong on the way. */
 export class WorkRun {
@@ -31,7 +33,7 @@ export class WorkRun {
 
   constructor(work: Work) {
     this.#work = work;
-    this.#scenario = 'seed' in work ? randomScenario(work.seed, work.index) : work;
+    this.#scenario = 'seed' in work ? randomScenario(work) : work;
     this.#run = new ScenarioRun(this.#scenario);
   }
 

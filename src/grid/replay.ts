@@ -2,7 +2,7 @@ import { InputError } from '../arch/input-error.ts';
 import { scenarioText } from './describe.ts';
 import type { Execute, Task } from './execute.ts';
 import type { ScenarioVerdict } from './judge.ts';
-import { randomScenario } from './random/generate.ts';
+import { randomScenario, randomWorkNamed } from './random/generate.ts';
 import { MOST_SEED, SEED_RULE } from './random/seed.ts';
 import { type GridProgress, writtenParts } from './run-grid.ts';
 import { type RunHostName, runHostText } from './run-host.ts';
@@ -76,14 +76,11 @@ export async function* replay(
 export const allScenarios = (): Scenario[] =>
   writtenParts().flatMap((part): readonly Scenario[] => part.scenarios);
 
-const RANDOM_NAME = /^random\/(\d{1,16})\/(\d{1,16})$/;
-
 /** The scenario of the grid that has a name, random ones of any seed included. Throws an InputError if there is none. */
 export function scenarioByName(name: string): Scenario {
-  const random = RANDOM_NAME.exec(name);
-  if (random !== null) {
-    const [seed, index] = [Number(random[1]), Number(random[2])];
-    if (seed <= MOST_SEED && index <= MOST_SEED) return randomScenario(seed, index);
+  const random = randomWorkNamed(name);
+  if (random !== undefined) {
+    if (random.seed <= MOST_SEED && random.index <= MOST_SEED) return randomScenario(random);
     throw new InputError(
       `There is no scenario "${name}": the seed and the number of a random one are each ${SEED_RULE}.`,
     );

@@ -3,7 +3,8 @@ import { type Execute, type Task, type Work, workAbout, workName } from './execu
 import type { ScenarioVerdict } from './judge.ts';
 import type { Way } from './matrix/cell.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
-import { dealtTo, RUN_HOST_NAMES, type RunHostName } from './run-host.ts';
+import { type RandomWork, randomWork } from './random/generate.ts';
+import { dealtTo, nestsPaging, RUN_HOST_NAMES, type RunHostName } from './run-host.ts';
 import type { PagingMode, Scenario } from './scenario.ts';
 
 /** How far a run of the grid is, in scenarios. */
@@ -45,17 +46,35 @@ export const writtenParts = (): Collection<Scenario>[] => [
 
 /** Random scenarios of the grid: with them it has more than 2,000. */
 export const RANDOM_IN_GRID = 1_800;
+/** Further ones with nested paging. */
+export const RANDOM_NESTED_IN_GRID = 600;
 
 /**
  * The whole grid: what was written, on each of the hosts, and the first random scenarios of a seed, dealt out among them.
  */
 export function gridParts(seed: number, hosts: readonly RunHostName[] = RUN_HOST_NAMES): GridPart[] {
   const written = writtenParts();
-  const random = Array.from({ length: RANDOM_IN_GRID }, (_, index) => ({ seed, index }));
+  const nesting = hosts.filter(nestsPaging);
   return hosts.flatMap((on): GridPart[] => [
     ...written.map((part): GridPart => ({ on, ...part })),
-    { on, group: 'random', scenarios: random.filter(({ index }) => dealtTo(hosts, index) === on) },
+    { on, group: 'random', scenarios: dealt(on, hosts, seed, false) },
+    ...(nesting.includes(on)
+      ? [{ on, group: 'random with nested paging', scenarios: dealt(on, nesting, seed, true) }]
+      : []),
   ]);
+}
+
+/** The random scenarios of one kind that fall to a host. */
+function dealt(
+  on: RunHostName,
+  hosts: readonly RunHostName[],
+  seed: number,
+  nested: boolean,
+): readonly RandomWork[] {
+  const count = nested ? RANDOM_NESTED_IN_GRID : RANDOM_IN_GRID;
+  return Array.from({ length: count }, (_, index) => randomWork(seed, index, nested)).filter(
+    ({ index }) => dealtTo(hosts, index) === on,
+  );
 }
 
 /** What the scenarios of one part found. */

@@ -20,6 +20,9 @@ export const RUN_HOST_NAMES = Object.keys(HOSTS) as readonly RunHostName[];
 
 export const runHost = (name: RunHostName): RunHost => HOSTS[name];
 
+/** Whether L1 can run L2s with nested paging there, at least with some features: not where L0 shadows L1's tables. */
+export const nestsPaging = (name: RunHostName): boolean => runHost(name).l0 !== 'shadow';
+
 /** A host in words: `L0 with shadow paging on a PAE kernel`. */
 export function runHostText(name: RunHostName): string {
   const { l0, host }: RunHost = HOSTS[name];

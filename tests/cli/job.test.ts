@@ -12,6 +12,7 @@ describe('a job', () => {
     const jobs: Job[] = [
       ...scenarios.map((work): Job => ({ task: { work, on: 'shadow/pae' }, checks: { check: true } })),
       { task: { work: { seed: 0xffff_ffff, index: 7 }, on: 'bare' }, checks: { check: false } },
+      { task: { work: { seed: 3, index: 7, nested: true }, on: 'bare' }, checks: { check: false } },
       { hunt: 'wp-not-in-role' },
     ];
     for (const job of jobs) {
@@ -32,6 +33,10 @@ describe('a job', () => {
     [{ judge: {}, ...HOST }, 'the text of a scenario, or the seed and index of a random one'],
     [{ judge: { seed: -1, index: 0 }, ...HOST }, 'each a whole number from 0 to 4294967295'],
     [{ judge: { seed: 0, index: 1.5 }, ...HOST }, 'each a whole number from 0 to 4294967295'],
+    [
+      { judge: { ...judge, nested: 1 }, ...HOST },
+      'the text of a scenario, or the seed and index of a random one',
+    ],
     [{ judge, on: 'bare', check: 'yes' }, "A job's check is true or false."],
     [
       { judge: 'nonsense', ...HOST },

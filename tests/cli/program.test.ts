@@ -686,9 +686,23 @@ describe('umbra grid with scenarios', () => {
         return reports([]);
       },
     });
-    expect(asked).toEqual([{ count: 2000, seed: 255 }, ['bare']]);
+    expect(asked).toEqual([{ count: 2000, seed: 255, nested: false }, ['bare']]);
     expect(status).toBe(0);
     expect(out).toMatch(/^1 scenario, 7 probes judged by the oracle, no mismatch, seed 255, .* s\n$/);
+  });
+
+  it('runs random scenarios with nested paging where L1 can use it', async () => {
+    const asked: unknown[] = [];
+    await call(['grid', '--random', '50K', '--nested'], {
+      random: (run, { hosts }) => {
+        asked.push(run, hosts);
+        return reports([]);
+      },
+    });
+    expect(asked).toEqual([
+      { count: 50_000, seed: 1, nested: true },
+      RUN_HOST_NAMES.filter((name) => !name.startsWith('shadow/')),
+    ]);
   });
 
   it('prints what fails as a scenario file', async () => {
@@ -706,6 +720,8 @@ describe('umbra grid with scenarios', () => {
   it.each([
     [['--random', '0'], '--random 0: must be a whole number'],
     [['--random', '5', '--seed', '-1'], '--seed -1: must be a whole number'],
+    [['--nested'], '--nested is about random scenarios; add --random'],
+    [['--random', '5', '--nested', '--l0', 'shadow'], '--nested needs a host that offers L1 nested paging'],
     [['--random', '5', '--show', 'a'], '--show and --random do not go together'],
     [['--replay', '/nowhere/x'], 'Cannot read the scenario file /nowhere/x: there is no such file'],
     [['--show', 'a', '--json', 'b'], '--show and --json do not go together'],

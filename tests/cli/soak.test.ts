@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Corpus } from '../../src/cli/soak/corpus.ts';
 import { type SoakBench, soak } from '../../src/cli/soak/soak.ts';
 import type { ScenarioVerdict } from '../../src/grid/judge.ts';
+import type { RunHostName } from '../../src/grid/run-host.ts';
 import { TestHost } from './host.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,6 +23,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 class Bench implements SoakBench {
   readonly reduced: number[] = [];
   readonly hosts: string[] = [];
+  readonly nested: boolean[] = [];
   readonly asked: number[] = [];
 
   readonly execute: SoakBench['execute'] = async function* (
@@ -36,7 +38,8 @@ class Bench implements SoakBench {
     }
   }.bind(this);
 
-  readonly reduce: SoakBench['reduce'] = (seed, number, on) => {
+  readonly reduce: SoakBench['reduce'] = ({ seed, index: number, nested }, on) => {
+    this.nested.push(nested === true);
     this.reduced.push(number);
     this.hosts.push(on);
     return { name: 'small', mismatches: [`story of ${number}`], text: `scenario small-${seed}-${number}` };
@@ -50,13 +53,18 @@ class Bench implements SoakBench {
   }
 }
 
-async function run(corpus: string, hours: number, bench = new Bench()) {
+async function run(
+  corpus: string,
+  hours: number,
+  bench = new Bench(),
+  hosts: readonly RunHostName[] = ['bare', 'shadow/pae'],
+) {
   const host = new TestHost();
   const options = {
     hours,
     seed: 4,
     corpus: file(corpus),
-    hosts: ['bare', 'shadow/pae'],
+    hosts,
     check: false,
     jobs: 1,
   } as const;
@@ -85,6 +93,15 @@ describe('umbra soak', () => {
       ].join('\n'),
     );
     expect(host.error).toContain('200 scenarios, 1000 probes, 2 causes of failure');
+  });
+
+  it('has nested paging in every second scenario of a host that offers it', async () => {
+    const bare = await run('bare.sqlite', ONE_BATCH, new Bench(), ['bare']);
+    expect(bare.bench.nested).toEqual([true, true]);
+    expect(bare.host.error).toContain('New failure in random/nested/4/7: ');
+    const shadow = await run('shadow.sqlite', ONE_BATCH, new Bench(), ['shadow/pae']);
+    expect(shadow.bench.nested).toEqual([false, false]);
+    expect(shadow.host.error).toContain('New failure in random/4/7: ');
   });
 
   it('goes on where it was left', async () => {

@@ -12,16 +12,16 @@ import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { umbraHost } from '../../src/grid/umbra-host.ts';
 import { PROBE_FORMS } from '../../src/guest/probe-forms.ts';
 
-const SAMPLE = Array.from({ length: 150 }, (_, index) => randomScenario(11, index));
+const SAMPLE = Array.from({ length: 150 }, (_, index) => randomScenario({ seed: 11, index }));
 const steps = SAMPLE.flatMap((scenario) => [...scenario.steps]);
 const present = (test: (step: Step) => boolean): boolean => steps.some(test);
 
 describe('random scenarios', () => {
   it('are the same for the same seed and number, and else different', () => {
-    expect(randomScenario(11, 7)).toEqual(SAMPLE[7]);
+    expect(randomScenario({ seed: 11, index: 7 })).toEqual(SAMPLE[7]);
     const texts = SAMPLE.map(({ name, ...rest }) => JSON.stringify(rest));
     expect(new Set(texts).size).toBe(SAMPLE.length);
-    expect(scenarioText(randomScenario(12, 7))).not.toBe(scenarioText(SAMPLE[7]));
+    expect(scenarioText(randomScenario({ seed: 12, index: 7 }))).not.toBe(scenarioText(SAMPLE[7]));
   });
 
   it('come back whole from their text form', () => {

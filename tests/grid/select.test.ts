@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { workName } from '../../src/grid/execute.ts';
 import { allScenarios, scenarioByName } from '../../src/grid/replay.ts';
-import { gridParts, RANDOM_IN_GRID } from '../../src/grid/run-grid.ts';
+import { gridParts, RANDOM_IN_GRID, RANDOM_NESTED_IN_GRID } from '../../src/grid/run-grid.ts';
 import { nameMatcher, selectScenarios } from '../../src/grid/select.ts';
 
 const plan = gridParts(1, ['shadow/pae']);
@@ -25,6 +25,26 @@ describe('a selection', () => {
   it('is everything without patterns', () => {
     expect(names([]).slice(0, allScenarios().length)).toEqual(allScenarios().map(({ name }) => name));
     expect(names([]).at(-1)).toBe(`random/1/${RANDOM_IN_GRID - 1}`);
+  });
+
+  it('has nested paging only where L1 can use it', () => {
+    const random = (hosts: Parameters<typeof gridParts>[1]): string[][] =>
+      gridParts(1, hosts).flatMap((part) =>
+        'group' in part && part.group.startsWith('random')
+          ? [[part.on, part.group, `${part.scenarios.length}`, workName(part.scenarios.at(-1)!)]]
+          : [],
+      );
+    const half = `${RANDOM_IN_GRID / 2}`;
+    expect(random(['bare', 'shadow/pae'])).toEqual([
+      ['bare', 'random', half, `random/1/${RANDOM_IN_GRID - 2}`],
+      [
+        'bare',
+        'random with nested paging',
+        `${RANDOM_NESTED_IN_GRID}`,
+        `random/nested/1/${RANDOM_NESTED_IN_GRID - 1}`,
+      ],
+      ['shadow/pae', 'random', half, `random/1/${RANDOM_IN_GRID - 1}`],
+    ]);
   });
 
   it('is what any pattern matches, in the order of the grid', () => {
@@ -57,6 +77,8 @@ describe('a selection', () => {
 describe('scenarioByName', () => {
   it('makes random ones of any seed', () => {
     expect(scenarioByName('random/4294967295/3').name).toBe('random/4294967295/3');
+    expect(scenarioByName('random/nested/5/3').name).toBe('random/nested/5/3');
+    expect(scenarioByName('random/nested/5/3').steps).not.toEqual(scenarioByName('random/5/3').steps);
   });
 
   it.each(['random/9999999999/0', 'random/4294967296/0', 'random/1/4294967296'])('refuses %s', (name) => {

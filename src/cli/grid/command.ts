@@ -10,7 +10,7 @@ import { collect, jobsOption, once, option } from '../options.ts';
 import type { Services } from '../services.ts';
 import { parseScenarioCount, parseSeed } from '../values.ts';
 import { type GridOptions, grid } from './grid.ts';
-import { hostOption, hostsFor, l0Option } from './hosts.ts';
+import { hostOption, hostsFor, l0Option, nestingHosts } from './hosts.ts';
 import { huntMutants, mutantList } from './mutants.ts';
 import { type GridSetup, randomScenarios, replayFiles } from './scenarios.ts';
 
@@ -48,6 +48,7 @@ export function addGrid(
         parseScenarioCount,
       ),
     )
+    .option('--nested', 'random scenarios in which L1 runs L2s with nested paging', false)
     .addOption(option('--seed <number>', 'which random scenarios', parseSeed, '1'))
     .addOption(l0Option())
     .addOption(hostOption())
@@ -76,6 +77,7 @@ interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace' | 'h
   readonly show?: string;
   readonly replay?: readonly string[];
   readonly random?: number;
+  readonly nested: boolean;
   readonly seed: number;
 }
 
@@ -89,6 +91,7 @@ async function gridCommand(
     show,
     replay,
     random,
+    nested,
     seed,
     json,
     junit,
@@ -103,7 +106,10 @@ async function gridCommand(
     ...others
   } = options;
   const { check } = others;
-  const setup = { ...others, hosts: hostsFor({ l0, host: kernel, loadPolicy }, check) };
+  if (nested && random === undefined)
+    throw new InputError('--nested is about random scenarios; add --random.');
+  const chosen = hostsFor({ l0, host: kernel, loadPolicy }, check);
+  const setup = { ...others, hosts: nested ? nestingHosts(chosen) : chosen };
   const named = (options: object): string[] =>
     Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
   // The reports are of the grid or of its mutants, and any of them go together.
@@ -136,7 +142,8 @@ async function gridCommand(
   }
   return withTrace(trace, setup, (traced) => {
     if (replay !== undefined) return replayFiles(replay, traced, host, services.replay);
-    if (random !== undefined) return randomScenarios({ count: random, seed }, traced, host, services.random);
+    if (random !== undefined)
+      return randomScenarios({ count: random, seed, nested }, traced, host, services.random);
     return grid({ ...traced, json, junit, html, patterns, seed }, host, services.runGrid, services.reports);
   });
 }

@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import { parseCpuModel } from '../../arch/cpu-model-text.ts';
 import { InputError } from '../../arch/input-error.ts';
-import { chooseRunHosts, type RunHost, type RunHostName, runHost } from '../../grid/run-host.ts';
+import { chooseRunHosts, nestsPaging, type RunHost, type RunHostName, runHost } from '../../grid/run-host.ts';
 import { SCENARIO_CPU } from '../../grid/umbra-host.ts';
 import { loadRefusalOn } from '../../vmm/host-survey.ts';
 import type { LoadPolicy } from '../../vmm/load-policy.ts';
@@ -39,6 +39,15 @@ export function hostsFor({ l0, host, loadPolicy }: HostChoice, check: boolean): 
     throw new InputError('--load-policy is about L0, so it needs an --l0 that is not none.');
   for (const name of usable) checkLoads(name, loadPolicy);
   return usable;
+}
+
+/** Those of some hosts on which L1 can use nested paging. Throws an InputError if there is none. */
+export function nestingHosts(hosts: readonly RunHostName[]): readonly RunHostName[] {
+  const nesting = hosts.filter(nestsPaging);
+  if (nesting.length > 0) return nesting;
+  throw new InputError(
+    '--nested needs a host that offers L1 nested paging; with shadow paging L0 does not: use --l0 none or --l0 npt.',
+  );
 }
 
 function checkLoads(name: RunHostName, policy: LoadPolicy): void {

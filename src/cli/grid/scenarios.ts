@@ -47,9 +47,16 @@ export async function replayFiles(
   return report.failures.length === 0 ? 0 : 1;
 }
 
-/** Runs the first random scenarios of a seed. */
+/** Which random scenarios: the first of a seed, perhaps of those with nested paging. */
+export interface RandomChoice {
+  readonly count: number;
+  readonly seed: number;
+  readonly nested: boolean;
+}
+
+/** Runs random scenarios. */
 export type Random = (
-  run: { readonly count: number; readonly seed: number },
+  run: RandomChoice,
   setup: GridSetup,
   host: Host,
 ) => AsyncGenerator<Progress, ScenarioReport>;
@@ -59,7 +66,7 @@ export type Random = (
  * @returns the exit status: 1 where anything differs from the oracle
  */
 export async function randomScenarios(
-  run: { readonly count: number; readonly seed: number },
+  run: RandomChoice,
   setup: GridSetup,
   host: Host,
   random: Random,

@@ -2,6 +2,7 @@ import { InputError } from '../../arch/input-error.ts';
 import { scenarioText } from '../../grid/describe.ts';
 import type { Task, Work } from '../../grid/execute.ts';
 import { mutantNamed } from '../../grid/mutants/mutants.ts';
+import { type RandomWork, randomWork } from '../../grid/random/generate.ts';
 import { MOST_SEED, SEED_RULE } from '../../grid/random/seed.ts';
 import { RUN_HOST_NAMES, type RunHostName } from '../../grid/run-host.ts';
 import { parseScenarios } from '../../grid/text/parse.ts';
@@ -15,7 +16,7 @@ export type Job =
 
 /** A job as it lies in a queue: plain data, scenarios in their text form. */
 export interface QueuedJob {
-  readonly judge?: string | { readonly seed: number; readonly index: number };
+  readonly judge?: string | RandomWork;
   readonly on?: RunHostName;
   readonly check?: boolean;
   readonly hunt?: string;
@@ -55,8 +56,9 @@ function readWork(judge: unknown): Work {
       throw new InputError(`A job has one scenario to judge, and this one has ${scenarios.length}.`);
     return scenarios[0];
   }
-  const { seed, index } = fields(judge, 'What a job has to judge');
-  if (isNumber(seed) && isNumber(index)) return { seed, index };
+  const { seed, index, nested = false } = fields(judge, 'What a job has to judge');
+  if (isNumber(seed) && isNumber(index) && typeof nested === 'boolean')
+    return randomWork(seed, index, nested);
   throw new InputError(
     `What a job has to judge is the text of a scenario, or the seed and index of a random one, each ${SEED_RULE}.`,
   );

@@ -1,8 +1,9 @@
-import type { Execute, Task } from '../../grid/execute.ts';
+import type { Execute } from '../../grid/execute.ts';
 import type { Mismatch } from '../../grid/judge.ts';
 import { causeOf } from '../../grid/random/cause.ts';
+import { type RandomWork, randomScenarioName, randomWork } from '../../grid/random/generate.ts';
 import type { ScenarioFailure } from '../../grid/replay.ts';
-import { dealtTo, type RunHostName } from '../../grid/run-host.ts';
+import { dealtTo, nestsPaging, type RunHostName } from '../../grid/run-host.ts';
 import type { GridSetup } from '../grid/scenarios.ts';
 import type { Host } from '../host.ts';
 import { printable } from '../printable.ts';
@@ -19,7 +20,7 @@ export interface SoakOptions extends GridSetup {
 export interface SoakBench {
   readonly execute: Execute;
   /** Makes the failing scenario of a seed small, and tells what is left of it. */
-  readonly reduce: (seed: number, number: number, on: RunHostName) => ScenarioFailure;
+  readonly reduce: (work: RandomWork, on: RunHostName) => ScenarioFailure;
 }
 
 export type MakeSoakBench = (setup: GridSetup, host: Host) => SoakBench;
@@ -69,10 +70,7 @@ async function runBatch(
   { next, scenarios, probes }: SeedProgress,
   host: Host,
 ): Promise<SeedProgress> {
-  const tasks = Array.from({ length: BATCH }, (_, place): Task => {
-    const index = next + place;
-    return { work: { seed, index }, on: dealtTo(hosts, index) };
-  });
+  const tasks = Array.from({ length: BATCH }, (_, place) => soakTask(seed, next + place, hosts));
   const failed: { readonly number: number; readonly mismatch: Mismatch }[] = [];
   let ran = 0;
   let judged = 0;
@@ -87,11 +85,23 @@ async function runBatch(
   for (const { number, mismatch } of failed) {
     const cause = causeOf(mismatch);
     if (corpus.countAgain(cause)) continue;
-    host.stderr.write(`New failure in scenario ${number} of seed ${seed}: ${cause}\n`);
-    const { text, mismatches } = reduce(seed, number, dealtTo(hosts, number));
+    const { work, on } = tasks[number - next];
+    host.stderr.write(`New failure in ${randomScenarioName(work)}: ${cause}\n`);
+    const { text, mismatches } = reduce(work, on);
     corpus.add({ cause, seed, number, count: 1, scenario: text, story: mismatches.join('\n') });
   }
   return { next: next + BATCH, scenarios: scenarios + ran, probes: probes + judged };
+}
+
+/** Scenario `number` of a soak: they are dealt out among the hosts, every second of each with nested paging if it has that. */
+function soakTask(
+  seed: number,
+  number: number,
+  hosts: readonly RunHostName[],
+): { readonly work: RandomWork; readonly on: RunHostName } {
+  const on = dealtTo(hosts, number);
+  const nested = nestsPaging(on) && Math.floor(number / hosts.length) % 2 === 1;
+  return { work: randomWork(seed, number, nested), on };
 }
 
 function tell(host: Host, { scenarios, probes }: SeedProgress, corpus: Corpus): void {

@@ -1,12 +1,14 @@
 import fc from 'fast-check';
 import { featuresOf } from '../matrix/cell.ts';
 import type { CpuFeature, Entry, Page, Scenario, Step } from '../scenario.ts';
-import { FRAMES, otherHalf, type Shape, shape } from './shape.ts';
-import { entryFor, type Slot, slotsOf, widthOf } from './slots.ts';
+import { nestedShape } from './nested-shape.ts';
+import { FRAMES, type Shape, shape } from './shape.ts';
+import { entryFor, pagesInFrames, type Slot, slotsOf, widthOf } from './slots.ts';
 import { stepsOn } from './steps.ts';
 
 /** What random scenarios are about. */
 export const RANDOM_ABOUT = 'Random steps on a few pages.';
+export const RANDOM_NESTED_ABOUT = 'Random steps on a few pages, with nested paging.';
 
 /** Groups of one to seven steps, about two on average. */
 const LEAST_GROUPS = 9;
@@ -14,14 +16,18 @@ const MOST_GROUPS = 28;
 
 /** Features that a processor may lack and have the modes all the same. */
 const DISPENSABLE: readonly CpuFeature[] = ['nx', 'smep', 'smap', 'pge'];
-const absent: fc.Arbitrary<CpuFeature[]> = fc.oneof(
-  { weight: 15, arbitrary: fc.constant<CpuFeature[]>([]) },
-  { weight: 1, arbitrary: fc.constantFrom(...DISPENSABLE).map((feature) => [feature]) },
-);
+const absentAmong = (features: readonly CpuFeature[]): fc.Arbitrary<CpuFeature[]> =>
+  fc.oneof(
+    { weight: 15, arbitrary: fc.constant<CpuFeature[]>([]) },
+    { weight: 1, arbitrary: fc.constantFrom(...features).map((feature) => [feature]) },
+  );
 
-/** Scenarios of every kind of step, before anybody has looked whether each step can stand where it is. */
-export const rawScenario = (name: string): fc.Arbitrary<Scenario> =>
-  shape.chain((ground) => {
+/**
+ * Scenarios of every kind of step, before anybody has looked whether each step can stand where it is.
+ * @param nested L1 has nested tables for its L2s
+ */
+export const rawScenario = (name: string, nested: boolean): fc.Arbitrary<Scenario> =>
+  (nested ? nestedShape : shape).chain((ground) => {
     const slots = slotsOf(ground);
     const entries = fc.tuple(
       ...slots.map((slot) =>
@@ -32,7 +38,7 @@ export const rawScenario = (name: string): fc.Arbitrary<Scenario> =>
       .array(stepsOn(ground), { minLength: LEAST_GROUPS, maxLength: MOST_GROUPS, size: 'max' })
       .map((groups) => groups.flat());
     return fc
-      .record({ entries, steps, absent })
+      .record({ entries, steps, absent: absentAmong(nested ? [...DISPENSABLE, 'npt'] : DISPENSABLE) })
       .map((parts) => build(name, ground, slots, parts.entries, parts.steps, parts.absent));
   });
 
@@ -46,7 +52,7 @@ function build(
 ): Scenario {
   const scenario = {
     name,
-    about: RANDOM_ABOUT,
+    about: ground.nested === undefined ? RANDOM_ABOUT : RANDOM_NESTED_ABOUT,
     pages: pagesOf(ground, slots, entries),
     l1: ground.l1,
     l2: ground.l2,
@@ -66,7 +72,7 @@ export function withFeatures(
 }
 
 function pagesOf(
-  { roots, tables, data, frames, linear }: Shape,
+  ground: Shape,
   slots: readonly Slot[],
   entries: readonly (Entry | undefined)[],
 ): Record<string, Page> {
@@ -74,13 +80,13 @@ function pagesOf(
     string,
     { at?: number; entries4?: Record<number, Entry>; entries8?: Record<number, Entry> }
   > = {};
-  for (const page of [...roots, ...tables, ...data]) pages[page] = {};
+  const { roots, tables, data, frames, nested } = ground;
+  for (const page of [...roots, ...(nested?.roots ?? []), ...tables, ...data]) pages[page] = {};
   for (const frame of frames) {
     const at = FRAMES[frame];
     pages[frame] = { at };
-    // Where the linear pages are in a large page of either half: only there do probes find markers.
-    const probed = new Set(linear.flatMap(({ page }) => [page, otherHalf(page)]));
-    for (const page of [...probed].sort((a, b) => a - b))
+    // Where the pages are in a large page of either half: only there do probes find markers.
+    for (const page of pagesInFrames(ground))
       pages[`${frame}.${page.toString(16)}`] = { at: at + page * 0x1000 };
   }
   slots.forEach((slot, index) => {

@@ -63,6 +63,7 @@ function simplifications(scenario: Scenario): Reduction[] {
       ),
     ),
     ...levelReductions(scenario),
+    ...l2Reductions(scenario),
     ({ absent, ...rest }) => (absent === undefined ? undefined : rest),
   ];
 }
@@ -143,20 +144,37 @@ function levelReductions(scenario: Scenario): Reduction[] {
   return [...own, ...theirs];
 }
 
+/** An L2 with its page faults to itself, and one without nested paging. */
+function l2Reductions(scenario: Scenario): Reduction[] {
+  return Object.keys(scenario.l2).flatMap((name) =>
+    (['interceptPageFaults', 'nested'] as const).map(
+      (key): Reduction =>
+        (other) => {
+          const there = other.l2[name];
+          if (there?.[key] === undefined) return undefined;
+          const { [key]: _, ...without } = there;
+          return { ...other, l2: { ...other.l2, [name]: without } };
+        },
+    ),
+  );
+}
+
 /** Forms of a step with one circumstance less. */
 function simplerSteps(step: Step): Step[] {
   switch (step.do) {
     case 'enter': {
-      const { vmcb, reflect, ...bare } = step;
+      const { vmcb, ...withoutVmcb } = step;
+      const { reflect, ...withoutReflect } = step;
+      const { mend, ...withoutMend } = step;
       const fewer = Object.keys(vmcb ?? {}).map((key): Step => {
         const changes = Object.fromEntries(Object.entries(vmcb ?? {}).filter(([other]) => other !== key));
         return { ...step, vmcb: changes };
       });
-      const reflected = reflect === undefined ? {} : { reflect };
       return [
         ...fewer,
-        ...(vmcb === undefined ? [] : [{ ...bare, ...reflected }]),
-        ...(reflect === undefined ? [] : [{ ...bare, ...(vmcb === undefined ? {} : { vmcb }) }]),
+        ...(vmcb === undefined ? [] : [withoutVmcb]),
+        ...(reflect === undefined ? [] : [withoutReflect]),
+        ...(mend === undefined ? [] : [withoutMend]),
       ];
     }
     case 'probe': {

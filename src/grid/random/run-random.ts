@@ -1,11 +1,11 @@
 import { InputError } from '../../arch/input-error.ts';
-import { type Execute, judgeWork, type Task } from '../execute.ts';
+import { type Execute, judgeWork } from '../execute.ts';
 import { failureOf, type ScenarioFailure, type ScenarioReport } from '../replay.ts';
 import type { ScenarioHost } from '../run.ts';
 import type { GridProgress } from '../run-grid.ts';
 import { dealtTo, type RunHostName } from '../run-host.ts';
 import type { Scenario } from '../scenario.ts';
-import { randomScenario } from './generate.ts';
+import { type RandomWork, randomScenario, randomWork } from './generate.ts';
 import { reduceScenario } from './reduce.ts';
 
 /** How many failing scenarios are made small: each takes some hundred runs. */
@@ -14,6 +14,8 @@ const REDUCED = 3;
 export interface RandomRun {
   readonly count: number;
   readonly seed: number;
+  /** Those in which L1 runs L2s with nested paging. */
+  readonly nested?: boolean;
   /** They take turns. */
   readonly hosts: readonly RunHostName[];
 }
@@ -27,15 +29,15 @@ export type HostOf = (on: RunHostName) => ScenarioHost;
  * @param hostOf where failing scenarios are run again and again
  */
 export async function* runRandom(
-  { count, seed, hosts }: RandomRun,
+  { count, seed, nested = false, hosts }: RandomRun,
   execute: Execute,
   hostOf: HostOf,
 ): AsyncGenerator<GridProgress, ScenarioReport> {
   if (!Number.isInteger(count) || count < 1) throw new InputError(`${count} is no number of scenarios.`);
-  const tasks = Array.from(
-    { length: count },
-    (_, index): Task => ({ work: { seed, index }, on: dealtTo(hosts, index) }),
-  );
+  const tasks = Array.from({ length: count }, (_, index) => ({
+    work: randomWork(seed, index, nested),
+    on: dealtTo(hosts, index),
+  }));
   const failed: number[] = [];
   let scenarios = 0;
   let probes = 0;
@@ -48,22 +50,22 @@ export async function* runRandom(
   }
   failed.sort((a, b) => a - b);
   const failures = failed.map((index, place) =>
-    failureAt({ seed, index }, tasks[index].on, hostOf, place < REDUCED),
+    failureAt(tasks[index].work, tasks[index].on, hostOf, place < REDUCED),
   );
   return { scenarios, probes, failures };
 }
 
 /** A failing random scenario, `reduced` if asked to the smallest that still fails, with what is wrong in it. */
 export function failureAt(
-  { seed, index }: { readonly seed: number; readonly index: number },
+  work: RandomWork,
   on: RunHostName,
   hostOf: HostOf,
   reduced: boolean,
 ): ScenarioFailure {
   const host = hostOf(on);
-  const scenario = randomScenario(seed, index);
+  const scenario = randomScenario(work);
   const smallest = reduced ? reduceScenario(scenario, (candidate) => fails(candidate, host)) : scenario;
-  return failureOf(smallest, judgeWork(smallest === scenario ? { seed, index } : smallest, host), on)!;
+  return failureOf(smallest, judgeWork(smallest === scenario ? work : smallest, host), on)!;
 }
 
 /** Whether a scenario, made of one that fails, fails too. One that cannot be judged any more does not. */

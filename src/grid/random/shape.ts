@@ -20,11 +20,21 @@ export interface Shape {
   /** Frames of 4 MiB for large pages; the first page of each is a table as well. */
   readonly frames: readonly string[];
   readonly linear: readonly LinearPage[];
+  /** Where L1 has nested tables for its L2s. */
+  readonly nested?: NestedGround;
   readonly l1: SpaceState;
   readonly l2: Readonly<Record<string, L2State>>;
 }
 
-/** A linear page of 4 KiB, by the indices that lead to it: of the GiB, of 4 MiB in it, of the page in these. */
+/** What nested tables add to a shape. Below their roots they are made of the same tables as all others. */
+export interface NestedGround {
+  /** Like the other roots, but with the agents' mapping for L2-physical addresses. */
+  readonly roots: readonly string[];
+  /** L2-physical pages, of which the first is meant for L2's tables. */
+  readonly pages: readonly LinearPage[];
+}
+
+/** A linear or L2-physical page of 4 KiB, by the indices that lead to it: of the GiB, of 4 MiB in it, of the page in these. */
 export interface LinearPage {
   readonly gib: number;
   readonly span: number;
@@ -34,7 +44,7 @@ export interface LinearPage {
 export const PDPT_OFFSET = 0xfc0;
 /** Physical addresses of the frames for large pages; the agents can read them. */
 export const FRAMES: Readonly<Record<string, number>> = { f0: 0x0080_0000, f1: 0x00c0_0000 };
-const L2_NAMES = ['A', 'B', 'C', 'D'];
+export const L2_NAMES = ['A', 'B', 'C', 'D'];
 /** 4 MiB spans of each GiB that are used: in the first GiB, those below belong to the agents. */
 const SPANS = [4, 5];
 /** Neighbours, in both halves of 4 MiB: a 2-level table has two shadow tables. */
@@ -46,7 +56,7 @@ export const linearAddress = ({ gib, span, page }: LinearPage): number =>
 /** The same page in the other half of 4 MiB. */
 export const otherHalf = (page: number): number => page ^ 0x200;
 
-const names = (letter: string, most: number): fc.Arbitrary<string[]> =>
+export const names = (letter: string, most: number): fc.Arbitrary<string[]> =>
   fc
     .integer({ min: 1, max: most })
     .map((count) => Array.from({ length: count }, (_, index) => `${letter}${index}`));
@@ -93,7 +103,7 @@ const linearPage: fc.Arbitrary<LinearPage> = fc.record({
 });
 
 /** One page and its neighbour, or pages anywhere. */
-const linearPages: fc.Arbitrary<LinearPage[]> = fc.oneof(
+export const linearPages: fc.Arbitrary<LinearPage[]> = fc.oneof(
   fc.uniqueArray(linearPage, { minLength: 2, maxLength: 4, selector: linearAddress }),
   linearPage.map((first) => [first, { ...first, page: first.page ^ 1 }]),
   linearPage.map((first) => [first, { ...first, page: otherHalf(first.page) }]),

@@ -1,26 +1,15 @@
 import fc from 'fast-check';
-import {
-  type EnterStep,
-  HOST_MEMORY_ACTIONS,
-  SETTABLE_FLAGS,
-  type Step,
-  TLB_CONTROL_NAMES,
-  type VmcbChanges,
-} from '../scenario.ts';
+import { type EnterStep, HOST_MEMORY_ACTIONS, SETTABLE_FLAGS, type Step } from '../scenario.ts';
 import { edit, oneOf, partialEdit, readOf } from './edits.ts';
+import { enterOn } from './enter.ts';
 import { motifsAt } from './motifs.ts';
+import { nestedMotifsAt } from './nested-motifs.ts';
+import { l2Root } from './nested-shape.ts';
 import { aliasEdit, crossing, probe } from './probes.ts';
-import { asid, flags, linearAddress, mode, rootOf, type Shape, space } from './shape.ts';
+import { linearAddress, rootOf, type Shape, space } from './shape.ts';
 import { slotsOf } from './slots.ts';
 
 type StepArbitrary = fc.Arbitrary<Step>;
-
-const INJECTED: readonly NonNullable<VmcbChanges['inject']>[] = [
-  { vector: 13, errorCode: 0x10 },
-  { vector: 14, errorCode: 7 },
-  { vector: 6 },
-  { vector: 32 },
-];
 
 /**
  * Steps on a shape: one, or a few that belong together. Whether they can stand where they come is not looked at here; see
@@ -29,11 +18,17 @@ const INJECTED: readonly NonNullable<VmcbChanges['inject']>[] = [
 export function stepsOn(ground: Shape): fc.Arbitrary<Step[]> {
   const parts = new StepParts(ground);
   const motif = fc.constantFrom(...ground.linear).chain((page) => motifsAt(ground, page, parts.enter));
+  const { nested } = ground;
   return oneOf<Step[]>([
     [5, parts.any.map((step) => [step])],
     [2, motif],
+    ...nestedOnly<Step[]>(nested && [3, nestedMotifsAt(ground, nested, parts.enter)]),
   ]);
 }
+
+/** A further choice, or none. */
+const nestedOnly = <T>(choice: readonly [number, fc.Arbitrary<T>] | undefined) =>
+  choice === undefined ? [] : [choice];
 
 /** One bit; paging goes on more often than off, or most of a scenario would be without. */
 const setStep: StepArbitrary = oneOf([
@@ -53,13 +48,14 @@ class StepParts {
   readonly enter: fc.Arbitrary<EnterStep>;
 
   constructor(ground: Shape) {
-    const { roots, tables, data, frames, linear, l2 } = ground;
+    const { roots, tables, data, frames, linear, nested } = ground;
     const root = fc.constantFrom(...roots).map(rootOf);
     const at = fc.constantFrom(...linear).map(linearAddress);
+    const l1Memory = [...roots, ...(nested?.roots ?? []), ...tables, ...data, ...frames];
     const slot = fc.constantFrom(...slotsOf(ground));
-    this.enter = enter(Object.keys(l2), root);
+    this.enter = enterOn(ground);
     const removable = fc.constantFrom(...tables, ...data);
-    const movable = fc.constantFrom(...roots, ...tables, ...data, ...frames);
+    const movable = fc.constantFrom(...l1Memory);
     // biome-ignore format: table
     this.any = oneOf<Step>([
       [40, probe(at)],
@@ -79,33 +75,8 @@ class StepParts {
       [3,  movable.map((page) => ({ do: 'host', action: 'move', page }))],
       [1,  fc.record({ do: fc.constant('host' as const), action: fc.constantFrom(...HOST_MEMORY_ACTIONS), page: removable })],
       [2,  fc.constant({ do: 'registers' })],
+      ...nestedOnly<Step>(nested && [6, this.enter]),
+      ...nestedOnly<Step>(nested && [1, l2Root(roots, nested).map((page) => ({ do: 'load-cr3', root: page }))]),
     ]);
   }
 }
-
-const enter = (names: readonly string[], root: fc.Arbitrary<string>): fc.Arbitrary<EnterStep> => {
-  const change = <T>(arbitrary: fc.Arbitrary<T>, weight = 4): fc.Arbitrary<T | undefined> =>
-    fc.oneof({ weight, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary });
-  const changes = fc.record({
-    mode: change(mode),
-    root: change(root),
-    flags: change(flags),
-    asid: change(asid),
-    interceptPageFaults: change(fc.boolean()),
-    tlbControl: change(fc.constantFrom(...TLB_CONTROL_NAMES)),
-    inject: change(fc.constantFrom(...INJECTED), 9),
-  });
-  return fc
-    .record({ l2: fc.constantFrom(...names), changes, reflect: fc.boolean() })
-    .map(({ l2, changes: all, reflect }) => {
-      const vmcb = Object.fromEntries(
-        Object.entries(all).filter(([, to]) => to !== undefined),
-      ) as VmcbChanges;
-      return {
-        do: 'enter',
-        l2,
-        ...(Object.keys(vmcb).length === 0 ? {} : { vmcb }),
-        ...(reflect ? { reflect } : {}),
-      };
-    });
-};
