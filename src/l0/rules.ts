@@ -150,9 +150,10 @@ export const RULES = {
 
   /**
    * With nested paging the processor reads PDPTEs on use and no register holds them, so that a MOV can load none and refuse
-   * none (APM vol. 2 15.25.10). VMRUN and #VMEXIT of an L1 without nested paging of its own check them all the same.
+   * none (APM vol. 2 15.25.10). VMRUN of an L1 without nested paging of its own checks them all the same. #VMEXIT does not: L1
+   * may have loaded what is illegal, which would shut it down (15.6), with a MOV that said nothing.
    */
-  checksUncachedPdptes: (cause: Cause): boolean => cause === 'VMRUN' || cause === '#VMEXIT',
+  checksUncachedPdptes: (cause: Cause): boolean => cause === 'VMRUN',
 
   pdpteIsValid,
 
@@ -175,6 +176,15 @@ export const RULES = {
   /** L1 asked for it, or gives its guest an ASID under which it may rely on finding nothing of the one before. */
   flushesL2: (asid: number, newAsid: number, control: number): boolean =>
     asid !== newAsid || control !== TLB_CONTROL.NOTHING,
+
+  /**
+   * Below L0's nested tables an L2 without paging has entries in the TLB as well, by addresses that are linear ones of the next
+   * L2. L1 need not know of them: without nested paging there are none (APM vol. 2 5.5).
+   *
+   * @param wasPaged CR0.PG of the L2 that ran last
+   */
+  flushesFlatL2: (nestedPaging: boolean, wasPaged: boolean, isPaged: boolean): boolean =>
+    nestedPaging && wasPaged !== isPaged,
 
   /** TLB_CONTROL 1 flushes the entire TLB, L1's part too (APM vol. 2 table 15-9). */
   flushesL1: (control: number): boolean => control === TLB_CONTROL.FLUSH_ALL,
@@ -334,39 +344,6 @@ export const RULES = {
 
   /** A page fault of L2 may be one of L0's making: the guest's tables are asked before L1 hears of it. */
   judgesFaultOfL2: (): boolean => true,
-
-  /** NP_ENABLE of vmcb12 at this entry says whether L1's nested tables translate for L2 (APM vol. 2 15.25.3). */
-  usesNestedTables: (enabled: boolean): boolean => enabled,
-
-  /** INVLPGA for an ASID of L1's guests reaches what the processor has of L2 (APM vol. 2 15.16.2). */
-  invlpgaReachesL2: (): boolean => true,
-
-  /** A nested page fault of L2 is L1's exactly if L1's nested tables forbid the access, and else of L0's making. */
-  nestedFaultIsL1s: (forbidden: boolean): boolean => forbidden,
-
-  /**
-   * The access that a nested page fault was about: as the processor says, the table walks of the guest among them, which it
-   * counts as writes (APM vol. 2 15.25.5, 15.25.6).
-   *
-   * @param errorCode low bits of EXITINFO1
-   * @param _kind     its high half (NPF)
-   */
-  nestedFaultAccess: (errorCode: number, _kind: number): number => errorCode,
-
-  /** The same where L0 walks for L2: a read of an entry of L2's tables is a write to the nested ones. */
-  nestedTableAccess: (): number => ACCESS.WRITE,
-
-  /** Error code for L1: what its own tables make of the access, not what the processor found in those of L0. */
-  nestedErrorCode: (judged: number, _reported: number): number => judged,
-
-  /** Bits 32 and 33 of EXITINFO1: the final access, or that to an entry of L2's tables (APM vol. 2 15.25.6). */
-  nestedFaultKind: (kind: number): number => kind,
-
-  /**
-   * L1's processor tells of fetches if L1 has NX or SMEP on. Where L0's own host has neither, its processor tells L0 nothing,
-   * and L0 must find out.
-   */
-  looksForFetches: (reported: boolean): boolean => !reported,
 } as const;
 
 /** Answers to all questions. Mutants are such objects too. */

@@ -129,10 +129,12 @@ export function writeTscOffset(vcpu: Vcpu): void {
  */
 function prepareTlb(vcpu: Vcpu): void {
   const { nested } = vcpu;
-  const { rules } = vcpu.vm;
+  const { rules, nestedPaging } = vcpu.vm;
   const asid = nested.read12(VMCB.GUEST_ASID);
   const control = nested.read12(VMCB.TLB_CONTROL) & 0xff;
   if (rules.flushesL2(nested.asid12, asid, control)) nested.asid02.flush();
+  const isPaged = (nested.read12(VMCB_SAVE.CR0) & CR0.PG) !== 0;
+  if (rules.flushesFlatL2(nestedPaging, nested.wasPaged, isPaged)) nested.asid02.flush();
   if (rules.flushesL1(control)) vcpu.asid01.flush();
   nested.asid12 = asid;
 }
@@ -170,7 +172,7 @@ function prepareNestedPaging(vcpu: Vcpu): void {
   // Without nested paging L2 has the PAT of its host (APM vol. 2 15.25.4).
   const own = { lo: nested.read12(VMCB_SAVE.G_PAT), hi: nested.readHigh12(VMCB_SAVE.G_PAT) };
   setGuestPat(nested.vmcb02, nested.nestedPaging ? own : msrs.get(MSR.PAT));
-  if (!vcpu.vm.rules.usesNestedTables(nested.nestedPaging)) return;
+  if (!nested.nestedPaging) return;
   nested.pagingRegisters.cr3 = nested.read12(VMCB.N_CR3);
   vcpu.useMmu(guestMmu);
 }

@@ -196,6 +196,7 @@ function restoreL1(vcpu: Vcpu): void {
   const { nested, state, vmcb01, events, intercepts } = vcpu;
   const { l1 } = nested;
   const changed = state.cr3 ^ l1.cr3;
+  nested.wasPaged = (state.cr0 & CR0.PG) !== 0;
   events.clear();
   events.interceptedByL1 = 0;
   intercepts.interruptWindow = false;

@@ -50,6 +50,8 @@ export class Nested {
   vmcb12Address = 0;
   /** ASID under which L1 last ran its guest, -1 before. */
   asid12 = -1;
+  /** Whether that guest had paging on when it exited. */
+  wasPaged = false;
   readonly #vcpu: Vcpu;
 
   constructor(vcpu: Vcpu) {
