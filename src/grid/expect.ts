@@ -26,8 +26,11 @@ export interface ProcessorFacts {
   readonly features?: Partial<OracleFeatures>;
   /** MAXPHYADDR in bits. */
   readonly maxPhyAddr: number;
-  /** Where PAE paging finds its PDPTEs: in registers loaded with CR3, or in memory on use (APM vol. 2 5.5.3). */
-  readonly pdptes: 'registers' | 'memory';
+  /**
+   * Where PAE paging finds its PDPTEs: in registers loaded with CR3, or in memory on use (APM vol. 2 5.5.3). With the latter
+   * VMRUN may look at them all the same, as a hypervisor does that has nested paging below its guests.
+   */
+  readonly pdptes: 'registers' | 'memory' | 'memory, checked by VMRUN';
 }
 
 /** One course that a step may take. */
@@ -91,6 +94,7 @@ export class Expectations {
   readonly #tracker: Tracker;
   readonly #guests = new Map<string, GuestState>();
   readonly #pdptesInMemory: boolean;
+  readonly #vmrunChecksPdptes: boolean;
   #index = 0;
   #level = L1;
   #enter: EnterStep | undefined;
@@ -109,7 +113,8 @@ export class Expectations {
     this.#compiled = compiled;
     const { scenario, placement } = compiled;
     this.#tracker = new Tracker(scenario, placement);
-    this.#pdptesInMemory = processor.pdptes === 'memory';
+    this.#pdptesInMemory = processor.pdptes !== 'registers';
+    this.#vmrunChecksPdptes = processor.pdptes !== 'memory';
     const base = oracleCpu({
       features: oracleFeatures(processor.features),
       maxPhyAddr: processor.maxPhyAddr,
@@ -220,8 +225,10 @@ export class Expectations {
     }
     // L1 looked at the page fault and entered L2 again, or tried to.
     this.#exit();
-    if (this.#run(guest, {}) === 'entered') return;
-    this.#exit();
+    if (after.has('came back')) {
+      if (this.#run(guest, {}) === 'entered') return;
+      this.#exit();
+    }
     // What VMRUN leaves of a guest that it refuses is not defined: the agent puts back what it entered.
     guest.cpu = guest.entered;
     this.#skipping = true;
@@ -355,7 +362,7 @@ export class Expectations {
 
   #vmrunVerdict(guest: VmcbState, changes: VmcbChanges): VmrunVerdict['verdict'] {
     const { cr0, cr4, efer, features, maxPhyAddr } = this.#host!;
-    const memory = this.#pdptesInMemory ? {} : { memory: this.model.memory };
+    const memory = this.#vmrunChecksPdptes ? { memory: this.model.memory } : {};
     return checkVmrun({ cr0, cr4, efer, features, maxPhyAddr, ...memory }, vmcbFields(guest, changes))
       .verdict;
   }

@@ -12,6 +12,8 @@ const HOSTS = {
   bare: { l0: 'none' },
   'shadow/pae': { l0: 'shadow', host: 'pae' },
   'shadow/nopae': { l0: 'shadow', host: 'nopae' },
+  'npt/pae': { l0: 'npt', host: 'pae' },
+  'npt/nopae': { l0: 'npt', host: 'nopae' },
 } as const satisfies Readonly<Record<string, RunHost>>;
 
 /** Every combination that the grid runs on, by its name in reports and in JSON. */

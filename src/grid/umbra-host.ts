@@ -70,7 +70,11 @@ export function umbraHost(options: UmbraHostOptions, memory = machineMemory(opti
     asids: asidCount,
     // On the bare machine there is no host below L1 whose pages could be behind its own: every move has been made.
     abilities: options.l0 === 'none' ? ['move memory'] : ['move memory', 'remove memory'],
-    processor: { maxPhyAddr: maxPhysicalAddressBits, pdptes: 'registers' },
+    // Below nested tables the processor reads a guest's PDPTEs on use (APM vol. 2 15.25.10).
+    processor: {
+      maxPhyAddr: maxPhysicalAddressBits,
+      pdptes: options.l0 === 'npt' ? 'memory, checked by VMRUN' : 'registers',
+    },
     run: (request) =>
       options.l0 === 'none' ? runBare(request, memory, options) : runHosted(request, memory, options),
   };

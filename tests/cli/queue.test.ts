@@ -36,9 +36,9 @@ async function freePort(): Promise<number> {
 describe.skipIf(missing !== undefined)(
   `umbra grid --queue${missing === undefined ? '' : ` (skipped, because ${missing})`}`,
   () => {
-    const scenarios = matrix().flatMap((cell) =>
-      cell.scenarios.slice(0, 2).map((work): Task => ({ work, on: 'shadow/pae' })),
-    );
+    const scenarios = matrix()
+      .slice(0, 8)
+      .flatMap((cell) => cell.scenarios.slice(0, 2).map((work): Task => ({ work, on: 'shadow/pae' })));
     const processes: ChildProcess[] = [];
     let folder = '';
     let url = '';
