@@ -22,6 +22,7 @@ import {
 import type { NestedFault } from './mmu/nested-walk.ts';
 import { trackWrite } from './mmu/write-track.ts';
 import { exitForNestedFault } from './nested/nested-fault.ts';
+import { Intercepts } from './svm/intercepts.ts';
 import type { Vcpu } from './vcpu.ts';
 
 const PAGE = 4096;
@@ -171,7 +172,9 @@ export class Emulation implements EmulatorBus {
     // Afterwards L1 may be current, which goes on with what L2 left in the processor.
     const { vmcb } = state;
     hardware.vmsave(vmcb.address);
+    const saved = Intercepts.beginEmulation(vmcb);
     const outcome = work();
+    Intercepts.endEmulation(vmcb, saved);
     hardware.vmload(vmcb.address);
     vmcb.dirty(EMULATION_DIRTIES);
     return outcome;

@@ -31,8 +31,8 @@ class NotedExit extends GuestExit {
 
 /**
  * Stands where the processor asks whether something is intercepted. An intercept of the guest's VMCB ends the emulation
- * with what its #VMEXIT would report, and so does every exception, and what an emulator cannot do: tell the time, reach
- * MSRs, and drop translations.
+ * with what its #VMEXIT would report, and so does every exception, and what an emulator cannot do: tell the time, and
+ * reach MSRs.
  */
 export class EmulationGuard extends Svm {
   /** It was an exception that ended the emulation; it is in the processor's `exception`. */
@@ -80,13 +80,6 @@ export class EmulationGuard extends Svm {
   /** Its owner knows what it is about: nested tables are none of the emulator's. */
   override exitForNestedFault(fault: GuestException): void {
     this.exitForException(fault.vector, fault.errorCode, 0);
-  }
-
-  /** The translations to drop are those of the processor, whether the guest's INVLPG is intercepted there or not. */
-  override interceptInvalidatePage(linear: number): void {
-    const exit = this.#exits.begin(VMEXIT.INVLPG);
-    if (this.#owner.hasFeature('decodeassists')) exit.info1 = linear;
-    this.#exits.throwInstruction(exit);
   }
 
   /** INT3 and INTO: they are carried out unless their vector is intercepted. */

@@ -5,7 +5,6 @@ import { CR0, EFLAGS, EFLAGS_DEFINED } from '../../arch/registers.ts';
 import type { Cpu } from '../cpu.ts';
 import { NESTED_PAGE_FAULT } from '../guest-exception.ts';
 import { CS, DS, ES, FS, GS, LDTR, SS, SYSTEM, TR } from '../layout.ts';
-import { loadCr3 } from '../system/control-registers.ts';
 import { StackWalk } from '../system/stack-pointer.ts';
 import { type Descriptor, isNullSelector, readDescriptor, selectorError } from './descriptor.ts';
 import {
@@ -16,7 +15,7 @@ import {
   unusable,
   V86_ATTRIBUTES,
 } from './load.ts';
-import { OldTask } from './task-undo.ts';
+import { loadTaskCr3, OldTask } from './task-undo.ts';
 
 export interface TaskSwitch {
   readonly source: 'jump' | 'call' | 'iret';
@@ -70,7 +69,7 @@ function switchTo(cpu: Cpu, selector: number, request: TaskSwitch): void {
   const next = readTask(cpu, target.base, layout);
   const leaves = request.source === 'call' ? undefined : oldDescriptor(cpu);
   checkWritable(cpu, target, leaves, request);
-  const old = cpu.paging.isNested ? new OldTask(cpu) : undefined;
+  const old = new OldTask(cpu);
   saveOldTask(cpu, request);
   if (leaves !== undefined) setBusy(cpu, leaves, false);
   markTarget(cpu, target, request);
@@ -80,7 +79,7 @@ function switchTo(cpu: Cpu, selector: number, request: TaskSwitch): void {
     enterTask(cpu, selector, target, next, flags, request);
   } catch (error) {
     if (error === cpu.exception) {
-      if (old !== undefined && cpu.exception.vector === NESTED_PAGE_FAULT) {
+      if (cpu.exception.vector === NESTED_PAGE_FAULT) {
         undo(cpu, old, target, leaves, request);
       } else {
         cpu.exception.setTaskEip(next.eip);
@@ -124,8 +123,7 @@ function enterTask(
 /** The same CR3 loads no PDPTEs and drops no translations (SDM vol. 3A 4.4.1, 4.10.4.1). */
 function switchTables(cpu: Cpu, cr3: number): void {
   if (cr3 === cpu.state.cr3) return;
-  if (cpu.memory.loadCr3 === undefined) loadCr3(cpu, cr3);
-  else cpu.memory.loadCr3(cr3);
+  loadTaskCr3(cpu, cr3);
 }
 
 function checkTarget(cpu: Cpu, selector: number, request: TaskSwitch): Descriptor {

@@ -51,6 +51,10 @@ const MISC1_WANTED =
     INTERCEPT1.SHUTDOWN) >>>
   0;
 
+/** Nothing of the processor's: the emulator has no TLB to drop translations from, and CR3 is not its to keep. */
+const CR_EMULATED = writes(3);
+const MISC1_EMULATED = INTERCEPT1.INVLPG;
+
 /** INVLPG would bypass the shadow MMU. */
 const MISC1_SHADOW = INTERCEPT1.INVLPG;
 
@@ -126,4 +130,24 @@ export class Intercepts {
     if (nested !== null) for (let i = 0; i < WORDS; i += 1) words[i] |= nested[i];
     vmcb.dirty(CLEAN.INTERCEPTS);
   }
+
+  /** Has the emulator stop, too, where only the processor can do what the guest may do without an exit. */
+  static beginEmulation(vmcb: Vmcb): SavedIntercepts {
+    const { words } = vmcb;
+    const saved = { cr: words[CR], misc1: words[MISC1] };
+    words[CR] |= CR_EMULATED;
+    words[MISC1] |= MISC1_EMULATED;
+    return saved;
+  }
+
+  /** Back to what the processor has seen: nothing is dirty. */
+  static endEmulation(vmcb: Vmcb, saved: SavedIntercepts): void {
+    vmcb.words[CR] = saved.cr;
+    vmcb.words[MISC1] = saved.misc1;
+  }
+}
+
+interface SavedIntercepts {
+  readonly cr: number;
+  readonly misc1: number;
 }

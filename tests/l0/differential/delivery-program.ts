@@ -2,8 +2,9 @@
  * Guests whose events are delivered where L0 must lend a hand: stacks, descriptor tables and task states in page tables, in
  * no memory, in a device. Each does one thing, logs what its handler finds, and ends.
  */
+import { PAT_RESET } from '../../../src/arch/msrs.ts';
 import { CR0, CR4 } from '../../../src/arch/registers.ts';
-import { INTERCEPT2, TLB_CONTROL, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { INTERCEPT2, NESTED_CTL, TLB_CONTROL, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import { Assembler } from '../../../src/guest/assembler.ts';
 import {
   address,
@@ -29,7 +30,7 @@ import {
 } from '../../../src/guest/operands.ts';
 
 export type Paging = 'off' | '2-level' | 'pae';
-/** Plain memory; the page directory in force, which L0 protects; no memory; the local APIC's registers. */
+/** Plain memory; the page directory in force, or the nested one, which L0 protects; no memory; the local APIC's registers. */
 export type Place = 'ram' | 'table' | 'absent' | 'apic';
 export type Gate = 'interrupt' | 'trap' | 'interrupt16' | 'task';
 export type Event = 'int' | 'int3' | 'into' | 'icebp' | 'ud' | 'gp' | 'pf' | 'irq' | 'inject';
@@ -61,6 +62,8 @@ export interface Delivery {
     /** EVENTINJ for the event `inject`. */
     readonly event?: number;
     readonly errorCode?: number;
+    /** L1 uses nested paging; the entries of these frames have these flags, and all others allow everything. */
+    readonly pages?: readonly (readonly [frame: number, flags: number])[];
   };
 }
 
@@ -87,6 +90,19 @@ const NOT_MAPPED = 0x28_0000;
 const REMOTE = 0x800e_0000;
 const REMOTE_FRAME = 0x30;
 const DATA = 0x3_2000;
+/** L1's own page directory where it has nested tables, and those. */
+const L1_DIRECTORY = 0x4_0000;
+const NESTED_DIRECTORY = 0x4_1000;
+const NESTED_TABLE = 0x4_2000;
+/** Frames that tests take rights away from. */
+export const FRAME = {
+  DESCRIPTORS: IDT >>> 12,
+  CODE: CODE >>> 12,
+  STACK: 0x27,
+  DIRECTORY: DIRECTORY >>> 12,
+  TABLE: TABLE >>> 12,
+  PAE_TABLES: PAE_TABLES >>> 12,
+} as const;
 
 const SELECTOR = {
   code: 0x08,
@@ -119,6 +135,7 @@ function place(delivery: Delivery, where: Place | undefined, inRam: number, inTa
     case 'ram':
       return inRam;
     case 'table':
+      if (delivery.nested?.pages) return NESTED_DIRECTORY + inTable;
       return (delivery.paging === 'pae' ? PAE_DIRECTORY : DIRECTORY) + inTable;
     case 'absent':
       return ABSENT + inTable;
@@ -269,8 +286,13 @@ function remoteCode(back: number): Uint8Array {
   a.emit('Clts');
   a.emit('Smsw', eax);
   log(eax);
+  // Another CR3 with the same tables: PWT and PCD.
   a.mov(eax, cr3);
+  a.or(eax, 0x18);
   a.mov(cr3, eax);
+  a.xor(eax, eax);
+  a.mov(eax, cr3);
+  log(eax);
   a.mov(eax, cr4);
   a.mov(cr4, eax);
   log(eax);
@@ -318,6 +340,15 @@ function hypervisor(a: Assembler, d: Delivery): void {
   a.mov(eax, HSAVE);
   a.emit('Wrmsr');
   a.mov(esp, HANDLER_STACK + 0x1000);
+  if (d.nested?.pages) {
+    a.mov(eax, CR4.PSE);
+    a.mov(cr4, eax);
+    a.mov(eax, L1_DIRECTORY);
+    a.mov(cr3, eax);
+    a.mov(eax, cr0);
+    a.or(eax, CR0.PG);
+    a.mov(cr0, eax);
+  }
   a.label('enter');
   a.mov(eax, VMCB12);
   a.emit('Clgi');
@@ -548,4 +579,15 @@ function writeVmcb(image: Image, d: Delivery, rip: number): void {
   set(VMCB_SAVE.DR7, 0x400);
   set(VMCB_SAVE.RFLAGS, 2);
   set(VMCB_SAVE.RIP, rip);
+  if (d.nested?.pages === undefined) return;
+  set(VMCB.NESTED_CTL, NESTED_CTL.NP_ENABLE);
+  set(VMCB.N_CR3, NESTED_DIRECTORY);
+  set(VMCB_SAVE.G_PAT, PAT_RESET.lo);
+  set(VMCB_SAVE.G_PAT + 4, PAT_RESET.hi);
+  for (const directory of [L1_DIRECTORY, NESTED_DIRECTORY]) {
+    image.put32(directory, directory === L1_DIRECTORY ? 0x87 : NESTED_TABLE | 7);
+    image.put32(directory + 4 * 0x3fb, 0xfec0_0087);
+  }
+  for (let frame = 0; frame < 1024; frame += 1) image.put32(NESTED_TABLE + 4 * frame, (frame << 12) | 7);
+  for (const [frame, flags] of d.nested.pages) image.put32(NESTED_TABLE + 4 * frame, (frame << 12) | flags);
 }

@@ -8,7 +8,7 @@ import { applyInitialState } from '../../../src/machine/initial-registers.ts';
 import { protectedState } from '../../../src/machine/loaders/initial-state.ts';
 import { Machine } from '../../../src/machine/machine.ts';
 import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
-import { CODE, type Delivery, deliveryImage, HSAVE, MEMORY, VMCB12 } from './delivery-program.ts';
+import { CODE, type Delivery, deliveryImage, FRAME, HSAVE, MEMORY, VMCB12 } from './delivery-program.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
 const L0_PAGING = ['shadow', 'npt'] as const;
@@ -48,6 +48,7 @@ function runHosted(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
 const COMPARED = new Set<number>([
   VMCB.EXITCODE,
   VMCB.EXITINFO1,
+  VMCB.EXITINFO1 + 4,
   VMCB.EXITINFO2,
   VMCB.EXITINFO2 + 4,
   VMCB.EXITINTINFO,
@@ -83,7 +84,9 @@ const name = (d: Delivery): string =>
 function same(list: readonly (readonly [end: string, delivery: Delivery])[]): void {
   for (const [end, delivery] of list) {
     it(name(delivery), () => {
-      for (const l0 of L0_PAGING) expect(compare(delivery, l0), l0).toEqual({ end, differences: [] });
+      // Only with nested paging of its own can L0 offer any to L1.
+      for (const l0 of delivery.nested?.pages ? (['npt'] as const) : L0_PAGING)
+        expect(compare(delivery, l0), l0).toEqual({ end, differences: [] });
     });
     if (delivery.nested) continue;
     it(`${name(delivery)}, in L2`, () => {
@@ -345,4 +348,93 @@ describe('what L1 injects into an L2', () => {
       ),
     ),
   );
+});
+
+/** L0 protects the nested page directory, in which the structures of an L2 lie here: it delivers the events in L2's place. */
+describe('an L2 with nested paging', () => {
+  const pages = [] as const;
+  const nested = { pages };
+  same(
+    PAGING.flatMap((paging) =>
+      ([...SOFTWARE, 'ud', 'gp', 'irq'] as const).flatMap(
+        (event) =>
+          [
+            ['exit 1', { paging, event, nested }],
+            ['exit 1', { paging, event, stack: 'table', nested }],
+            ['exit 1', { paging, event, stack: 'absent', nested }],
+            ['exit 1', { paging, event, gdt: 'table', stack: 'apic', nested }],
+            ['triple-fault', { paging, event, idt: 'absent', nested }],
+          ] as const,
+      ),
+    ),
+  );
+  same(
+    TABLED.flatMap(
+      (paging) =>
+        [
+          ['exit 0', { paging, event: 'int', from: 'user', stack: 'table', returns: true, nested }],
+          ['exit 1', { paging, event: 'gp', from: 'v86', stack: 'table', nested }],
+          ['exit 1', { paging, event: 'gp', idt: 'table', nested }],
+          [
+            'exit 0',
+            { paging, event: 'int', gate: 'task', tss: 'table', newTss: 'table', returns: true, nested },
+          ],
+          [
+            'exit 2',
+            { paging, event: 'gp', gate: 'task', newTss: 'table', gdt: 'table', stack: 'table', nested },
+          ],
+          ['exit 1', { paging, event: 'gp', gate: 'task', gdt: 'table', broken: ['task-data'], nested }],
+          ['exit 1', { paging, event: 'inject', stack: 'table', nested: { pages, event: 0x8000_0030 } }],
+          ['exit 1', { paging, event: 'inject', gdt: 'table', nested: { pages, event: 0x8000_0b0d } }],
+        ] as const,
+    ),
+  );
+  same([
+    ['exit 0', { paging: '2-level', event: 'int', elsewhere: true, returns: true, nested }],
+    ['exit 1', { paging: '2-level', event: 'ud', elsewhere: true, stack: 'table', nested }],
+    [
+      'exit 3',
+      { paging: '2-level', event: 'ud', elsewhere: true, nested: { pages, misc1: INTERCEPT1.CR0_SEL_WRITE } },
+    ],
+    [
+      'exit 3',
+      { paging: '2-level', event: 'ud', elsewhere: true, nested: { pages, misc1: INTERCEPT1.INVLPG } },
+    ],
+  ]);
+});
+
+/** With the event in EXITINTINFO, whoever was delivering it. */
+describe("an L2 whose L1 forbids by nested tables what its events' delivery needs", () => {
+  const forbidden = [
+    [FRAME.DESCRIPTORS, 0],
+    [FRAME.DESCRIPTORS, 5],
+    [FRAME.STACK, 0],
+    [FRAME.STACK, 5],
+    [FRAME.STACK, 3],
+    [FRAME.DIRECTORY, 5],
+    [FRAME.TABLE, 0],
+    [FRAME.PAE_TABLES, 5],
+  ] as const;
+  const PLACES: readonly Partial<Delivery>[] = [
+    {},
+    { idt: 'table', gdt: 'table' },
+    { gate: 'task', tss: 'table' },
+    { gate: 'task', gdt: 'table', newTss: 'table' },
+    { elsewhere: true },
+  ];
+  for (const paging of PAGING) {
+    for (const page of forbidden) {
+      for (const event of ['int', 'ud', 'gp', 'pf', 'irq', 'inject'] as const) {
+        if (event === 'pf' && paging === 'off') continue;
+        for (const where of PLACES) {
+          if (where.elsewhere && paging !== '2-level') continue;
+          const nested = { pages: [page], ...(event === 'inject' && { event: 0x8000_0030 }) };
+          const delivery = { paging, event, ...where, nested };
+          it(name(delivery), () => {
+            expect(compare(delivery, 'npt').differences).toEqual([]);
+          });
+        }
+      }
+    }
+  }
 });
