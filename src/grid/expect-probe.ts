@@ -97,11 +97,18 @@ export function expectProbe(
 function atPrivilege<Result>(model: AddressSpaceModel, { cpl, ac }: ProbeStep, act: () => Result): Result {
   model.adjust({ cpl, eflagsAc: ac ?? false });
   try {
-    return act();
-  } catch (error) {
-    throw error instanceof Undecided ? new InputError(error.message) : error;
+    return decided(act);
   } finally {
     model.adjust({ cpl: 0, eflagsAc: false });
+  }
+}
+
+/** What an answer of the oracle is. Throws an InputError where it cannot decide: no scenario may ask that. */
+export function decided<Result>(ask: () => Result): Result {
+  try {
+    return ask();
+  } catch (error) {
+    throw error instanceof Undecided ? new InputError(error.message) : error;
   }
 }
 

@@ -12,7 +12,7 @@ import type { PhysicalMemory } from '../oracle/memory.ts';
 import { checkVmrun, type VmcbFields, type VmrunVerdict } from '../oracle/svm/vmrun-checks.ts';
 import { type CompiledScenario, probeValue } from './compile.ts';
 import { entryValue } from './entry.ts';
-import { type AfterProbe, expectProbe, type ProbeExpectation } from './expect-probe.ts';
+import { type AfterProbe, decided, expectProbe, type ProbeExpectation } from './expect-probe.ts';
 import { PageMemory } from './page-memory.ts';
 import { placeOf, resolve, SCENARIO_MEMORY } from './placement.ts';
 import type { ExpectedRecord } from './records.ts';
@@ -393,9 +393,10 @@ export class Expectations {
   /** The agent runs whatever a step does: its way through both stages must be free, and no entry on it change. */
   #checkAgentRuns(): void {
     const at = BigInt(AGENT_LAYOUT.IMAGE);
-    const reaches = this.model
-      .allowed(at, { kind: 'write', implicit: false })
-      .every((outcome) => outcome.outcome === 'ok' && outcome.address === at && outcome.entries.length === 0);
+    const outcomes = decided(() => this.model.allowed(at, { kind: 'write', implicit: false }));
+    const reaches = outcomes.every(
+      (outcome) => outcome.outcome === 'ok' && outcome.address === at && outcome.entries.length === 0,
+    );
     if (reaches) return;
     throw new InputError(
       "The agent may not be able to run in L2: nested tables must map L2's root where they map it, accessed and dirty, with all rights.",

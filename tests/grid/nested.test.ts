@@ -165,6 +165,26 @@ describe('expectations under nested paging', () => {
     );
   });
 
+  it('throw an InputError where nobody can tell whether the agent could run', () => {
+    const flags = { flags: 'P W U A D' };
+    const pages = {
+      ...PAGES,
+      'npt.pt': { entries4: { ...PAGES['npt.pt'].entries4, 3: { to: 'l2.pd', ...flags } } },
+      'l2.pt': { entries4: { 0: { to: 'npt.pt', ...flags } } },
+    };
+    const at = WINDOW + 3 * 4;
+    // The store goes to the nested table if the TLB still has the page, to the data otherwise.
+    const steps: Step[] = [
+      { do: 'probe', form: 'read4', cpl: 3, at },
+      { do: 'edit', page: 'l2.pt', index: 0, width: 4, entry: { to: 'data', ...flags } },
+      { do: 'probe', form: 'write4', cpl: 3, at, value: 0x5a00_0001 },
+    ];
+    const moved: Step = { do: 'enter', l2: 'A', vmcb: { root: 'l2.pd@0x40003000' } };
+    const run = () => texts(scenario([...visit(...steps), moved, { do: 'leave' }], { pages }));
+    expect(run).toThrow(InputError);
+    expect(run).toThrow('Nobody can tell what the PTE');
+  });
+
   it('throw where L2 or L1 takes a root away that nested tables alone lead to', () => {
     const moved = { ...A, root: 'l2.pd@0x40003000' };
     const flags = { flags: 'P W U A D' };
