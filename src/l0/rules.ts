@@ -344,6 +344,39 @@ export const RULES = {
 
   /** A page fault of L2 may be one of L0's making: the guest's tables are asked before L1 hears of it. */
   judgesFaultOfL2: (): boolean => true,
+
+  /** NP_ENABLE of vmcb12 at this entry says whether L1's nested tables translate for L2 (APM vol. 2 15.25.3). */
+  usesNestedTables: (enabled: boolean): boolean => enabled,
+
+  /** INVLPGA for an ASID of L1's guests reaches what the processor has of L2 (APM vol. 2 15.16.2). */
+  invlpgaReachesL2: (): boolean => true,
+
+  /** A nested page fault of L2 is L1's exactly if L1's nested tables forbid the access, and else of L0's making. */
+  nestedFaultIsL1s: (forbidden: boolean): boolean => forbidden,
+
+  /**
+   * The access that a nested page fault was about: as the processor says, the table walks of the guest among them, which it
+   * counts as writes (APM vol. 2 15.25.5, 15.25.6).
+   *
+   * @param errorCode low bits of EXITINFO1
+   * @param _kind     its high half (NPF)
+   */
+  nestedFaultAccess: (errorCode: number, _kind: number): number => errorCode,
+
+  /** The same where L0 walks for L2: a read of an entry of L2's tables is a write to the nested ones. */
+  nestedTableAccess: (): number => ACCESS.WRITE,
+
+  /** Error code for L1: what its own tables make of the access, not what the processor found in those of L0. */
+  nestedErrorCode: (judged: number, _reported: number): number => judged,
+
+  /** Bits 32 and 33 of EXITINFO1: the final access, or that to an entry of L2's tables (APM vol. 2 15.25.6). */
+  nestedFaultKind: (kind: number): number => kind,
+
+  /**
+   * L1's processor tells of fetches if L1 has NX or SMEP on. Where L0's own host has neither, its processor tells L0 nothing,
+   * and L0 must find out.
+   */
+  looksForFetches: (reported: boolean): boolean => !reported,
 } as const;
 
 /** Answers to all questions. Mutants are such objects too. */

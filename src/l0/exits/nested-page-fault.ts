@@ -17,14 +17,18 @@ const ERROR_CODE = 0x1f;
 const LONGEST = 15;
 
 export function handleNestedPageFault(vcpu: Vcpu): void {
-  const { mmu, state } = vcpu;
+  const { mmu, state, guestMmu } = vcpu;
   const { vmcb } = state;
+  const { rules } = vcpu.vm;
   const address = vmcb.readHigh(VMCB.EXITINFO2) * TWO_TO_32 + vmcb.read(VMCB.EXITINFO2);
   const errorCode = vmcb.read(VMCB.EXITINFO1) & ERROR_CODE;
-  switch (mmu.handleNestedFault(address, errorCode)) {
-    case FAULT.INJECT:
-      reflect(vcpu);
-      break;
+  const access = rules.nestedFaultAccess(errorCode, vmcb.readHigh(VMCB.EXITINFO1));
+  const outcome = mmu.handleNestedFault(address, access);
+  if (mmu === guestMmu && rules.nestedFaultIsL1s(outcome === FAULT.INJECT)) {
+    reflect(vcpu, errorCode);
+    return;
+  }
+  switch (outcome) {
     case FAULT.EMULATE:
       emulateFaulting(vcpu);
       break;
@@ -37,14 +41,15 @@ export function handleNestedPageFault(vcpu: Vcpu): void {
 }
 
 /** L1's own nested tables forbid it. Whose access it was, and the address, are as the processor says: they are L2's. */
-function reflect(vcpu: Vcpu): void {
+function reflect(vcpu: Vcpu, reported: number): void {
   const { vmcb } = vcpu.state;
+  const { rules, hypervisor } = vcpu.vm;
   const kind = vmcb.readHigh(VMCB.EXITINFO1);
   const info2 = [vmcb.read(VMCB.EXITINFO2), vmcb.readHigh(VMCB.EXITINFO2)] as const;
-  const { errorCode } = vcpu.mmu;
-  const unsaid = (kind & NPF.FINAL_HI) !== 0 && !vcpu.vm.hypervisor.reportsFetches;
+  const errorCode = rules.nestedErrorCode(vcpu.mmu.errorCode, reported);
+  const unsaid = (kind & NPF.FINAL_HI) !== 0 && rules.looksForFetches(hypervisor.reportsFetches);
   const info1 = unsaid && isFetch(vcpu, info2) ? (vcpu.walk.nestedFault?.info1 ?? errorCode) : errorCode;
-  exitToL1Decoded(vcpu, VMEXIT.NPF, [info1, kind], info2);
+  exitToL1Decoded(vcpu, VMEXIT.NPF, [info1, rules.nestedFaultKind(kind)], info2);
 }
 
 /**

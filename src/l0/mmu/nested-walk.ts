@@ -9,6 +9,7 @@
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { type EntryMemory, UPDATE, type Update } from '../../arch/paging/walker.ts';
 import { NPF } from '../../arch/vmcb.ts';
+import type { Rules } from '../rules.ts';
 import type { MmuContext } from './context.ts';
 import { GuestTables } from './guest-tables.ts';
 import { GuestWalk } from './guest-walk.ts';
@@ -49,10 +50,12 @@ class SecondStage implements NestedFault {
   address = 0;
   fetch = false;
   readonly #tables: LinearWalk;
+  readonly #rules: Rules;
 
   /** @param tables takes L2-physical addresses to L1-physical ones */
-  constructor(tables: LinearWalk) {
+  constructor(tables: LinearWalk, rules: Rules) {
     this.#tables = tables;
+    this.#rules = rules;
   }
 
   /**
@@ -68,7 +71,7 @@ class SecondStage implements NestedFault {
     const place = marks ? tables.translate(address, wanted, false) : tables.probe(address, wanted, false);
     if (place >= 0) return place;
     this.info1 = tables.errorCode;
-    this.info1Hi = kind;
+    this.info1Hi = this.#rules.nestedFaultKind(kind);
     this.address = address;
     return -1;
   }
@@ -84,10 +87,12 @@ class NestedEntries implements EntryMemory {
   faulted = false;
   readonly #entries: GuestTables;
   readonly #stage: SecondStage;
+  readonly #rules: Rules;
 
-  constructor(entries: GuestTables, stage: SecondStage) {
+  constructor(entries: GuestTables, stage: SecondStage, rules: Rules) {
     this.#entries = entries;
     this.#stage = stage;
+    this.#rules = rules;
   }
 
   readEntry(address: number, size: 4 | 8): boolean {
@@ -111,7 +116,7 @@ class NestedEntries implements EntryMemory {
   }
 
   #place(address: number): number {
-    const place = this.#stage.translate(address, ACCESS.WRITE, NPF.TABLE_HI, this.marks);
+    const place = this.#stage.translate(address, this.#rules.nestedTableAccess(), NPF.TABLE_HI, this.marks);
     if (place < 0) this.faulted = true;
     return place;
   }
@@ -132,11 +137,9 @@ export class NestedWalk implements LinearWalk {
    */
   constructor(tables: ShadowTables, context: MmuContext, nested: LinearWalk) {
     this.#context = context;
-    this.#stage = new SecondStage(nested);
-    this.#entries = new NestedEntries(
-      new GuestTables(tables.memory, tables.slots, tables.mmio, tables.rules),
-      this.#stage,
-    );
+    const { memory, slots, mmio, rules } = tables;
+    this.#stage = new SecondStage(nested, rules);
+    this.#entries = new NestedEntries(new GuestTables(memory, slots, mmio, rules), this.#stage, rules);
     this.#own = new GuestWalk(context, this.#entries, tables);
   }
 

@@ -172,7 +172,7 @@ function prepareNestedPaging(vcpu: Vcpu): void {
   // Without nested paging L2 has the PAT of its host (APM vol. 2 15.25.4).
   const own = { lo: nested.read12(VMCB_SAVE.G_PAT), hi: nested.readHigh12(VMCB_SAVE.G_PAT) };
   setGuestPat(nested.vmcb02, nested.nestedPaging ? own : msrs.get(MSR.PAT));
-  if (!nested.nestedPaging) return;
+  if (!vcpu.vm.rules.usesNestedTables(nested.nestedPaging)) return;
   nested.pagingRegisters.cr3 = nested.read12(VMCB.N_CR3);
   vcpu.useMmu(guestMmu);
 }

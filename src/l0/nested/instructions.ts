@@ -78,6 +78,6 @@ export function handleInvlpga(vcpu: Vcpu): void {
   if (!isAllowed(vcpu)) return;
   const linear = addressInRax(vcpu);
   if (vcpu.state.register(GPR.ECX) === 0 && !vcpu.state.guestMode) vcpu.invalidatePage(linear);
-  else vcpu.hardware.invlpga(linear as Gva, vcpu.nested.asid02.asid);
+  else if (vcpu.vm.rules.invlpgaReachesL2()) vcpu.hardware.invlpga(linear as Gva, vcpu.nested.asid02.asid);
   vcpu.skipInstruction();
 }
