@@ -3,7 +3,7 @@ import { allScenarios } from '../../src/grid/replay.ts';
 import { exported, transcriptOf } from '../grid/export-machine.ts';
 
 it('every scenario passes in one image, with the same transcript bare and under L0', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   const image = await exported(allScenarios());
   const bare = transcriptOf(image);
