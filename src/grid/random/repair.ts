@@ -4,8 +4,11 @@ import { Expectations, type ProcessorFacts, type StepExpectation } from '../expe
 import { withoutFeatures } from '../run.ts';
 import type { Scenario, Step } from '../scenario.ts';
 
-/** The strictest processor that random scenarios are checked with; where PDPTEs are read must not matter to validity. */
-const PROCESSOR: ProcessorFacts = { maxPhyAddr: 48, pdptes: 'registers' };
+/** The processors that random scenarios are checked with: where PDPTEs are read must not matter to validity. */
+const PROCESSORS: readonly ProcessorFacts[] = [
+  { maxPhyAddr: 48, pdptes: 'registers' },
+  { maxPhyAddr: 48, pdptes: 'memory, checked by VMRUN' },
+];
 
 /**
  * The scenario without the steps that cannot stand where they are: a leave in L1, code or a descriptor that may be no
@@ -40,12 +43,30 @@ export function inOrder(steps: readonly Step[]): Step[] {
 
 /** Steps that must go, by index; `start` if the scenario cannot even begin. More may come to light without them. */
 function wrongSteps(scenario: Scenario): ReadonlySet<number> | 'start' {
-  const wrong = new Set<number>();
+  let wrong: ReadonlySet<number> | 'start' = new Set();
   let compiled: CompiledScenario;
-  let expectations: Expectations;
   try {
     compiled = compileScenario(scenario);
-    expectations = new Expectations(compiled, withoutFeatures(PROCESSOR, scenario.absent ?? []));
+  } catch (error) {
+    if (error instanceof InputError) return 'start';
+    throw error;
+  }
+  for (const processor of usesPae(scenario) ? PROCESSORS : PROCESSORS.slice(0, 1)) {
+    wrong = wrongStepsOn(compiled, processor);
+    if (wrong === 'start' || wrong.size > 0) break;
+  }
+  return wrong;
+}
+
+/** Whether any PDPTEs are read. */
+const usesPae = ({ features }: Scenario): boolean => features.includes('pae');
+
+function wrongStepsOn(compiled: CompiledScenario, processor: ProcessorFacts): ReadonlySet<number> | 'start' {
+  const { scenario } = compiled;
+  const wrong = new Set<number>();
+  let expectations: Expectations;
+  try {
+    expectations = new Expectations(compiled, withoutFeatures(processor, scenario.absent ?? []));
   } catch (error) {
     if (error instanceof InputError) return 'start';
     throw error;
