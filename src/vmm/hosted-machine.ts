@@ -38,7 +38,7 @@ export interface HostedMachineOptions {
   readonly model: CpuModel;
   /**
    * What the guest is offered, as far as L0 can virtualise it; the host's processor unless given. Instructions that need
-   * no intercept behave as on the host all the same.
+   * no intercept behave as on the host all the same, and with nested paging so do reserved bits in the guest's page tables.
    */
   readonly guestModel?: CpuModel;
   /** How L0 translates the guest's addresses: shadow paging unless given. */
