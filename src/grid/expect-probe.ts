@@ -16,10 +16,10 @@ import {
 } from '../oracle/probe.ts';
 import type { VmrunVerdict } from '../oracle/svm/vmrun-checks.ts';
 import { Undecided } from '../oracle/undecided.ts';
-import type { Alternative } from './expect.ts';
 import { FETCH_CODE, MARKER_DESCRIPTOR } from './marker.ts';
 import type { ExpectedRecord } from './records.ts';
 import type { ProbeStep } from './scenario.ts';
+import type { Alternative } from './step-expectation.ts';
 
 /** Who probes, and who hears of a page fault. */
 export interface ProbeCircumstances {

@@ -4,7 +4,7 @@ import { AGENT_EXIT, AGENT_LAYOUT, STEP_SIZE } from '../guest/agent-layout.ts';
 import { agents } from '../guest/agents.ts';
 import { type CompiledScenario, stepNumber } from './compile.ts';
 import { pagingRegistersText, roleText, stepText } from './describe.ts';
-import { type Alternative, Expectations, type ProcessorFacts, type StepExpectation } from './expect.ts';
+import { Expectations } from './expect.ts';
 import {
   expectedText,
   type LogEntry,
@@ -15,6 +15,7 @@ import {
 } from './records.ts';
 import type { PagingRegisters } from './registers.ts';
 import type { Scenario, Step, StepKind } from './scenario.ts';
+import type { Alternative, ProcessorFacts, StepExpectation } from './step-expectation.ts';
 
 /** How a machine ended, and its memory then. */
 export interface MachineEnd {

@@ -1,10 +1,10 @@
 import { InputError } from '../arch/input-error.ts';
 import { AGENT_EXIT } from '../guest/agent-layout.ts';
 import { type CompiledScenario, compileScenario } from './compile.ts';
-import type { ProcessorFacts } from './expect.ts';
 import { judgeScenario, logBytes, type MachineEnd, type ScenarioVerdict } from './judge.ts';
 import { SCENARIO_MEMORY } from './placement.ts';
 import { type CpuFeature, type HostAbility, highestAsid, hostNeeds, type Scenario } from './scenario.ts';
+import type { ProcessorFacts } from './step-expectation.ts';
 
 /** What a host is asked to run. */
 export interface MachineRequest {

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { type CompiledScenario, compileScenario, stepNumber } from '../../src/grid/compile.ts';
 import { onHost } from '../../src/grid/execute.ts';
-import { Expectations, type ProcessorFacts } from '../../src/grid/expect.ts';
+import { Expectations } from '../../src/grid/expect.ts';
 import { judgeScenario, type MachineEnd } from '../../src/grid/judge.ts';
 import { causeOf } from '../../src/grid/random/cause.ts';
 import type { ExpectedRecord } from '../../src/grid/records.ts';
 import { runScenario, type ScenarioHost } from '../../src/grid/run.ts';
 import { runGrid } from '../../src/grid/run-grid.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
+import type { ProcessorFacts } from '../../src/grid/step-expectation.ts';
 import { AGENT_STATE } from '../../src/guest/agent-core.ts';
 import { AGENT_LAYOUT, RECORD_STATUS, STEP_SIZE } from '../../src/guest/agent-layout.ts';
 import { agents } from '../../src/guest/agents.ts';

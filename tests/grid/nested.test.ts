@@ -2,10 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/arch/input-error.ts';
 import { VMEXIT } from '../../src/arch/svm-exits.ts';
 import { compileScenario } from '../../src/grid/compile.ts';
-import { Expectations, type StepExpectation } from '../../src/grid/expect.ts';
+import { Expectations } from '../../src/grid/expect.ts';
 import { alternativeWords } from '../../src/grid/export/tables.ts';
 import { expectedText, parseLog, recordMatches, seenText } from '../../src/grid/records.ts';
 import type { L2State, Page, ProbeStep, Scenario, Step } from '../../src/grid/scenario.ts';
+import type { StepExpectation } from '../../src/grid/step-expectation.ts';
 import { RECORD_SIZE, RECORD_STATUS } from '../../src/guest/agent-layout.ts';
 
 /** Linear addresses of L2, and the L2-physical ones that they are mapped to. */

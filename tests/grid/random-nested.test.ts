@@ -4,7 +4,7 @@ import { VMEXIT } from '../../src/arch/svm-exits.ts';
 import { compileScenario } from '../../src/grid/compile.ts';
 import { scenarioText } from '../../src/grid/describe.ts';
 import { judgeWork } from '../../src/grid/execute.ts';
-import { Expectations, type StepExpectation } from '../../src/grid/expect.ts';
+import { Expectations } from '../../src/grid/expect.ts';
 import { rawScenario } from '../../src/grid/random/arbitrary.ts';
 import { randomScenario } from '../../src/grid/random/generate.ts';
 import { reduceScenario } from '../../src/grid/random/reduce.ts';
@@ -12,6 +12,7 @@ import { inOrder, repair } from '../../src/grid/random/repair.ts';
 import { pagingModeOf } from '../../src/grid/registers.ts';
 import { withoutFeatures } from '../../src/grid/run.ts';
 import { PAGING_MODES, type Scenario, type Step, TLB_CONTROL_NAMES } from '../../src/grid/scenario.ts';
+import type { StepExpectation } from '../../src/grid/step-expectation.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { umbraHost } from '../../src/grid/umbra-host.ts';
 

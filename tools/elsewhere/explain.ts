@@ -1,10 +1,11 @@
 import { compileScenario } from '../../src/grid/compile.ts';
 import { pagingRegistersText, stepText } from '../../src/grid/describe.ts';
-import { Expectations, type ProcessorFacts } from '../../src/grid/expect.ts';
+import { Expectations } from '../../src/grid/expect.ts';
 import type { MismatchDetails } from '../../src/grid/judge.ts';
 import { expectedText, seenText } from '../../src/grid/records.ts';
 import { withoutFeatures } from '../../src/grid/run.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
+import type { ProcessorFacts } from '../../src/grid/step-expectation.ts';
 import type { ReportedMismatch, Result } from './transcript.ts';
 
 /** What a host does otherwise than the manuals say. Each was checked against them; the oracle is right. */

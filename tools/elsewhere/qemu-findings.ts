@@ -1,5 +1,5 @@
-import type { Alternative } from '../../src/grid/expect.ts';
 import { pagingModeOf } from '../../src/grid/registers.ts';
+import type { Alternative } from '../../src/grid/step-expectation.ts';
 import { PROBE_FORMS, probeFormNumber } from '../../src/guest/probe-forms.ts';
 import type { Finding } from './explain.ts';
 

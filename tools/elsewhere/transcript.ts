@@ -1,5 +1,5 @@
-import type { ProcessorFacts } from '../../src/grid/expect.ts';
 import type { SeenRecord } from '../../src/grid/records.ts';
+import type { ProcessorFacts } from '../../src/grid/step-expectation.ts';
 
 /** A step that was otherwise than expected. */
 export interface ReportedMismatch {

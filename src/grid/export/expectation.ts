@@ -1,8 +1,9 @@
 import type { CompiledScenario } from '../compile.ts';
 import { pagingRegistersText, roleText, stepText } from '../describe.ts';
-import { Expectations, type ProcessorFacts, type StepExpectation, scenarioMemory } from '../expect.ts';
+import { Expectations, scenarioMemory } from '../expect.ts';
 import { expectedText } from '../records.ts';
 import type { Scenario, Step } from '../scenario.ts';
+import type { ProcessorFacts, StepExpectation } from '../step-expectation.ts';
 import { RecordingMemory } from './recording-memory.ts';
 import { alternativeWords } from './tables.ts';
 

@@ -1,8 +1,8 @@
 import { InputError } from '../../arch/input-error.ts';
 import { PDPTES } from '../../guest/suite/format.ts';
-import type { ProcessorFacts } from '../expect.ts';
 import { withoutFeatures } from '../run.ts';
 import type { Scenario } from '../scenario.ts';
+import type { ProcessorFacts } from '../step-expectation.ts';
 import { type ScenarioExpectation, usesPae } from './expectation.ts';
 
 /** Processors for which the same is expected. */

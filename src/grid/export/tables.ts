@@ -1,7 +1,7 @@
 import { RECORD_STATUS } from '../../guest/agent-layout.ts';
 import { COMPARED_SHIFT, MASKED_SHIFT } from '../../guest/suite/format.ts';
-import type { Alternative } from '../expect.ts';
 import type { ExpectedRecord } from '../records.ts';
+import type { Alternative } from '../step-expectation.ts';
 
 /** One field of a record: what it has to be, in the bits of `mask` (32 bits). Absent: not looked at. */
 interface Field {

@@ -1,8 +1,9 @@
 import { InputError } from '../../arch/input-error.ts';
 import { type CompiledScenario, compileScenario } from '../compile.ts';
-import { Expectations, type ProcessorFacts, type StepExpectation } from '../expect.ts';
+import { Expectations } from '../expect.ts';
 import { withoutFeatures } from '../run.ts';
 import type { Scenario, Step } from '../scenario.ts';
+import type { ProcessorFacts, StepExpectation } from '../step-expectation.ts';
 
 /** The processors that random scenarios are checked with: where PDPTEs are read must not matter to validity. */
 const PROCESSORS: readonly ProcessorFacts[] = [
