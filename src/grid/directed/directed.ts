@@ -1,5 +1,8 @@
 import type { Scenario } from '../scenario.ts';
 import { nestedScenarios } from './nested.ts';
+import { nestedRightsScenarios } from './nested-rights.ts';
+import { nestedRoleScenarios } from './nested-roles.ts';
+import { nestedSyncScenarios } from './nested-sync.ts';
 import { pdpteScenarios } from './pdptes.ts';
 import { rightsScenarios } from './rights.ts';
 import { roleScenarios } from './roles.ts';
@@ -7,7 +10,7 @@ import { syncScenarios } from './sync.ts';
 import { writeProtectScenarios } from './write-protect.ts';
 
 /**
- * Scenarios that each show one thing that shadow paging has been got wrong in: the bugs of KVM's history as far as they can
+ * Scenarios that each show one thing that shadow paging, or nested paging, has been got wrong in: the bugs of KVM's history as far as they can
  * be had here, and the rules of src/l0/rules.ts one by one.
  */
 export const directedScenarios = (): Scenario[] => [
@@ -17,4 +20,7 @@ export const directedScenarios = (): Scenario[] => [
   ...syncScenarios(),
   ...nestedScenarios(),
   ...writeProtectScenarios(),
+  ...nestedRightsScenarios(),
+  ...nestedRoleScenarios(),
+  ...nestedSyncScenarios(),
 ];
