@@ -1,5 +1,5 @@
 /**
- * The rules of shadow paging: the decisions on which it stands or falls, one small function each, in one place.
+ * The rules of paging under L0: the decisions on which it stands or falls, one small function each, in one place.
  *
  * Nearly every bug that KVM's shadow MMU has had was a wrong answer to one of these questions: what belongs to a role, when
  * a context is stale, when PDPTEs are loaded, what a guest's invalidation must reach, with which rights a table is shared.

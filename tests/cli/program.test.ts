@@ -407,6 +407,15 @@ describe('umbra mutants', () => {
     expect(out).toMatch(/^no-flush-on-cr3\n {2}.*\n {2}caught by a probe, directed\/edited-then-flushed\n/);
     expect(out).not.toContain('wp-not-in-role');
     expect(out).not.toContain('no mutant');
+    expect(out).not.toContain('lives on');
+  });
+
+  it('says where those of nested paging live', async () => {
+    const { out } = await call(['mutants', 'private-tables-not-emptied', 'nested-nx-ignored']);
+    expect(out).toMatch(/^nested-nx-ignored\n {2}.*\n {2}lives on npt\/pae\n {2}caught by a probe/);
+    expect(out).toMatch(
+      /\nprivate-tables-not-emptied\n {2}.*\n {2}lives on npt\/nopae\n {2}caught by a probe/,
+    );
   });
 });
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { directedScenarios } from '../../src/grid/directed/directed.ts';
 import { catchWith, hunt, mutantHost } from '../../src/grid/mutants/hunt.ts';
 import { INEXPRESSIBLE } from '../../src/grid/mutants/inexpressible.ts';
-import { rulesOf } from '../../src/grid/mutants/mutant.ts';
+import { homeOf, rulesOf } from '../../src/grid/mutants/mutant.ts';
 import { MUTANTS, mutantNamed } from '../../src/grid/mutants/mutants.ts';
 import { runScenario } from '../../src/grid/run.ts';
 import { umbraHost } from '../../src/grid/umbra-host.ts';
@@ -20,6 +20,8 @@ describe('directed scenarios', () => {
     ['on the bare processor', umbraHost({ l0: 'none' })],
     ['under L0', umbraHost({ l0: 'shadow' })],
     ['under L0 with every invariant checked', umbraHost({ l0: 'shadow', check: true })],
+    ['on nested tables of a PAE kernel', umbraHost({ l0: 'npt', host: 'pae', check: true })],
+    ['on nested tables of a !PAE kernel', umbraHost({ l0: 'npt', host: 'nopae', check: true })],
   ])('go as the oracle says %s', (_, host) => {
     const wrong = [...scenarios.values()].flatMap((scenario) => runScenario(scenario, host).mismatches);
     expect(wrong.map(({ text }) => text)).toEqual([]);
@@ -36,6 +38,14 @@ describe('the mutants', () => {
       expect(name).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*$/);
       expect(history).toMatch(/^[^\n]+\.$/);
     }
+  });
+
+  it('live on a host that has what they break', () => {
+    expect(homeOf(mutantNamed('wp-not-in-role'))).toBe('shadow/pae');
+    expect(homeOf(mutantNamed('private-tables-not-emptied'))).toBe('npt/nopae');
+    const nested = MUTANTS.filter((mutant) => homeOf(mutant).startsWith('npt/'));
+    expect(nested.filter(({ mended }) => mended !== undefined)).toHaveLength(7);
+    expect(nested.length).toBeGreaterThanOrEqual(7 + 12);
   });
 
   it('account for the bugs that have no mutant', () => {
@@ -75,6 +85,18 @@ describe('hunt', () => {
       asExpected: true,
       finding: { caught: 'by a probe', scenario: 'directed/wp-toggled', step: 10 },
     });
+  });
+
+  it('runs a mutant of nested paging where it lives', () => {
+    expect(hunt(mutantNamed('private-tables-not-emptied'))).toMatchObject({
+      scenarios: 1,
+      asExpected: true,
+      finding: { caught: 'by a probe', scenario: 'directed/nested-edited-by-host-pae', step: 10 },
+    });
+    // The same rule answered wrongly does no harm where no tables are private, and none of the nested ones has PDPTEs.
+    const scenario = scenarios.get('directed/nested-edited-by-host-2-level')!;
+    const elsewhere = mutantHost(mutantNamed('nested-pdptes-not-read-again'), true);
+    expect(catchWith(scenario, elsewhere).caught).toBe('never');
   });
 
   it('says at which step --check found an invariant broken', () => {

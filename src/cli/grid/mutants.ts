@@ -1,6 +1,6 @@
 import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
 import type { Inexpressible } from '../../grid/mutants/inexpressible.ts';
-import type { Mutant } from '../../grid/mutants/mutant.ts';
+import { homeOf, type Mutant } from '../../grid/mutants/mutant.ts';
 import { type MutantFinding, mutantFindings, mutantSum, placeOf } from '../../grid/report/mutants.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
@@ -26,18 +26,20 @@ export type HuntMutants = (
 
 /** The list of `umbra mutants`: each with its history and how it is caught, then the bugs without a mutant. */
 export function mutantList(mutants: readonly Mutant[], inexpressible: readonly Inexpressible[]): string {
-  const listed = mutants.map(({ name, history, mended, fate }) =>
-    [
+  const listed = mutants.map((mutant) => {
+    const { name, history, mended, fate } = mutant;
+    return [
       name,
       `  ${history}`,
+      ...(homeOf(mutant) === 'shadow/pae' ? [] : [`  lives on ${homeOf(mutant)}`]),
       ...(mended === undefined ? [] : [`  KVM: mended ${mended}`]),
       ...(fate.caught === 'never'
         ? [`  no bug: ${fate.proof}`]
         : [`  caught ${fate.caught}, ${fate.scenario}`]),
       ...(fate.caught === 'by --check' ? [`  no guest sees it: ${fate.why}`] : []),
       '',
-    ].join('\n'),
-  );
+    ].join('\n');
+  });
   const others = inexpressible.map(
     ({ subject, mended, reason }) => `  ${subject} (${mended})\n    ${reason}`,
   );

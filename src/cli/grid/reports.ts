@@ -1,4 +1,5 @@
 import { type HuntVerdict, mutantHost } from '../../grid/mutants/hunt.ts';
+import { homeOf } from '../../grid/mutants/mutant.ts';
 import { mutantNamed } from '../../grid/mutants/mutants.ts';
 import { allScenarios, scenarioByName } from '../../grid/replay.ts';
 import { htmlReport } from '../../grid/report/html.ts';
@@ -62,7 +63,8 @@ async function* mutantsHtml(verdicts: readonly HuntVerdict[]): AsyncGenerator<Pr
 /** The story of a scenario on a mutant of L0; undefined where the mutant does not survive its own scenario. */
 function storyOn(mutant: string, scenario: string, find: (name: string) => Scenario): Story | undefined {
   try {
-    return tellStory(find(scenario), 'shadow/pae', (watch) => mutantHost(mutantNamed(mutant), false, watch));
+    const one = mutantNamed(mutant);
+    return tellStory(find(scenario), homeOf(one), (watch) => mutantHost(one, false, watch));
   } catch {
     // What L0 did to itself is in the verdict.
     return undefined;

@@ -3,9 +3,10 @@ import type { HostedMachine } from '../../vmm/hosted-machine.ts';
 import { directedScenarios } from '../directed/directed.ts';
 import { matrix } from '../matrix/matrix.ts';
 import { runScenario, type ScenarioHost } from '../run.ts';
+import { runHost } from '../run-host.ts';
 import type { Scenario } from '../scenario.ts';
 import { currentStep, machineMemory, umbraHost, type Watch } from '../umbra-host.ts';
-import type { Mutant } from './mutant.ts';
+import { homeOf, type Mutant } from './mutant.ts';
 
 /** What the grid found of a mutant. */
 export type Finding =
@@ -41,7 +42,14 @@ export function hunt(mutant: Mutant): HuntVerdict {
   const directed = directedScenarios();
   const first = directed.filter((scenario) => scenario.name === expected);
   const others = directed.filter((scenario) => scenario.name !== expected);
-  const all = matrix().flatMap((cell) => cell.scenarios);
+  const home = runHost(homeOf(mutant));
+  const way = home.l0 === 'npt' ? 'npt' : 'shadow';
+  // Where L0 has no nested paging to offer there is nothing to be seen of it.
+  const cells = [
+    ...matrix().filter((cell) => cell.way === way),
+    ...(way === 'npt' ? matrix().filter((cell) => cell.way !== way) : []),
+  ];
+  const all = cells.flatMap((cell) => cell.scenarios);
   const some = all.filter((_, index) => index % MATRIX_STRIDE === 0);
   const visible =
     fate.caught === 'by a probe' ? [...first, ...others, ...all] : [...first, ...others, ...some];
@@ -85,16 +93,17 @@ export function catchWith(scenario: Scenario, host: MutantHost): Finding {
 let memory: ReturnType<typeof machineMemory> | undefined;
 
 /**
- * L0 as a mutant of itself, its invariants checked or not. All mutants of a thread share one memory.
+ * L0 as a mutant of itself on the host where that lives, its invariants checked or not. All mutants of a thread share one memory.
  * @param watch looks at its machines at each step
  */
-export function mutantHost({ name }: Mutant, check: boolean, watch?: Watch): MutantHost {
+export function mutantHost(mutant: Mutant, check: boolean, watch?: Watch): MutantHost {
   memory ??= machineMemory('shadow');
   let machine: HostedMachine | undefined;
   const prepare = (made: HostedMachine): void => {
     machine = made;
   };
-  const options = { l0: 'shadow', mutant: name, check, prepare, ...(watch && { watch }) } as const;
+  const home = runHost(homeOf(mutant));
+  const options = { ...home, mutant: mutant.name, check, prepare, ...(watch && { watch }) } as const;
   const step = (): number => (machine === undefined ? 0 : currentStep(machine));
   return { ...withLowLimits(umbraHost(options, memory)), step };
 }

@@ -7,11 +7,10 @@ export interface Inexpressible {
 }
 
 const EPT = 'Needs EPT: L0 runs on SVM.';
-const NESTED_PAGING = 'Needs nested paging, which L0 neither uses nor offers.';
 const LONG_MODE = 'Needs long mode, which no guest of L0 has.';
 const NO_MODEL_CHANGE = "A VM's CPU model never changes.";
 
-/** What of KVM's history shadow paging of 32-bit guests on SVM cannot express. */
+/** What of KVM's history paging of 32-bit guests on SVM cannot express. */
 export const INEXPRESSIBLE: readonly Inexpressible[] = [
   {
     subject: 'reserved-bit check of shadow entries with ept=0, WP=0, SMEP=1, NX=0',
@@ -21,26 +20,10 @@ export const INEXPRESSIBLE: readonly Inexpressible[] = [
       'the mutant nx-not-forced.',
   },
   { subject: 'EPT permissions in the exit qualification', mended: '2017, 0780516a18f8', reason: EPT },
-  { subject: 'PAE root array for 32-bit NPT', mended: '2019, b6b80c78af83', reason: NESTED_PAGING },
-  {
-    subject: 'shadow NPT root level taken from L1',
-    mended: '2020, 096586fda522; 2021, a3322d5cd87f',
-    reason: NESTED_PAGING,
-  },
-  {
-    subject: 'page for PDPTEs when shadowing 32-bit NPT',
-    mended: '2021, 04d45551a1ee',
-    reason: NESTED_PAGING,
-  },
   {
     subject: 'NX treated as unused in reserved masks without TDP',
     mended: '2021, 112022bdb5bc',
     reason: 'As the check of 2016: L0 has no reserved masks for its own entries.',
-  },
-  {
-    subject: 'CR4.SMEP of L2 used in the nested NPT walk',
-    mended: '2021, ef318b9edf66',
-    reason: NESTED_PAGING,
   },
   {
     subject: 'MMU context not reset at RESET, INIT and RSM',
@@ -65,7 +48,6 @@ export const INEXPRESSIBLE: readonly Inexpressible[] = [
     mended: '2022',
     reason: "L0's roots are four objects that are freed whole, whatever the mode is by then.",
   },
-  { subject: '5-level NPT for a 4-level L1', mended: '2022, 84e5ffd045f3', reason: NESTED_PAGING },
   {
     subject: 'missing VMLOAD and VMSAVE intercepts, int_ctl bits, VMCB read twice',
     mended: '2021, CVE-2021-3656, CVE-2021-3653, CVE-2021-29657',

@@ -1,4 +1,8 @@
 import { RULES, type Rules } from '../../l0/rules.ts';
+import type { RunHostName } from '../run-host.ts';
+
+/** A host that has an L0. */
+export type HostWithL0 = Exclude<RunHostName, 'bare'>;
 
 /** What becomes of a mutant. */
 export type Fate =
@@ -17,10 +21,15 @@ export interface Mutant {
   readonly history: string;
   /** Year and commit of KVM's mending, where known. */
   readonly mended?: string;
+  /** Where it lives: L0's paging and the kernel that L0 is part of. Shadow paging under a PAE kernel unless it says so. */
+  readonly on?: HostWithL0;
   /** The wrong answers. Called for each VM, so that a mutant may remember something. */
   readonly override: (rules: Rules) => Partial<Rules>;
   readonly fate: Fate;
 }
+
+/** The host that a mutant lives on. */
+export const homeOf = ({ on = 'shadow/pae' }: Mutant): HostWithL0 => on;
 
 /** A set of rules with a mutant's among them. */
 export const rulesOf = ({ override }: Mutant): Rules => ({ ...RULES, ...override(RULES) });

@@ -1,10 +1,16 @@
 import { InputError } from '../../arch/input-error.ts';
 import { HISTORICAL } from './historical.ts';
 import type { Mutant } from './mutant.ts';
+import { NESTED_HISTORICAL, NESTED_SYSTEMATIC } from './nested.ts';
 import { SYSTEMATIC } from './systematic.ts';
 
-/** Every mutant of L0: KVM's bugs in the order of their mending, then each rule broken in turn. */
-export const MUTANTS: readonly Mutant[] = [...HISTORICAL, ...SYSTEMATIC];
+/** Every mutant of L0: KVM's bugs, then each rule broken in turn; first those of shadow paging, then those of nested paging. */
+export const MUTANTS: readonly Mutant[] = [
+  ...HISTORICAL,
+  ...SYSTEMATIC,
+  ...NESTED_HISTORICAL,
+  ...NESTED_SYSTEMATIC,
+];
 
 /** A mutant by name. Throws an InputError that lists the names if there is none. */
 export function mutantNamed(name: string): Mutant {

@@ -1,13 +1,17 @@
 import { RIGHTS } from '../../arch/paging/format.ts';
 import { CR0, CR4 } from '../../arch/registers.ts';
-import { EXTENDED, has4ByteGpte, type PageRole, ROLE, roleLevel, roleQuadrant } from '../../l0/mmu/role.ts';
+import {
+  EXTENDED,
+  has4ByteGpte,
+  type PageRole,
+  ROLE,
+  roleLevel,
+  roleQuadrant,
+  withQuadrant,
+} from '../../l0/mmu/role.ts';
 import type { Cause } from '../../l0/rules.ts';
 import { ALIKE } from './historical.ts';
 import { byCheck, byProbe, equivalent, type Fate, type Mutant } from './mutant.ts';
-
-const QUADRANT_SHIFT = 5;
-const quadrant = (role: PageRole, number: number): PageRole =>
-  ((role & ~ROLE.QUADRANT) | ((number & 3) << QUADRANT_SHIFT)) as PageRole;
 
 // --- the role: each bit that `historical.ts` does not drop ----------------------------------------------------------
 
@@ -38,7 +42,7 @@ const ROLE_BITS: readonly Mutant[] = [
     history: 'Both halves of a 4-byte page table have one shadow.',
     override: ({ childRole }) => ({
       childRole: (parent, direct, access, index, format) =>
-        quadrant(childRole(parent, direct, access, index, format), 0),
+        withQuadrant(childRole(parent, direct, access, index, format), 0),
     }),
     fate: byProbe('directed/quadrants'),
   },
@@ -46,7 +50,7 @@ const ROLE_BITS: readonly Mutant[] = [
     name: 'key-without-directory-quadrant',
     history: 'All four gigabytes of a 2-level guest have the shadow of the first.',
     override: ({ paeDirectoryRole }) => ({
-      paeDirectoryRole: (root, index) => quadrant(paeDirectoryRole(root, index), 0),
+      paeDirectoryRole: (root, index) => withQuadrant(paeDirectoryRole(root, index), 0),
     }),
     fate: byProbe('directed/quadrants'),
   },
@@ -56,7 +60,7 @@ const ROLE_BITS: readonly Mutant[] = [
     override: ({ childRole }) => ({
       childRole(parent, direct, access, index, format) {
         const role = childRole(parent, direct, access, index, format);
-        return has4ByteGpte(role) && !direct ? quadrant(role, roleQuadrant(role) ^ 1) : role;
+        return has4ByteGpte(role) && !direct ? withQuadrant(role, roleQuadrant(role) ^ 1) : role;
       },
     }),
     fate: byProbe('directed/quadrants'),
@@ -68,7 +72,7 @@ const ROLE_BITS: readonly Mutant[] = [
     override: ({ paeDirectoryRole }) => ({
       paeDirectoryRole(root, index) {
         const role = paeDirectoryRole(root, index);
-        return has4ByteGpte(role) ? quadrant(role, roleQuadrant(role) + 1) : role;
+        return has4ByteGpte(role) ? withQuadrant(role, (roleQuadrant(role) + 1) & 3) : role;
       },
     }),
     fate: byProbe('directed/directory-edits'),

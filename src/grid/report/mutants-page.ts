@@ -1,3 +1,4 @@
+import { runHostText } from '../run-host.ts';
 import { type MutantFinding, type MutantOutcome, mutantSum, placeOf } from './mutants.ts';
 import { htmlPage, idOf, plural, text } from './page.ts';
 import type { Story } from './story.ts';
@@ -49,13 +50,13 @@ function cell(finding: MutantFinding): string {
 }
 
 function details(finding: MutantFinding, told: Story | undefined): string {
-  const { name, history, mended, outcome, asExpected, story, proof, unseen, scenarios } = finding;
+  const { name, history, on, mended, outcome, asExpected, story, proof, unseen, scenarios } = finding;
   const place = placeOf(finding);
   const paragraph = (words: string | undefined, before = ''): string =>
     words === undefined ? '' : `<p>${before}${text(words)}</p>\n`;
   const steps = told === undefined ? '' : `<h3>${text(told.name)} on this mutant</h3>\n${storyBody(told)}\n`;
   return `<details id="${idOf(name)}" class="scenario ${stateOf(finding)}">
 <summary><code>${text(name)}</code> <span>${text(outcome)}${place === '' ? '' : `, ${text(place)}`}</span></summary>
-${paragraph(history)}${paragraph(mended, 'KVM: mended ')}${asExpected ? '' : '<p><strong>This is not what its entry says.</strong></p>\n'}${paragraph(unseen, 'No guest sees it: ')}${paragraph(proof, 'No bug: ')}${story === undefined ? '' : `<pre class="mismatch">${text(story)}</pre>\n`}${steps}<p>${plural(scenarios, 'scenario')} run on it.</p>
+${paragraph(history)}${paragraph(runHostText(on), 'It lives in ')}${paragraph(mended, 'KVM: mended ')}${asExpected ? '' : '<p><strong>This is not what its entry says.</strong></p>\n'}${paragraph(unseen, 'No guest sees it: ')}${paragraph(proof, 'No bug: ')}${story === undefined ? '' : `<pre class="mismatch">${text(story)}</pre>\n`}${steps}<p>${plural(scenarios, 'scenario')} run on it.</p>
 </details>`;
 }

@@ -1,5 +1,7 @@
 import type { HuntVerdict } from '../mutants/hunt.ts';
+import { homeOf } from '../mutants/mutant.ts';
 import { mutantNamed } from '../mutants/mutants.ts';
+import type { RunHostName } from '../run-host.ts';
 
 /** What became of a mutant. `survived` is wrong always; the others are as long as its entry says so. */
 export type MutantOutcome =
@@ -12,6 +14,8 @@ export type MutantOutcome =
 export interface MutantFinding {
   readonly name: string;
   readonly history: string;
+  /** The host where it lives: `npt/pae`. */
+  readonly on: RunHostName;
   /** Year and commit of KVM's mending, where known. */
   readonly mended?: string;
   readonly outcome: MutantOutcome;
@@ -34,11 +38,13 @@ export interface MutantFinding {
 export const mutantFindings = (verdicts: readonly HuntVerdict[]): MutantFinding[] => verdicts.map(findingOf);
 
 function findingOf({ mutant, finding, scenarios, asExpected }: HuntVerdict): MutantFinding {
-  const { name, history, mended, fate } = mutantNamed(mutant);
+  const known = mutantNamed(mutant);
+  const { name, history, mended, fate } = known;
   const outcome = outcomeOf(finding.caught, asExpected);
   return {
     name,
     history,
+    on: homeOf(known),
     ...(mended !== undefined && { mended }),
     outcome,
     asExpected,

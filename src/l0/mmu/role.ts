@@ -225,6 +225,8 @@ export const shadowsTable = (role: PageRole): boolean => (role & (ROLE.DIRECT | 
 export const isInvalid = (role: PageRole): boolean => (role & ROLE.INVALID) !== 0;
 export const isGuestMode = (role: PageRole): boolean => (role & ROLE.GUEST_MODE) !== 0;
 export const has4ByteGpte = (role: PageRole): boolean => (role & ROLE.HAS_4_BYTE_GPTE) !== 0;
+export const withQuadrant = (role: PageRole, quadrant: number): PageRole =>
+  page((role & ~ROLE.QUADRANT) | (quadrant << QUADRANT_SHIFT));
 export const withLevel = (role: PageRole, level: number): PageRole => page((role & ~ROLE.LEVEL) | level);
 export const invalidated = (role: PageRole): PageRole => page(role | ROLE.INVALID);
 
