@@ -69,6 +69,15 @@ function interrupted(cpu: Cpu): void {
 }
 
 /**
+ * An element is done and more are to come. RF = 1 is what an interrupt now would push; a #VMEXIT now saves the same, be it by
+ * the guest's exception or by a nested page fault, however many elements were done since the last look at interrupts.
+ */
+function underWay(cpu: Cpu): void {
+  cpu.state.systemFlags |= EFLAGS.RF;
+  cpu.resumeFlagUntil = cpu.completed;
+}
+
+/**
  * What is left behind `done` elements. A single one was slow, as outside RAM, and costs much: a guest that moves 4 GiB of
  * nothing must not keep the program from its budget and its deadline.
  */
@@ -89,6 +98,7 @@ function repeatCounting(cpu: Cpu, instruction: Instruction, operation: StringOpe
     }
     const done = advance(cpu, instruction, operation, count, quota);
     count -= done;
+    if (count > 0) underWay(cpu);
     // An element that takes time lets interrupts in: were it left to the end of the slice, it would matter where a run is cut.
     quota = cpu.idleTicks === idleTicks ? quotaLeft(cpu, operation, quota, done) : 0;
   }
@@ -109,6 +119,7 @@ function repeatComparing(cpu: Cpu, instruction: Instruction, operation: StringOp
       const done = advance(cpu, instruction, operation, count, quota);
       count -= done;
       if (count === 0 || state.zeroFlag !== instruction.rep) return;
+      underWay(cpu);
       quota = quotaLeft(cpu, operation, quota, done);
       if (quota <= 0) break;
     }

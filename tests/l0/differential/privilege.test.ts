@@ -453,3 +453,54 @@ describe('MWAIT (SDM vol. 2B)', () => {
     expect(seenByBoth(built).log[0]).toBe(code);
   });
 });
+
+describe('a repeated string instruction of L2 that ends in an intercepted #GP', () => {
+  const LIMIT = 0xfff;
+  const REP_OUTSB = [0xf3, 0x6e];
+  const REP_LODSB = [0xf3, 0xac];
+  const REPE_SCASB = [0xf3, 0xae];
+
+  it.each([
+    ['OUTS', REP_OUTSB],
+    ['LODS', REP_LODSB],
+    ['SCAS', REPE_SCASB],
+  ] as const)(
+    'at an element of REP %s is saved with RF if elements before it are done (APM vol. 2 3.1.6)',
+    (_name, code) => {
+      for (const elements of [0, 1, 5]) {
+        const first = LIMIT + 1 - elements;
+        const built = nested(
+          (a) => {
+            a.vmrun();
+            for (const [n, field] of [VMCB.EXITCODE, VMCB_SAVE.RFLAGS].entries()) {
+              a.mov(eax, mem32(BLOCK + field));
+              log(a, n, eax);
+            }
+            log(a, 2, ecx);
+            end(a);
+          },
+          (a) => {
+            a.mov(edx, 0x1234);
+            a.mov(ecx, 1000);
+            a.mov(esi, first);
+            a.mov(edi, first);
+            a.xor(eax, eax);
+            a.raw(...code);
+          },
+          [
+            [VMCB.INTERCEPT_EXCEPTION, 1 << VECTOR.GP],
+            [VMCB_SAVE.DS + 4, LIMIT],
+            [VMCB_SAVE.ES + 4, LIMIT],
+          ],
+        );
+        const [exit, flags, left] = seenByBoth(built).log as readonly number[];
+        expect([elements, exit, left, flags & EFLAGS.RF]).toEqual([
+          elements,
+          VMEXIT.EXCP + VECTOR.GP,
+          1000 - elements,
+          elements === 0 ? 0 : EFLAGS.RF,
+        ]);
+      }
+    },
+  );
+});
