@@ -2,14 +2,28 @@
 import { gpa, hpa } from '../../src/arch/address.ts';
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { VMCB_SAVE } from '../../src/arch/vmcb.ts';
-import { HOST_KERNEL_PLACE } from '../../src/guest/host-kernel/layout.ts';
+import { HOST_KERNEL_PLACE, type HostKernel } from '../../src/guest/host-kernel/layout.ts';
+import type { L0Paging } from '../../src/l0/guest-cpu.ts';
 import { setInitialState } from '../../src/l0/vcpu-registers.ts';
 import { protectedState } from '../../src/machine/loaders/initial-state.ts';
 import { HostedMachine, hostMemory as newHostMemory } from '../../src/vmm/hosted-machine.ts';
 import { hashWords } from './bare.ts';
 import { MACHINE_MEMORY, STACK, START } from './guest.ts';
 
+/** Where hostile guests run. */
+export interface Below {
+  readonly l0: L0Paging;
+  readonly host: HostKernel;
+}
+export const NESTED_HOSTS: readonly Below[] = [
+  { l0: 'npt', host: 'pae' },
+  { l0: 'npt', host: 'nopae' },
+  { l0: 'npt', host: 'nopae-nx' },
+];
+export const nameOf = ({ l0, host }: Below): string => `${l0} on a ${host} host`;
+
 export interface HostedOptions {
+  readonly below?: Below;
   readonly model?: string;
   readonly check?: boolean;
   readonly start?: number;
@@ -29,6 +43,7 @@ export function hostedWith(memory: Uint8Array, options: HostedOptions = {}): Hos
   const model = parseCpuModel('current-amd');
   const machine = new HostedMachine({
     model,
+    ...options.below,
     ...(options.model !== undefined && { guestModel: parseCpuModel(options.model) }),
     memoryBytes: MACHINE_MEMORY,
     memory: MEMORY,

@@ -18,7 +18,7 @@ import type { Random } from './random.ts';
 /** A guest that runs off its end meets HLT, not L1. */
 const FENCE = 0x200;
 export const L1_START = MEMORY + FENCE;
-const PLACE = {
+export const PLACE = {
   CODE: L1_START,
   GDT: MEMORY + 0xf00,
   /** VMRUNs so far, then their exit codes: `LOG_ENTRIES` of them, the latest over the oldest. */
@@ -44,6 +44,9 @@ export interface NestingOptions {
   readonly spoil?: (vmcb: DataView, random: Random) => void;
   /** Exits of one VMCB before the next is taken, a power of two. */
   readonly exitsEach: number;
+  /** What L1 does once, before its first VMRUN, and before each. ESP is valid; all other registers may be changed. */
+  readonly prepare?: (a: Assembler) => void;
+  readonly before?: (a: Assembler) => void;
 }
 
 /** The memory of L1, a machine's: the L2 `guest` (see guest.ts) comes first, L1 behind it. It starts at `L1_START`, flat, CPL 0. */
@@ -52,7 +55,7 @@ export function nestingGuest(random: Random, guest: Uint8Array, options: Nesting
   const view = new DataView(bytes.buffer);
   bytes.set(guest);
   bytes.fill(0xf4, MEMORY, L1_START);
-  bytes.set(program(options.exitsEach), PLACE.CODE);
+  bytes.set(program(options), PLACE.CODE);
   // Flat code and data, as in the guest's own table.
   view.setUint32(PLACE.GDT + 8, 0x0000_ffff, true);
   view.setUint32(PLACE.GDT + 12, 0x00cf_9b00, true);
@@ -124,7 +127,7 @@ function fill(vmcb: DataView, random: Random): void {
 }
 
 /** Takes the next VMCB, runs it, lets it go on elsewhere after each exit, takes the next, for ever. */
-function program(exitsEach: number): Uint8Array {
+function program({ exitsEach, prepare, before }: NestingOptions): Uint8Array {
   const a = new Assembler(PLACE.CODE);
   const stack = PLACE.GDT - 0x100;
   a.mov(esp, stack);
@@ -136,6 +139,7 @@ function program(exitsEach: number): Uint8Array {
   a.mov(ecx, MSR.VM_HSAVE_PA);
   a.mov(eax, PLACE.HSAVE);
   a.wrmsr();
+  prepare?.(a);
   a.label('next');
   // VMCB number count / exitsEach.
   a.mov(esi, mem32(PLACE.COUNT));
@@ -149,6 +153,7 @@ function program(exitsEach: number): Uint8Array {
   a.rep();
   a.movsd();
   a.label('run');
+  before?.(a);
   a.mov(eax, PLACE.VMCB);
   a.vmrun();
   a.mov(ecx, mem32(PLACE.COUNT));
