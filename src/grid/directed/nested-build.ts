@@ -64,7 +64,7 @@ export function underNested(
   return directed({
     name: `nested-${name}`,
     about,
-    pages: { ...host.pages, ...guest?.pages, ...nested.pages, ...pages },
+    pages: { ...host.pages, ...nested.pages, ...guest?.pages, ...pages },
     l1: stateIn(host, ...hostFlags),
     l2: { A: { ...state, asid: 1, nested: nested.root }, ...l2 },
     steps,
