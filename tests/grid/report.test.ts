@@ -8,6 +8,7 @@ import { junitReport } from '../../src/grid/report/junit.ts';
 import type { GridReport } from '../../src/grid/report/report.ts';
 import { tellStory, worthTelling } from '../../src/grid/report/story.ts';
 import { storyBody } from '../../src/grid/report/story-steps.ts';
+import type { TableView } from '../../src/grid/report/table-view.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 
 const WINDOW = 0x0100_0000;
@@ -74,6 +75,46 @@ describe('a story', () => {
     expect(row(WINDOW + 0x1000)).toMatchObject({ guest: 'P U A -> 304', shadow: 'r-xu -> 304' });
     expect(tables?.shadowPages).toContain('gfn 303 l1 8-byte q0 wux !nxe ad wp guest_mode');
   });
+
+  it('shows nested tables beside those of L0, and what the own tables of L2 lead to', () => {
+    const scenario = directedScenarios().find(
+      ({ name }) => name === 'directed/nested-tables-behind-2-level',
+    )!;
+    const { steps } = tellStory(scenario, 'npt/pae');
+    const left = steps.findIndex(({ text }) => text === 'leave');
+    const tables = steps[left].before?.tables;
+    const at = (rows: TableView['rows'] | undefined, from: number) =>
+      rows?.find((row) => row.from <= from && from <= row.to);
+    const dataFrame = /P W U A D -> ([0-9a-f]+)$/.exec(at(tables?.rows, 0x4000_0000)?.guest ?? '')?.[1];
+    expect(tables?.addresses).toBe('L2-physical');
+    expect(at(tables?.rows, 0x4000_0000)?.shadow).toBe(`rwxu -> ${dataFrame}`);
+    // The page of one of L2's tables is read-only in the nested ones.
+    expect(at(tables?.rows, 0x4000_5000)?.guest).toMatch(/^P U/);
+    // L2's own tables lead from its linear addresses to the L2-physical page, by the one table that may be walked.
+    expect(at(tables?.own, 0x4000_0000)).toEqual({
+      from: 0x4000_0000,
+      to: 0x4000_0fff,
+      guest: 'P W U A D -> 40000',
+      shadow: `rwxu -> ${dataFrame}`,
+    });
+    expect(steps[0].before?.tables.addresses).toBe('linear');
+    expect(steps[0].before?.tables.own).toBeUndefined();
+    const page = storyBody({ ...tellStory(scenario, 'npt/pae') });
+    expect(page).toContain("<th>linear</th><th>L2's own entry and L2-physical frame</th>");
+    expect(page).toContain("<th>L2-physical</th><th>L1's nested entry and frame</th>");
+  });
+
+  it.each(['npt/pae', 'npt/nopae'] as const)(
+    'enters the direct tables of %s by what the guest maps',
+    (on) => {
+      const { tables } = tellStory(SCENARIO, on).steps[3].before!;
+      const row = tables.rows.find(({ from }) => from === WINDOW);
+      // L0 maps all of a guest's memory as it is, here small, beside a table or in a large page.
+      expect(row).toMatchObject({ guest: 'P W U A D -> 304' });
+      expect(row?.shadow).toMatch(/^rwxu( large)? -> 304$/);
+      expect(tables).not.toHaveProperty('own');
+    },
+  );
 
   it('shows the tables as a wrong step found and left them', () => {
     const toggled = directedScenarios().find(({ name }) => name === 'directed/wp-toggled')!;

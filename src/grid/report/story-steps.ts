@@ -59,13 +59,20 @@ ${moment('before', before)}
 ${left}</details></td></tr>`;
 }
 
-/** The guest's tables beside the shadow's. */
-function tablesOf({ rows, shadowPages }: TableView): string {
-  const line = ({ from, to, guest, shadow }: TableView['rows'][number]): string =>
-    `<tr><td>${address(from)}-${address(to)}</td><td>${text(guest)}</td><td>${text(shadow)}</td></tr>`;
+/** The guest's tables beside L0's; for an L2 with nested paging its own tables, then L1's nested ones. */
+function tablesOf({ addresses, rows, own, shadowPages }: TableView): string {
+  const linear = addresses === 'linear';
+  const guests = linear ? "the guest's entry and frame" : "L1's nested entry and frame";
+  const ofL2 = own === undefined ? '' : rowsTable('linear', "L2's own entry and L2-physical frame", own);
   return `
-<table><thead><tr><th>linear</th><th>the guest's entry and frame</th><th>L0's entry and frame</th></tr></thead>
-<tbody>${rows.map(line).join('')}</tbody></table>
+${ofL2}${rowsTable(addresses, guests, rows)}
 <p>Shadow pages below the root:</p><ul>${shadowPages.map((page) => `<li><code>${text(page)}</code></li>`).join('')}</ul>
 `;
+}
+
+function rowsTable(addresses: string, guests: string, rows: TableView['rows']): string {
+  const line = ({ from, to, guest, shadow }: TableView['rows'][number]): string =>
+    `<tr><td>${address(from)}-${address(to)}</td><td>${text(guest)}</td><td>${text(shadow)}</td></tr>`;
+  return `<table><thead><tr><th>${addresses}</th><th>${guests}</th><th>L0's entry and frame</th></tr></thead>
+<tbody>${rows.map(line).join('')}</tbody></table>`;
 }

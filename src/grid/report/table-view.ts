@@ -1,15 +1,14 @@
-import { gpa } from '../../arch/address.ts';
 import { ENTRY, type PagingFormat } from '../../arch/paging/format.ts';
 import { listPages, type MappedPage } from '../../arch/paging/table-list.ts';
-import { type EntryMemory, UPDATE } from '../../arch/paging/walker.ts';
-import { roleString } from '../../l0/mmu/role.ts';
+import { cpuRoleBase, roleString } from '../../l0/mmu/role.ts';
 import type { ShadowPage } from '../../l0/mmu/shadow-page.ts';
 import { isMmio, SPTE, SPTE_HI_NX } from '../../l0/mmu/spte.ts';
 import type { HostedMachine } from '../../vmm/hosted-machine.ts';
+import { GuestMemory, HostTables, NestedMemory } from './table-memory.ts';
 
-/** A run of linear addresses that guest and shadow tables treat alike. */
+/** A run of addresses that the guest's tables and those of L0 treat alike. */
 export interface TableRow {
-  /** First and last linear address. */
+  /** First and last address. */
   readonly from: number;
   readonly to: number;
   /** What the guest's tables say, `P W U A D -> 304`; empty where they map nothing. */
@@ -20,7 +19,14 @@ export interface TableRow {
 
 /** The guest's tables beside L0's, as both were at one moment. */
 export interface TableView {
+  /** Of `rows`: those that the guest's instructions use, or those that L1's nested tables translate. */
+  readonly addresses: 'linear' | 'L2-physical';
   readonly rows: readonly TableRow[];
+  /**
+   * Where L1 uses nested paging, L2's own tables by linear addresses: what they say, with the L2-physical frame, and what L0's
+   * say of that frame. Absent while L2 has paging off.
+   */
+  readonly own?: readonly TableRow[];
   /** Shadow pages below the current root, `gfn 303 l1 8-byte q0 ...`. */
   readonly shadowPages: readonly string[];
 }
@@ -63,20 +69,43 @@ interface PageText {
 
 /** The tables of whoever runs on a machine's vCPU now, with the current root of its MMU. */
 export function viewTables(machine: HostedMachine): TableView {
-  const { mmu } = machine.vcpu;
-  const { format, kind } = mmu.context;
+  const { format, kind } = machine.vcpu.mmu.context;
   const guest = format === null ? new Map<number, PageText>() : guestPages(machine, format);
   const shadow = shadowPages(machine);
-  // Nested tables that map memory as it is are entered by what the guest's own say.
-  const throughGuest = kind === 'direct' && format !== null;
-  const shadowAt = (number: number): PageText | undefined =>
-    shadow.pages.get(throughGuest ? (guest.get(number)?.frame ?? -1) : number);
-  const found = throughGuest ? guest.keys() : [...guest.keys(), ...shadow.pages.keys()];
-  const numbers = [...new Set(found)].sort((a, b) => a - b);
+  if (kind !== 'nested') {
+    // Nested tables that map memory as it is are entered by what the guest's own say.
+    const through = kind === 'direct' && format !== null;
+    const rows = through ? rowsThrough(guest, shadow.pages) : rowsBeside(guest, shadow.pages);
+    return { addresses: 'linear', rows, shadowPages: shadow.tables };
+  }
+  const own = pagesOfL2(machine, guest);
+  return {
+    addresses: 'L2-physical',
+    rows: rowsBeside(guest, shadow.pages),
+    ...(own && { own: rowsThrough(own, shadow.pages) }),
+    shadowPages: shadow.tables,
+  };
+}
+
+type Pages = ReadonlyMap<number, PageText>;
+
+/** Two sets of tables that translate the same addresses. */
+const rowsBeside = (guest: Pages, shadow: Pages): TableRow[] =>
+  rowsOf([...guest.keys(), ...shadow.keys()], guest, (number) => shadow.get(number));
+
+/** Tables, and others that translate what those lead to. */
+const rowsThrough = (guest: Pages, shadow: Pages): TableRow[] =>
+  rowsOf([...guest.keys()], guest, (number) => shadow.get(guest.get(number)?.frame ?? -1));
+
+function rowsOf(
+  numbers: readonly number[],
+  guestPage: Pages,
+  shadowAt: (number: number) => PageText | undefined,
+): TableRow[] {
   const rows: TableRow[] = [];
   let last: { number: number; guest: PageText | undefined; shadow: PageText | undefined } | undefined;
-  for (const number of numbers) {
-    const now = { number, guest: guest.get(number), shadow: shadowAt(number) };
+  for (const number of [...new Set(numbers)].sort((a, b) => a - b)) {
+    const now = { number, guest: guestPage.get(number), shadow: shadowAt(number) };
     const goesOn =
       last !== undefined &&
       number === last.number + 1 &&
@@ -88,10 +117,23 @@ export function viewTables(machine: HostedMachine): TableView {
     else rows.push({ from: number * 4096, to, guest: textOf(now.guest), shadow: textOf(now.shadow) });
     last = now;
   }
-  return { rows, shadowPages: shadow.tables };
+  return rows;
 }
 
-/** The entries behind a linear address of whoever runs on a machine's vCPU now. */
+/** What the tables of an L2 with nested paging map; undefined while it has paging off. */
+function pagesOfL2(machine: HostedMachine, nested: Pages): Map<number, PageText> | undefined {
+  const { state, mmu } = machine.vcpu;
+  const role = cpuRoleBase(state.cr0, state.cr4, state.efer, true);
+  const format = mmu.context.formats.of(role, true);
+  if (format === null) return undefined;
+  const roots = [{ lo: state.cr3, hi: 0 }];
+  return pageTexts(
+    listPages(format, roots, new NestedMemory(machine, (page) => nested.get(page)?.frame), MOST_ENTRIES),
+    format,
+  );
+}
+
+/** The entries behind an address of whoever runs on a machine's vCPU now: linear, or as `TableView.addresses` says. */
 export function viewPage(machine: HostedMachine, address: number): PageView {
   const { context, tables } = machine.vcpu.mmu;
   const behind = (pages: Iterable<MappedPage>, number: number): MappedPage | undefined => {
@@ -131,9 +173,12 @@ function guestLeaves(machine: HostedMachine, format: PagingFormat): Iterable<Map
   return listPages(format, roots, new GuestMemory(machine), MOST_ENTRIES);
 }
 
-function guestPages(machine: HostedMachine, format: PagingFormat): Map<number, PageText> {
+const guestPages = (machine: HostedMachine, format: PagingFormat): Map<number, PageText> =>
+  pageTexts(guestLeaves(machine, format), format);
+
+function pageTexts(leaves: Iterable<MappedPage>, format: PagingFormat): Map<number, PageText> {
   const pages = new Map<number, PageText>();
-  for (const page of guestLeaves(machine, format)) {
+  for (const page of leaves) {
     const flags: string[] = GUEST_FLAGS.filter(([, bit]) => (page.lo & bit) !== 0).map(([name]) => name);
     if (page.level > 1) flags.push(`${page.pages * 4}K`);
     if (format.entrySize === 8 && page.hi >>> 31 !== 0) flags.push('NX');
@@ -194,50 +239,3 @@ export const rightsText = ({ lo, hi, level }: LeafView): string =>
     (lo & SPTE.U) !== 0 ? 'u' : '-',
     level > 1 ? ' large' : '',
   ].join('');
-
-/** Entries in memory, to look at only. */
-abstract class Reader implements EntryMemory {
-  lo = 0;
-  hi = 0;
-  protected abstract bytes(address: number, size: number): Uint8Array | undefined;
-
-  readEntry(address: number, size: 4 | 8): boolean {
-    const bytes = this.bytes(address, size);
-    if (bytes === undefined) return false;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, size);
-    this.lo = view.getUint32(0, true);
-    this.hi = size === 8 ? view.getUint32(4, true) : 0;
-    return true;
-  }
-
-  updateEntry(): typeof UPDATE.READ_ONLY {
-    return UPDATE.READ_ONLY;
-  }
-}
-
-class GuestMemory extends Reader {
-  readonly #machine: HostedMachine;
-
-  constructor(machine: HostedMachine) {
-    super();
-    this.#machine = machine;
-  }
-
-  protected bytes(address: number, size: number): Uint8Array | undefined {
-    const { slots } = this.#machine.vm;
-    return slots.hostAddress(address) < 0 ? undefined : this.#machine.read(gpa(address), size);
-  }
-}
-
-class HostTables extends Reader {
-  readonly #memory: Uint8Array;
-
-  constructor(machine: HostedMachine) {
-    super();
-    this.#memory = machine.cpu.physical.u8;
-  }
-
-  protected bytes(address: number, size: number): Uint8Array {
-    return this.#memory.subarray(address, address + size);
-  }
-}
