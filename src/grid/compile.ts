@@ -36,6 +36,7 @@ export const stepNumber = (index: number): number => index + 1;
 
 /** Compiles a scenario. Throws an InputError that says which step or page cannot be and why. */
 export function compileScenario(scenario: Scenario): CompiledScenario {
+  checkNestingIsNamed(scenario);
   const placement = placePages(scenario);
   const memory = new MemoryImage(scenario, placement);
   const script = compileSteps(scenario, placement, memory);
@@ -64,6 +65,18 @@ export function compileScenario(scenario: Scenario): CompiledScenario {
     placement,
     claimed: memory.claimed,
   };
+}
+
+/** Processors of scenarios have nested paging only where it is needed: see `guestModel` of umbra-host.ts. */
+function checkNestingIsNamed({ name, features, absent = [], l2, steps }: Scenario): void {
+  if (features.includes('npt') || absent.includes('npt')) return;
+  const entered = steps.find((step) => step.do === 'enter' && typeof step.vmcb?.nested === 'string');
+  const nesting =
+    entered?.do === 'enter' ? entered.l2 : Object.keys(l2).find((level) => l2[level].nested !== undefined);
+  if (nesting === undefined) return;
+  throw new InputError(
+    `Scenario "${name}" runs ${nesting} with nested paging; write "needs npt", or "on a processor without npt".`,
+  );
 }
 
 let agentTableBytes: Uint8Array | undefined;

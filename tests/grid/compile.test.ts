@@ -35,6 +35,22 @@ const SMALL: Scenario = {
 const withSteps = (...steps: Step[]): Scenario => ({ ...SMALL, steps });
 
 describe('compileScenario', () => {
+  it('refuses nested paging where nobody says whether the processor has it', () => {
+    const small: Scenario = { ...SMALL, pages: { ...SMALL.pages, npt: {} } };
+    const byState: Scenario = { ...small, l2: { A: { ...SMALL.l2.A, nested: 'npt' } } };
+    const byStep: Scenario = {
+      ...small,
+      steps: [{ do: 'enter', l2: 'A', vmcb: { nested: 'npt' } }, { do: 'leave' }],
+    };
+    const sentence =
+      'Scenario "small" runs A with nested paging; write "needs npt", or "on a processor without npt".';
+    for (const scenario of [byState, byStep]) {
+      expect(() => compileScenario(scenario)).toThrow(sentence);
+      expect(() => compileScenario({ ...scenario, features: ['npt'] })).not.toThrow();
+      expect(() => compileScenario({ ...scenario, absent: ['npt'] })).not.toThrow();
+    }
+  });
+
   const compiled = compileScenario(SMALL);
   const memory = new PageMemory(SCENARIO_MEMORY, compiled.segments);
   const at = (name: string): bigint => BigInt(compiled.placement.get(name)!);
@@ -102,7 +118,7 @@ describe('compileScenario', () => {
     ['a write over the agents', withSteps({ do: 'probe', form: 'write4', cpl: 0, at: 0x0010_0000 }), 'would write over the agents'],
     ['a vector without handler', withSteps({ do: 'enter', l2: 'A', vmcb: { inject: { vector: 48 } } }, { do: 'leave' }), 'L2 has no handler for vector 48; those from 0 to 47 can be injected.'],
     ['G_PAT that is none', withSteps({ do: 'enter', l2: 'A', vmcb: { gPat: '0x7' } }, { do: 'leave' }), '"0x7" is no value of G_PAT'],
-    ['nested tables that are not there', { ...SMALL, l2: { A: { ...SMALL.l2.A, nested: 'npt' } } }, 'There is no page "npt"'],
+    ['nested tables that are not there', { ...SMALL, features: ['npt'], l2: { A: { ...SMALL.l2.A, nested: 'npt' } } }, 'There is no page "npt"'],
     ['an address for L2 across pages', withSteps({ do: 'load-cr3', root: 'pd@0x40000800' }), '"pd@0x40000800" is at 0x40000800 for L2, which is not a multiple of 4096.'],
     ['a root without a page', { ...SMALL, l1: { mode: 'PAE', flags: [] } }, 'Paging mode PAE needs a root page.'],
     ['a page on another', { ...SMALL, pages: { ...SMALL.pages, more: { at: 0x0080_0000 } } }, 'where page "large" is already'],
@@ -124,6 +140,7 @@ describe('nested paging', () => {
       npt: { entries4: { 256: { to: 'npt.pt', flags: 'P W U' } } },
       'npt.pt': { entries4: { 1: { to: 'pdpt', flags: 'P W U A D' } } },
     },
+    features: ['pae', 'npt'],
     l2: { A: { mode: 'PAE', root: 'pdpt@0x40001000+0x20', flags: [], asid: 5, nested: 'npt' } },
     steps: [
       {
