@@ -1,6 +1,12 @@
 import { spawn } from 'node:child_process';
 import { parseTranscript, type Result, type Transcript } from './transcript.ts';
 
+/** A program to run. */
+export interface Command {
+  readonly program: string;
+  readonly args: readonly string[];
+}
+
 /** How a program ended, and what it printed. */
 export interface ProgramEnd {
   readonly output: string;
@@ -9,9 +15,9 @@ export interface ProgramEnd {
 }
 
 /** Runs a program until it ends or has printed nothing for so many milliseconds. */
-export function runProgram(command: string, args: readonly string[], patience: number): Promise<ProgramEnd> {
+export function runProgram({ program, args }: Command, patience: number): Promise<ProgramEnd> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const output: Buffer[] = [];
     let complaints = '';
     let silent = false;
@@ -40,26 +46,40 @@ export function runProgram(command: string, args: readonly string[], patience: n
 }
 
 /**
- * Runs an image to its end on a machine that may die of a scenario: then again from the next one.
+ * Runs an image to its end on a machine that may die of a scenario: then again from the next one. A machine may do so by
+ * itself as well, so that there are several transcripts in what it prints.
  * @param boot runs the image with a command line
  */
 export async function runToEnd(boot: (commandLine: string) => Promise<ProgramEnd>): Promise<Transcript> {
   const results: Result[] = [];
-  for (let first = 1; ; ) {
-    const { output, reason } = await boot(`first=${first} show=512`);
-    const transcript = parseTranscript(output);
-    if (transcript.planned > 0 && transcript.results.length === 0 && transcript.died === undefined) {
-      throw new Error(`The image did not run: ${reason}. It printed: ${output.slice(-500)}`);
+  for (;;) {
+    const first = results.length + 1;
+    const end = await boot(`first=${first} show=512`);
+    let transcript = parseTranscript('');
+    for (const output of transcriptsIn(end.output)) {
+      transcript = parseTranscript(output);
+      results.push(...transcript.results.slice(results.length));
+      if (transcript.died === undefined) continue;
+      results.push({
+        ...transcript.died,
+        verdict: 'died',
+        reason: reasonIn(output) ?? end.reason,
+        mismatches: [],
+      });
     }
-    results.push(...transcript.results.slice(first - 1));
-    const { died } = transcript;
-    if (died === undefined || transcript.processor === undefined) {
-      if (results.length < transcript.planned)
-        throw new Error(`The image stopped: ${reason}. ${output.slice(-500)}`);
+    if (transcript.planned > 0 ? results.length >= transcript.planned : isSkip(transcript)) {
       return { ...transcript, results };
     }
-    results.push({ ...died, verdict: 'died', reason, mismatches: [] });
-    first = died.number + 1;
-    if (first > transcript.planned) return { ...transcript, results, died: undefined };
+    if (results.length < first) {
+      throw new Error(`The image did not run: ${end.reason}. It printed: ${end.output.slice(-500)}`);
+    }
   }
 }
+
+/** The image said that it cannot run here. */
+const isSkip = ({ skip }: Transcript): boolean => skip !== undefined;
+
+const transcriptsIn = (output: string): string[] => output.split(/^(?=TAP version 13\r?$)/m);
+
+/** How the machine ended by its own words, those of kvm/launcher.c. */
+const reasonIn = (output: string): string | undefined => /^launcher: (.*?)\r?$/m.exec(output)?.[1];

@@ -22,6 +22,8 @@ export interface Transcript {
   /** Undefined where the image did not run at all: no SVM. */
   readonly processor: ProcessorFacts | undefined;
   readonly planned: number;
+  /** Why the image ran nothing at all, if it said so. */
+  readonly skip: string | undefined;
   readonly results: readonly Result[];
   /** The last scenario that began, where it did not end. */
   readonly died: { readonly number: number; readonly name: string } | undefined;
@@ -33,6 +35,7 @@ export function parseTranscript(text: string): Transcript {
   const results: Result[] = [];
   let processor: ProcessorFacts | undefined;
   let planned = 0;
+  let skip: string | undefined;
   let running: string | undefined;
   lines.forEach((line, index) => {
     const about = /^# processor:.*MAXPHYADDR (\d+), PDPTEs (loaded|read)/.exec(line);
@@ -40,6 +43,7 @@ export function parseTranscript(text: string): Transcript {
       processor = { maxPhyAddr: Number(about[1]), pdptes: about[2] === 'read' ? 'memory' : 'registers' };
     }
     planned = Number(/^1\.\.(\d+)/.exec(line)?.[1] ?? planned);
+    skip = /^1\.\.0 # SKIP:? (.*)$/.exec(line)?.[1] ?? skip;
     running = /^# run (.*)$/.exec(line)?.[1] ?? running;
     const result = /^(ok|not ok) (\d+) - (.*?)(?: # SKIP (.*))?$/.exec(line);
     if (result === null) return;
@@ -54,7 +58,7 @@ export function parseTranscript(text: string): Transcript {
     });
   });
   const died = running === undefined ? undefined : { number: results.length + 1, name: running };
-  return { processor, planned, results, died };
+  return { processor, planned, skip, results, died };
 }
 
 function parseMismatches(lines: readonly string[]): ReportedMismatch[] {

@@ -10,7 +10,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { PrivateApt } from '../../../src/cli/kernels/apt.ts';
 import { type CpioEntry, packCpio } from '../../../src/cli/kernels/cpio.ts';
 import { resultOf } from '../../../src/grid/result-of.ts';
@@ -60,14 +59,16 @@ export async function fetchKvmKernel(folder: string, name: KvmKernel): Promise<K
   }
 }
 
+/** From the project's folder, where npm runs its scripts: this file may have been compiled to another place. */
+const LAUNCHER = 'tools/elsewhere/kvm/launcher.c';
+
 /** Compiles the launcher into `output`. */
 export function compileLauncher(output: string): void {
-  const source = fileURLToPath(new URL('launcher.c', import.meta.url));
   const headers = join('/usr/include', run('gcc', ['-print-multiarch']).trim());
   // biome-ignore format: one purpose a line
   run('gcc', [
     '-m32', '-static', '-nostdlib', '-ffreestanding', '-fno-pie', '-no-pie', '-fno-stack-protector',
-    '-O2', '-Wall', '-Wextra', '-Werror', '-idirafter', headers, '-o', output, source,
+    '-O2', '-Wall', '-Wextra', '-Werror', '-idirafter', headers, '-o', output, LAUNCHER,
   ]);
 }
 

@@ -1,40 +1,62 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CpuFeature } from '../../../src/grid/scenario.ts';
-import { runProgram, runToEnd } from '../machine.ts';
+import { type Command, runProgram, runToEnd } from '../machine.ts';
 import type { Transcript } from '../transcript.ts';
 import { compileLauncher, fetchKvmKernel, type KvmKernel, launcherInitramfs } from './files.ts';
 
 const PROGRAM = 'qemu-system-x86_64';
-/** Milliseconds without a word; the kernel boots in silence. */
-const PATIENCE = 60_000;
+const HEADER = '/usr/include/linux/kvm.h';
+/** Milliseconds without a word; the kernel boots in silence. The launcher has a shorter patience, for its guest. */
+const PATIENCE = 120_000;
+/**
+ * The outer machine's clock counts its instructions, 8 ns each: so how long it waits for a guest that hangs does not
+ * depend on how busy this machine is, and neither does anything else that the outer machine does.
+ */
+const COUNTED_CLOCK = ['-icount', 'shift=3,sleep=off'];
 
 /** Why Linux's KVM cannot be run here; undefined if it can. */
 export function kvmMissing(): string | undefined {
   for (const [program, debian] of [
     [PROGRAM, 'qemu-system-x86'],
-    ['gcc', 'gcc libc6-dev'],
+    ['gcc', 'gcc'],
     ['dpkg-deb', 'dpkg'],
+    ['apt-get', 'apt'],
   ]) {
     if (spawnSync(program, ['--version']).status !== 0) {
       return `${program} is not installed (Debian: apt-get install ${debian})`;
     }
   }
-  return undefined;
+  return existsSync(HEADER) ? undefined : `there is no ${HEADER} (Debian: apt-get install linux-libc-dev)`;
 }
 
 /**
  * Runs an image file as a guest of Linux's KVM with nested=1 and npt=0, on a Debian kernel that QEMU's own processor runs.
  * @param folder where kernels are kept
  */
-export async function runOnKvm(
+export const runOnKvm = (
   folder: string,
   name: KvmKernel,
   image: string,
   absent: readonly CpuFeature[],
-): Promise<Transcript> {
+): Promise<Transcript> =>
+  withKvm(folder, name, image, absent, (command) =>
+    runToEnd((commandLine) => {
+      const { program, args } = command(commandLine);
+      return runProgram({ program, args: [...args, ...COUNTED_CLOCK] }, PATIENCE);
+    }),
+  );
+
+/** Prepares what `runOnKvm` runs, for as long as `use` takes, which gets a command from a command line of the image. */
+export async function withKvm<Result>(
+  folder: string,
+  name: KvmKernel,
+  image: string,
+  absent: readonly CpuFeature[],
+  use: (command: (commandLine: string) => Command) => Promise<Result>,
+): Promise<Result> {
   const files = await fetchKvmKernel(folder, name);
   const work = mkdtempSync(join(tmpdir(), 'umbra-kvm-'));
   try {
@@ -43,18 +65,15 @@ export async function runOnKvm(
     compileLauncher(launcher);
     writeFileSync(initramfs, launcherInitramfs(launcher, files, image));
     const without = absent.map((feature) => `without=${feature}`).join(' ');
-    return await runToEnd((commandLine) =>
-      runProgram(
-        PROGRAM,
-        // biome-ignore format: one option and its value each
-        [
-          '-M', 'pc', '-accel', 'tcg', '-cpu', 'EPYC', '-m', '512', '-kernel', files.kernel, '-initrd', initramfs,
-          '-append', `console=ttyS0 loglevel=1 panic=-1 mitigations=off -- ${without} ${commandLine}`,
-          '-display', 'none', '-serial', 'stdio', '-monitor', 'none', '-net', 'none', '-no-reboot',
-        ],
-        PATIENCE,
-      ),
-    );
+    return await use((commandLine) => ({
+      program: PROGRAM,
+      // biome-ignore format: one option and its value each
+      args: [
+        '-M', 'pc', '-accel', 'tcg', '-cpu', 'EPYC', '-m', '512', '-kernel', files.kernel, '-initrd', initramfs,
+        '-append', `console=ttyS0 loglevel=1 panic=-1 mitigations=off -- ${without} ${commandLine}`,
+        '-display', 'none', '-serial', 'stdio', '-monitor', 'none', '-net', 'none', '-no-reboot',
+      ],
+    }));
   } finally {
     rmSync(work, { recursive: true });
   }

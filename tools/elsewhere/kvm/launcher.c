@@ -1,18 +1,22 @@
 /*
  * The smallest user space that runs a multiboot image on Linux's KVM: process 1 of an initramfs. It loads KVM's modules,
- * makes a PC with RAM, COM1 and the debug exit port 0xf4, prints what the image prints, and resets the machine.
+ * makes a PC with RAM, COM1 and the debug exit port 0xf4, prints what the image prints, and resets the machine. Where a
+ * scenario kills the guest, or the guest says nothing for some seconds, a new one goes on behind that scenario.
  *
  * No C library: it is 32-bit code for 32- and 64-bit kernels, made by
  *   gcc -m32 -static -nostdlib -ffreestanding -fno-pie -no-pie -fno-stack-protector -O2 launcher.c
- * Arguments are the image's command line; `without=FEATURE` (nx, pge, smep or smap) takes one from the guest's CPUID.
+ * Arguments are the image's command line; `without=FEATURE` (nx, pge, smep or smap) takes one from the guest's CPUID,
+ * and `patience=SECONDS` says how long a guest may be silent.
  */
 #include <linux/kvm.h>
 
 enum {
-	SYS_read = 3, SYS_write = 4, SYS_open = 5, SYS_mount = 21, SYS_mkdir = 39, SYS_ioctl = 54,
-	SYS_reboot = 88, SYS_mmap2 = 192, SYS_finit_module = 350,
+	SYS_exit = 1, SYS_fork = 2, SYS_read = 3, SYS_write = 4, SYS_open = 5, SYS_waitpid = 7, SYS_mount = 21,
+	SYS_alarm = 27, SYS_mkdir = 39, SYS_ioctl = 54, SYS_reboot = 88, SYS_mmap2 = 192, SYS_finit_module = 350,
 };
-enum { O_RDWR = 2, PROT_RW = 3, MAP_SHARED = 1, MAP_PRIVATE_ANONYMOUS = 0x22, ENTRIES = 160 };
+enum { O_RDWR = 2, PROT_RW = 3, MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_ANONYMOUS = 0x20, SIGALRM = 14, ENTRIES = 160 };
+/* Seconds of this machine's clock that a guest may be silent unless `patience=SECONDS` says otherwise. */
+static unsigned long patience = 2;
 enum { MEMORY = 128 << 20, BOOT_INFO = 0x9000, COMMAND_LINE = 0x9100, COMMAND_LINE_SIZE = 512 };
 enum { COM1 = 0x3f8, COM1_LINE_STATUS = 0x3fd, TRANSMITTER_EMPTY = 0x60, DEBUG_EXIT = 0xf4 };
 
@@ -48,11 +52,56 @@ static unsigned long length(const char *text)
 	return size;
 }
 
+/* The memory of the guest; 0 in the process that waits for it. */
+static unsigned char *guest;
+
+/* What the process that runs a guest tells the one that waits for it. */
+static struct progress {
+	/* Number of the last scenario with a result, and of scenarios. */
+	unsigned long last, planned;
+	/* The guest has come to its end. */
+	int ended;
+} *progress;
+
 static char line[4096];
 static unsigned long line_size;
 
+/* What follows a prefix in a text; 0 if the text does not begin so. */
+static const char *after(const char *prefix, const char *text)
+{
+	while (*prefix)
+		if (*text++ != *prefix++)
+			return 0;
+	return text;
+}
+
+static unsigned long decimal(const char *text)
+{
+	unsigned long value = 0;
+	while (*text >= '0' && *text <= '9')
+		value = value * 10 + (*text++ - '0');
+	return value;
+}
+
+/* Reads a line of TAP: how far is the guest? */
+static void note_progress(void)
+{
+	const char *result = after("ok ", line);
+	if (!result)
+		result = after("not ok ", line);
+	if (result)
+		progress->last = decimal(result);
+	const char *plan = after("1..", line);
+	if (plan)
+		progress->planned = decimal(plan);
+}
+
 static void flush(void)
 {
+	note_progress();
+	/* Whoever speaks is alive. */
+	if (guest)
+		system_call(SYS_alarm, patience, 0, 0, 0, 0, 0);
 	for (unsigned long done = 0; done < line_size;) {
 		long count = system_call(SYS_write, 1, (long)line + done, line_size - done, 0, 0, 0);
 		if (count <= 0)
@@ -82,17 +131,24 @@ static void print_number(unsigned long value)
 	print_byte("0123456789abcdef"[value & 15]);
 }
 
-static __attribute__((noreturn)) void end(const char *how, unsigned long value)
+/* What became of the guest, on a line of its own. */
+static void say(const char *what, unsigned long value)
 {
+	if (line_size)
+		print_byte('\n');
 	print("launcher: ");
-	print(how);
+	print(what);
 	print(" 0x");
 	print_number(value);
 	print("\n");
-	/* Magic numbers and the restart command of reboot(2); QEMU's -no-reboot ends with it. */
-	system_call(SYS_reboot, 0xfee1dead, 672274793, 0x1234567, 0, 0, 0);
-	for (;;)
-		;
+}
+
+/* Ends the process of a guest. */
+static __attribute__((noreturn)) void end(const char *how, unsigned long value)
+{
+	say(how, value);
+	system_call(SYS_exit, 0, 0, 0, 0, 0, 0);
+	__builtin_unreachable();
 }
 
 /* A system call that must not fail. */
@@ -115,7 +171,7 @@ static long ioctl(long file, unsigned long request, void *argument)
 
 static void *map(long file, unsigned long size)
 {
-	long flags = file < 0 ? MAP_PRIVATE_ANONYMOUS : MAP_SHARED;
+	long flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
 	return (void *)must("mmap", system_call(SYS_mmap2, 0, size, PROT_RW, flags, file, 0));
 }
 
@@ -125,8 +181,6 @@ static void load_module(const char *path, const char *parameters)
 	if (file >= 0)
 		system_call(SYS_finit_module, file, (long)parameters, 0, 0, 0, 0);
 }
-
-static unsigned char *guest;
 
 /* Puts the program segments of a 32-bit ELF image where they belong; answers the entry. */
 static unsigned long load_image(const char *path)
@@ -219,8 +273,10 @@ static void port_access(struct kvm_run *run)
 		memset(data, run->io.port == COM1_LINE_STATUS ? TRANSMITTER_EMPTY : 0xff, bytes);
 		return;
 	}
-	if (run->io.port == DEBUG_EXIT)
+	if (run->io.port == DEBUG_EXIT) {
+		progress->ended = 1;
 		end("debug exit", data[0]);
+	}
 	/* Bytes for the divisor are not output: the image sets it once, before it prints. */
 	static unsigned char control;
 	if (run->io.port == COM1 + 3)
@@ -259,17 +315,35 @@ static void run_guest(long vcpu, struct kvm_run *run)
 	}
 }
 
-void launch(long *stack)
+/* Arguments of the launcher, and where a guest begins, as a multiboot command line. */
+static void write_command_line(long count, char **arguments, unsigned long first)
 {
-	long count = stack[0];
-	char **arguments = (char **)(stack + 1);
-	system_call(SYS_mkdir, (long)"/dev", 0755, 0, 0, 0, 0);
-	system_call(SYS_mount, (long)"dev", (long)"/dev", (long)"devtmpfs", 0, 0, 0);
-	load_module("/irqbypass.ko", "");
-	load_module("/ccp.ko", "");
-	load_module("/kvm.ko", "");
-	load_module("/kvm-amd.ko", "nested=1 npt=0");
-	long kvm = must("open /dev/kvm", open_file("/dev/kvm"));
+	char *to = (char *)guest + COMMAND_LINE;
+	unsigned long used = 0;
+	for (long i = 1; i < count; i++) {
+		unsigned long size = length(arguments[i]);
+		if (used + size + 32 > COMMAND_LINE_SIZE)
+			end("the command line is too long", used + size);
+		memcpy(to + used, arguments[i], size);
+		used += size;
+		to[used++] = ' ';
+	}
+	/* The image takes the last one of options of a name. */
+	if (first) {
+		memcpy(to + used, "first=", 6);
+		used += 6;
+		unsigned long digit = 1;
+		while (digit <= first / 10)
+			digit *= 10;
+		for (; digit; digit /= 10)
+			to[used++] = '0' + first / digit % 10;
+	}
+}
+
+/* A process: makes a virtual machine and runs the image from its scenario number `first`, 0 for what arguments say. */
+static __attribute__((noreturn)) void run_machine(long kvm, long count, char **arguments, unsigned long first)
+{
+	system_call(SYS_alarm, patience, 0, 0, 0, 0, 0);
 	long vm = must("KVM_CREATE_VM", ioctl(kvm, KVM_CREATE_VM, 0));
 	guest = map(-1, MEMORY);
 	struct kvm_userspace_memory_region region = {
@@ -282,18 +356,10 @@ void launch(long *stack)
 
 	cpuid.head.nent = ENTRIES;
 	must("KVM_GET_SUPPORTED_CPUID", ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid));
-	char *command_line = (char *)guest + COMMAND_LINE;
-	unsigned long used = 0;
-	for (long i = 1; i < count; i++) {
+	for (long i = 1; i < count; i++)
 		without(arguments[i]);
-		unsigned long more = length(arguments[i]);
-		if (used + more + 2 > COMMAND_LINE_SIZE)
-			break;
-		memcpy(command_line + used, arguments[i], more);
-		used += more;
-		command_line[used++] = ' ';
-	}
 	must("KVM_SET_CPUID2", ioctl(vcpu, KVM_SET_CPUID2, &cpuid));
+	write_command_line(count, arguments, first);
 	unsigned int *information = (unsigned int *)(guest + BOOT_INFO);
 	information[0] = 1 << 0 | 1 << 2;
 	information[1] = 640;
@@ -301,4 +367,47 @@ void launch(long *stack)
 	information[4] = COMMAND_LINE;
 	set_registers(vcpu, load_image("/image"));
 	run_guest(vcpu, run);
+	__builtin_unreachable();
+}
+
+/* Runs guests one after another until one comes to its end. */
+static void run_machines(long kvm, long count, char **arguments)
+{
+	for (unsigned long first = 0;;) {
+		int status = 0;
+		long child = must("fork", system_call(SYS_fork, 0, 0, 0, 0, 0, 0));
+		if (child == 0)
+			run_machine(kvm, count, arguments, first);
+		must("waitpid", system_call(SYS_waitpid, child, (long)&status, 0, 0, 0, 0));
+		if ((status & 0x7f) == SIGALRM)
+			say("the guest was silent, seconds:", patience);
+		/* The one that ran has no result; and whoever has none at all would not get one the next time either. */
+		unsigned long next = progress->last + 2;
+		if (progress->ended || next <= first || next > progress->planned)
+			return;
+		first = next;
+	}
+}
+
+void launch(long *stack)
+{
+	progress = (void *)system_call(SYS_mmap2, 0, sizeof *progress, PROT_RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	system_call(SYS_mkdir, (long)"/dev", 0755, 0, 0, 0, 0);
+	system_call(SYS_mount, (long)"dev", (long)"/dev", (long)"devtmpfs", 0, 0, 0);
+	load_module("/irqbypass.ko", "");
+	load_module("/ccp.ko", "");
+	load_module("/kvm.ko", "");
+	load_module("/kvm-amd.ko", "nested=1 npt=0");
+	for (long i = 1; i < stack[0]; i++) {
+		const char *seconds = after("patience=", ((char **)(stack + 1))[i]);
+		if (seconds)
+			patience = decimal(seconds);
+	}
+	long kvm = open_file("/dev/kvm");
+	if (kvm < 0)
+		say("there is no /dev/kvm", -kvm);
+	else
+		run_machines(kvm, stack[0], (char **)(stack + 1));
+	/* Magic numbers and the restart command of reboot(2); QEMU's -no-reboot ends with it. */
+	system_call(SYS_reboot, 0xfee1dead, 672274793, 0x1234567, 0, 0, 0);
 }
