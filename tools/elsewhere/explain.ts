@@ -3,21 +3,31 @@ import { pagingRegistersText, stepText } from '../../src/grid/describe.ts';
 import { Expectations } from '../../src/grid/expect.ts';
 import type { MismatchDetails } from '../../src/grid/judge.ts';
 import { expectedText, seenText } from '../../src/grid/records.ts';
+import type { PagingRegisters } from '../../src/grid/registers.ts';
 import { withoutFeatures } from '../../src/grid/run.ts';
-import type { Scenario } from '../../src/grid/scenario.ts';
+import type { Scenario, Step } from '../../src/grid/scenario.ts';
 import type { ProcessorFacts } from '../../src/grid/step-expectation.ts';
 import type { ReportedMismatch, Result } from './transcript.ts';
+
+/** A step of a scenario, who takes it, and the registers before it by the oracle. */
+export interface Moment {
+  readonly step: Step;
+  /** `L1` or the name of an L2. */
+  readonly level: string;
+  readonly registers: PagingRegisters;
+}
 
 /** What a host does otherwise than the manuals say. Each was checked against them; the oracle is right. */
 export interface Finding {
   readonly name: string;
   /** What it does, what the manual says and where, as sentences. */
   readonly about: string;
-  readonly explains: (details: MismatchDetails) => boolean;
+  /** `past`: what came before the step, from the first step of the scenario on. */
+  readonly explains: (details: MismatchDetails, past: readonly Moment[]) => boolean;
   /** Later mismatches of the same scenario follow from it. */
   readonly hasConsequences?: true;
-  /** The host, or the agents on it, do not survive these scenarios. */
-  readonly kills?: (scenario: Scenario) => boolean;
+  /** The host, or the agents on it, do not survive these scenarios, whose steps these are. */
+  readonly kills?: (scenario: Scenario, course: readonly Moment[]) => boolean;
 }
 
 /** A mismatch, or an end of the machine, with the finding that explains it, if one does. */
@@ -34,42 +44,47 @@ export function explainResult(
   processor: ProcessorFacts,
   findings: readonly Finding[],
 ): Explained[] {
-  const killer = findings.find(({ kills }) => kills?.(scenario));
-  if (result.verdict === 'died') {
-    return [{ scenario: scenario.name, text: `${scenario.name}: ${result.reason}.`, finding: killer }];
-  }
-  if (result.verdict !== 'not ok') return [];
+  if (result.verdict !== 'not ok' && result.verdict !== 'died') return [];
+  const { details, course } = followScenario(scenario, result.mismatches, processor);
   let cause: Finding | undefined;
-  const explained = detailsOf(scenario, result.mismatches, processor).map((details): Explained => {
-    const finding = findings.find(({ explains }) => explains(details)) ?? cause;
+  const explained = details.map((one): Explained => {
+    const past = course.slice(0, one.number - 1);
+    const finding = findings.find(({ explains }) => explains(one, past)) ?? cause;
     if (finding?.hasConsequences === true) cause = finding;
-    return { scenario: scenario.name, text: mismatchText(scenario, details), finding };
+    return { scenario: scenario.name, text: mismatchText(scenario, one), finding };
   });
   if (explained.length > 0) return explained;
-  return [{ scenario: scenario.name, text: `${scenario.name}: its agents gave up.`, finding: killer }];
+  const finding = findings.find(({ kills }) => kills?.(scenario, course));
+  const reason = result.verdict === 'died' ? result.reason : 'its agents gave up';
+  return [{ scenario: scenario.name, text: `${scenario.name}: ${reason}.`, finding }];
 }
 
 interface NumberedDetails extends MismatchDetails {
   readonly number: number;
 }
 
-/** What the oracle expected at the steps of mismatches, as in the image: whatever came before may have come. */
-function detailsOf(
+/**
+ * Goes through a scenario as the image did, with whatever may have come before. Answers all its steps, and what the
+ * oracle expected at those of mismatches.
+ */
+function followScenario(
   scenario: Scenario,
   mismatches: readonly ReportedMismatch[],
   processor: ProcessorFacts,
-): NumberedDetails[] {
+): { details: NumberedDetails[]; course: Moment[] } {
   const facts = withoutFeatures(processor, scenario.absent ?? []);
   const expectations = new Expectations(compileScenario(scenario), facts);
   const wanted = new Map(mismatches.map(({ step, seen }) => [step, seen]));
   const details: NumberedDetails[] = [];
+  const course: Moment[] = [];
   for (let next = expectations.next(); next !== undefined; next = expectations.next()) {
     const { index, step, level, registers, alternatives: expected } = next;
+    course.push({ step, level, registers });
     const seen = wanted.get(index + 1);
     if (seen !== undefined) details.push({ number: index + 1, step, level, registers, expected, seen });
     next.settle(expected);
   }
-  return details;
+  return { details, course };
 }
 
 function mismatchText(scenario: Scenario, details: NumberedDetails): string {

@@ -1,10 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { exportScenarios } from '../../src/grid/export/export.ts';
 import { allScenarios } from '../../src/grid/replay.ts';
 import { resultOf } from '../../src/grid/result-of.ts';
 import type { CpuFeature, Scenario } from '../../src/grid/scenario.ts';
+import { parseScenarios } from '../../src/grid/text/parse.ts';
 
 /** An image, and the processor that its scenarios want: one without these features. */
 export interface ImageFile {
@@ -12,12 +14,22 @@ export interface ImageFile {
   readonly absent: readonly CpuFeature[];
 }
 
+const MINIMAL = fileURLToPath(new URL('scenarios/minimal.scenario', import.meta.url));
+
+/** The smallest scenarios for findings that no scenario of the grid shows alone. */
+export const minimalScenarios = (): Scenario[] =>
+  parseScenarios(readFileSync(MINIMAL, 'utf8'), 'minimal.scenario');
+
+/** Whether some L2 has nested paging at some time. */
+export const hasNestedPaging = ({ l2, steps }: Scenario): boolean =>
+  Object.values(l2).some((state) => state.nested !== undefined) ||
+  steps.some((step) => step.do === 'enter' && typeof step.vmcb?.nested === 'string');
+
 /** What runs elsewhere: nobody has looked yet at what those hosts make of nested paging. */
-export const shadowScenarios = (): Scenario[] =>
-  allScenarios().filter(({ l2, steps }) => {
-    const nested = Object.values(l2).some((state) => state.nested !== undefined);
-    return !nested && !steps.some((step) => step.do === 'enter' && typeof step.vmcb?.nested === 'string');
-  });
+export const elsewhereScenarios = (): Scenario[] => [
+  ...allScenarios().filter((scenario) => !hasNestedPaging(scenario)),
+  ...minimalScenarios(),
+];
 
 /** Images of scenarios, one for each processor that they want, for as long as `use` takes. */
 export async function withImages<Result>(
