@@ -13,15 +13,18 @@ import { portIo } from './programs/port-io.ts';
 import { kvmRoundTrips, roundTrips } from './programs/svm-round-trips.ts';
 import { imageScenarios, measureImage, measureScenarios, TIMED_SCENARIOS } from './scenarios.ts';
 
+/** Who is measured beside Umbra. */
+export type Peer = 'v86' | 'qemu' | 'qemu-kvm';
+
 /** A line of the table. */
 export interface Bench {
   readonly name: string;
   /** What is counted per second, in the plural. */
   readonly unit: string;
   readonly units: number;
-  /** The Umbra that is measured, and whether v86 can do the same. */
+  /** The Umbra that is measured, and who can do the same. */
   readonly subject: 'umbra' | 'umbra-l0';
-  readonly onV86: boolean;
+  readonly peer: Peer | undefined;
   /** So long that once must do. */
   readonly once?: boolean;
   /** Why it cannot be run here; undefined if it can. */
@@ -30,25 +33,31 @@ export interface Bench {
   measure(engine: EngineName): Promise<Measurement>;
 }
 
-function programBench(program: BenchProgram, subject: Bench['subject'], onV86: boolean, name: string): Bench {
+function programBench(
+  program: BenchProgram,
+  subject: Bench['subject'],
+  peer: Peer | undefined,
+  name: string,
+): Bench {
   return {
     name,
     unit: program.unit,
     units: program.iterations,
     subject,
-    onV86,
+    peer,
     measure: (engine) => measureProgram(program, engine),
   };
 }
 
-const bare = (program: BenchProgram): Bench => programBench(program, 'umbra', true, program.name);
-const svm = (program: BenchProgram): Bench => programBench(program, 'umbra', false, `svm-${program.name}`);
+const bare = (program: BenchProgram): Bench => programBench(program, 'umbra', 'v86', program.name);
+const svm = (program: BenchProgram): Bench =>
+  programBench(program, 'umbra', undefined, `svm-${program.name}`);
 /** Where every unit of work is an exit or several, a part of the work is enough. */
 const onL0 = (program: BenchProgram, part = 1): Bench =>
   programBench(
     { ...program, iterations: program.iterations / part },
     'umbra-l0',
-    false,
+    undefined,
     `l0-${program.name}`,
   );
 
@@ -57,7 +66,7 @@ const boot = (kernel: string, subject: Bench['subject']): Bench => ({
   unit: 'boots to user space',
   units: 1,
   subject,
-  onV86: subject === 'umbra',
+  peer: subject === 'umbra' ? 'v86' : undefined,
   once: true,
   missing: () => bootMissing(kernel),
   measure: (engine) => measureBoot(kernel, engine),
@@ -68,7 +77,7 @@ const scenarios = (subject: Bench['subject']): Bench => ({
   unit: 'random scenarios, made, run and judged',
   units: TIMED_SCENARIOS,
   subject,
-  onV86: false,
+  peer: undefined,
   measure: async () => measureScenarios(subject),
 });
 
@@ -79,8 +88,8 @@ const image = (subject: Bench['subject']): Bench => ({
     return imageScenarios().length;
   },
   subject,
-  onV86: false,
-  measure: () => measureImage(subject),
+  peer: subject === 'umbra' ? 'qemu' : 'qemu-kvm',
+  measure: measureImage,
 });
 
 /** Everything there is to measure, in the order of the table. */

@@ -1,6 +1,9 @@
 /** `npm run bench`: runs the benches that the arguments choose, prints a line for each as it is done. */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import type { Bench } from './benches.ts';
+import { imageHostMissing } from './elsewhere.ts';
+import type { EngineName } from './engines.ts';
 import { type Options, parseOptions, UsageError } from './options.ts';
 import { evaluate, type Result } from './report.ts';
 import { runBench } from './run.ts';
@@ -14,7 +17,7 @@ interface Skipped {
 }
 
 async function measure(options: Options): Promise<{ results: Result[]; skipped: Skipped[] }> {
-  const table = new Table(options.peers);
+  const table = new Table(options.interpreter);
   const results: Result[] = [];
   const skipped: Skipped[] = [];
   console.log(table.head);
@@ -25,13 +28,29 @@ async function measure(options: Options): Promise<{ results: Result[]; skipped: 
       console.log(`${bench.name}: skipped, because ${why}.`);
       continue;
     }
-    const engines = [bench.subject, ...(bench.onV86 ? options.peers : [])];
+    const { peers, missing } = peersOf(bench, options);
+    if (missing !== undefined) {
+      skipped.push(missing);
+      console.log(`${bench.name}: without ${missing.name}, because ${missing.why}.`);
+    }
+    const engines = [bench.subject, ...peers];
     const runs = options.runs ?? (bench.once ? 1 : RUNS);
     const result = evaluate(bench, await runBench(bench, engines, runs));
     results.push(result);
     console.log(table.row(result));
   }
   return { results, skipped };
+}
+
+/** Who runs a bench beside Umbra, and who cannot here. */
+function peersOf(
+  { peer }: Bench,
+  { peers, interpreter }: Options,
+): { peers: EngineName[]; missing?: Skipped } {
+  if (peer === undefined || !peers) return { peers: [] };
+  if (peer === 'v86') return { peers: interpreter ? ['v86', 'v86-interpreter'] : ['v86'] };
+  const why = imageHostMissing(peer);
+  return why === undefined ? { peers: [peer] } : { peers: [], missing: { name: peer, why } };
 }
 
 /** @returns the exit status: 1 where an engine failed, 2 for wrong usage */

@@ -1,14 +1,13 @@
 import { parseArgs } from 'node:util';
 import { BENCHES, type Bench } from './benches.ts';
-import type { EngineName } from './engines.ts';
 
-const HELP = `npm run bench -- [--only NAME[,NAME...]] [--runs N] [--json FILE] [--interpreter] [--no-v86] [--list]
+const HELP = `npm run bench -- [--only NAME[,NAME...]] [--runs N] [--json FILE] [--interpreter] [--no-peers] [--list]
 
   --only NAME    the bench of that name, or all whose names begin so: "rep-", "l0-"; may be repeated
   --runs N       runs per engine; the medians count (3; boots run once unless given)
   --json FILE    write every run and the figures
   --interpreter  measure v86 with its compiler off as well
-  --no-v86       measure Umbra only
+  --no-peers     measure Umbra only
   --list         the names
 
 bench/README.md says how to read the table.`;
@@ -21,8 +20,9 @@ export interface Options {
   /** Per engine; undefined for each bench's own number. */
   readonly runs: number | undefined;
   readonly json: string | undefined;
-  /** Engines to compare with, in order. */
-  readonly peers: readonly EngineName[];
+  /** Whether to measure anybody else, and v86 with its compiler off as well. */
+  readonly peers: boolean;
+  readonly interpreter: boolean;
 }
 
 /** What the arguments ask for: options, or a text to show instead of measuring. @throws UsageError */
@@ -38,7 +38,8 @@ export function parseOptions(args: readonly string[]): Options | string {
     benches: select(values.only.flatMap((names) => names.split(','))),
     runs,
     json: values.json,
-    peers: values['no-v86'] ? [] : values.interpreter ? ['v86', 'v86-interpreter'] : ['v86'],
+    peers: !values['no-peers'],
+    interpreter: values.interpreter,
   };
 }
 
@@ -51,7 +52,7 @@ function valuesOf(args: readonly string[]) {
         runs: { type: 'string' },
         json: { type: 'string' },
         interpreter: { type: 'boolean', default: false },
-        'no-v86': { type: 'boolean', default: false },
+        'no-peers': { type: 'boolean', default: false },
         list: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },

@@ -1,5 +1,5 @@
 import type { EngineName } from './engines.ts';
-import type { Figures, Result } from './report.ts';
+import type { Figures, Ratio, Result } from './report.ts';
 
 interface Column {
   readonly title: string;
@@ -28,13 +28,27 @@ export function count(value: number | undefined): string {
 
 const subject = (result: Result): Figures | undefined => result.engines.umbra ?? result.engines['umbra-l0'];
 
-const peerColumns = (engine: EngineName, title: string): Column[] => [
-  { title: `${title} s`, width: 10, text: (result) => seconds(result.engines[engine]?.seconds) },
-  { title: 'CPU s', width: 8, text: (result) => seconds(result.engines[engine]?.cpuSeconds) },
-  { title: 'M/s', width: 8, text: (result) => mips(result.engines[engine]?.mips) },
-  { title: 'ratio', width: 9, text: (result) => ratio(result.ratios[engine]?.byClock) },
-  { title: 'by CPU', width: 9, text: (result) => ratio(result.ratios[engine]?.byCpuTime) },
-];
+/** How the table calls the peers, and the order in which they are looked for in a result. */
+const PEER_NAMES = { v86: 'v86', qemu: 'QEMU', 'qemu-kvm': 'KVM on QEMU' } as const;
+type PeerName = keyof typeof PEER_NAMES;
+
+const peerOf = ({ engines }: Result): PeerName | undefined =>
+  (Object.keys(PEER_NAMES) as PeerName[]).find((name) => engines[name] !== undefined);
+
+/** The columns of the engine that `choose` takes out of a result. */
+function peerColumns(choose: (result: Result) => EngineName | undefined, title: string): Column[] {
+  const of = <Value>(values: Partial<Record<EngineName, Value>>, engine: EngineName | undefined) =>
+    engine === undefined ? undefined : values[engine];
+  const figures = (result: Result): Figures | undefined => of(result.engines, choose(result));
+  const against = (result: Result): Ratio | undefined => of(result.ratios, choose(result));
+  return [
+    { title: `${title} s`, width: 10, text: (result) => seconds(figures(result)?.seconds) },
+    { title: 'CPU s', width: 8, text: (result) => seconds(figures(result)?.cpuSeconds) },
+    { title: 'M/s', width: 8, text: (result) => mips(figures(result)?.mips) },
+    { title: 'ratio', width: 9, text: (result) => ratio(against(result)?.byClock) },
+    { title: 'by CPU', width: 9, text: (result) => ratio(against(result)?.byCpuTime) },
+  ];
+}
 
 const ratio = (value: number | undefined): string =>
   value === undefined ? BLANK : `${value >= 0.1 ? value.toFixed(2) : value.toPrecision(2)}x`;
@@ -43,13 +57,14 @@ const ratio = (value: number | undefined): string =>
 export class Table {
   readonly #columns: readonly Column[];
 
-  /** @param peers engines to compare with, in order */
-  constructor(peers: readonly EngineName[]) {
+  /** @param withInterpreter whether v86 is measured with its compiler off as well */
+  constructor(withInterpreter: boolean) {
     this.#columns = [
       { title: 'Umbra s', width: 9, text: (result) => seconds(subject(result)?.seconds) },
       { title: 'CPU s', width: 8, text: (result) => seconds(subject(result)?.cpuSeconds) },
       { title: 'M/s', width: 8, text: (result) => mips(subject(result)?.mips) },
-      ...peers.flatMap((peer) => peerColumns(peer, peer === 'v86' ? 'v86' : 'no JIT')),
+      ...peerColumns(peerOf, 'peer'),
+      ...(withInterpreter ? peerColumns(() => 'v86-interpreter', 'no JIT') : []),
       { title: 'exits/s', width: 9, text: (result) => count(subject(result)?.exitsPerSecond) },
       { title: 'work/s', width: 9, text: (result) => count(subject(result)?.unitsPerSecond) },
     ];
@@ -65,10 +80,11 @@ export class Table {
 
   /** One result; what failed follows on lines of its own. */
   row(result: Result): string {
+    const peer = peerOf(result);
     const line = this.#line(
       result.name,
       this.#columns.map((column) => column.text(result)),
-      result.unit,
+      peer === undefined ? result.unit : `${result.unit} (peer: ${PEER_NAMES[peer]})`,
     );
     const failures = Object.entries(result.failures).map(([engine, why]) => `  ${engine} failed: ${why}`);
     return [line, ...failures].join('\n');

@@ -9,7 +9,7 @@ const bench: Bench = {
   unit: 'things',
   units: 1000,
   subject: 'umbra',
-  onV86: true,
+  peer: 'v86',
   measure: () => Promise.reject(new Error('not asked')),
 };
 
@@ -59,7 +59,7 @@ describe('the report of npm run bench', () => {
     );
     expect(result.failures).toEqual({ umbra: 'it ended early' });
     expect(result.engines.v86?.seconds).toBe(1);
-    expect(new Table(['v86']).row(result)).toContain('umbra failed: it ended early');
+    expect(new Table(false).row(result)).toContain('umbra failed: it ended early');
   });
 
   it('writes counts with three digits', () => {
@@ -88,12 +88,13 @@ describe('the options of npm run bench', () => {
   });
 
   it('choose whom to compare with', () => {
-    expect(parseOptions([])).toMatchObject({ peers: ['v86'], runs: undefined });
+    expect(parseOptions([])).toMatchObject({ peers: true, interpreter: false, runs: undefined });
     expect(parseOptions(['--interpreter', '--runs', '5'])).toMatchObject({
-      peers: ['v86', 'v86-interpreter'],
+      peers: true,
+      interpreter: true,
       runs: 5,
     });
-    expect(parseOptions(['--no-v86'])).toMatchObject({ peers: [] });
+    expect(parseOptions(['--no-peers'])).toMatchObject({ peers: false });
   });
 
   it('are refused with a sentence', () => {
