@@ -254,7 +254,9 @@ export class Expectations {
     );
     if (reaches) return;
     throw new InputError(
-      "The agent may not be able to run in L2: nested tables must map L2's root where they map it, accessed and dirty, with all rights.",
+      this.#level === L1
+        ? `The agent may not be able to run in L1: its root is an address that only an L2 with nested paging has, or beyond the memory of scenarios.`
+        : `The agent may not be able to run in ${this.#level}: nested tables must map its root where they map it, accessed and dirty, with all rights.`,
     );
   }
 

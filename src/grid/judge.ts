@@ -145,15 +145,23 @@ export function judgeScenario(
         records.every((record, index) => recordMatches(record, seen[index])),
     );
     const right = taken.length > 0;
-    if (!right) mismatches.push(mismatchOf(scenario, expectation, seen));
+    const mismatch = right ? [] : [mismatchOf(scenario, expectation, seen)];
     observe?.({ expectation, seen, right });
+    // Where only one thing can be and nobody could go on behind it, the scenario is what is wrong.
+    const certain = expectation.alternatives.length === 1;
+    if (!certain) mismatches.push(...mismatch);
     expectation.settle(right ? taken : expectation.alternatives);
+    if (certain) mismatches.push(...mismatch);
   };
   try {
     const expectations = new Expectations(compiled, processor);
     for (let next = expectations.next(); next !== undefined; next = expectations.next()) {
       if (!finished && stepNumber(next.index) > lastStep) {
-        if (stepNumber(next.index) === reached) observe?.({ expectation: next, seen: [], right: false });
+        if (stepNumber(next.index) === reached) {
+          observe?.({ expectation: next, seen: [], right: false });
+          // As above.
+          if (next.alternatives.length === 1) next.settle(next.alternatives);
+        }
         break;
       }
       judge(next);

@@ -162,7 +162,7 @@ describe('expectations under nested paging', () => {
     const hidden = { ...A, root: 'l2.pd@0x40003000' };
     expect(() => texts(scenario(visit(), { pages, l2: { A: hidden } }))).toThrow(InputError);
     expect(() => texts(scenario(visit(), { pages, l2: { A: hidden } }))).toThrow(
-      'The agent may not be able to run in L2',
+      'The agent may not be able to run in A',
     );
   });
 
