@@ -57,7 +57,7 @@ const groundOn = (linear: readonly LinearPage[]): fc.Arbitrary<NestedGround> =>
 export const nestedShape: fc.Arbitrary<Shape> = fc
   .record({
     roots: names('r', 2),
-    tables: names('t', 3),
+    tables: names('t', 3).map((tables) => (tables.length === 1 ? ['t0', 't1'] : tables)),
     data: names('d', 3),
     frames: names('f', 2),
     linear: linearPages,

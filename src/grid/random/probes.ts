@@ -29,10 +29,13 @@ const ac = fc.oneof(
   { weight: 1, arbitrary: fc.constant(true) },
 );
 
-/** A probe of the marker that lies in every page. */
-export const probe = (at: fc.Arbitrary<number>): fc.Arbitrary<ProbeStep> =>
+/** A probe of the marker that lies in every page, of any form or of those given. */
+export const probe = (
+  at: fc.Arbitrary<number>,
+  forms: fc.Arbitrary<ProbeFormName> = form,
+): fc.Arbitrary<ProbeStep> =>
   fc
-    .record({ form, at, cpl, value, ac })
+    .record({ form: forms, at, cpl, value, ac })
     .map(({ form: name, at: page, cpl: ring, value: stored, ac: alignment }) => {
       const kind = formOf(name);
       return {
