@@ -8,7 +8,7 @@ import { Machine } from '../../src/machine/machine.ts';
 import type { HostedMachine } from '../../src/vmm/hosted-machine.ts';
 import { fingerprint } from './bare.ts';
 import { anyGuest, MACHINE_MEMORY, STACK, START } from './guest.ts';
-import { hostedFingerprint, hostedWith, runHosted } from './hosted.ts';
+import { hostedFingerprint, hostedWith, NESTED_HOSTS, nameOf, runHosted } from './hosted.ts';
 import { anyNestingGuest, exitLog, L1_START } from './nesting-guest.ts';
 import { Random } from './random.ts';
 import { anyPeriod, startTimer } from './timer.ts';
@@ -126,6 +126,23 @@ describe('a run in pieces is the run in one', () => {
         });
       }
       expect(exits).toBeGreaterThan(100);
+    },
+    PATIENCE,
+  );
+
+  it.each(NESTED_HOSTS.map((below) => [nameOf(below), below] as const))(
+    'in a VM of L0 with %s, with and without an L2 in it',
+    (_, below) => {
+      for (let seed = 1; seed <= 4; seed++) {
+        const random = new Random(seed);
+        const { memory } = anyGuest(random);
+        const nesting = anyNestingGuest(random);
+        const period = anyPeriod(random);
+        expectSame(seed, 'guest', 2000, () => hostedSubject(hostedWith(memory, { below }), period));
+        expectSame(seed, 'nested', 2000, () =>
+          hostedSubject(hostedWith(nesting, { below, start: L1_START }), period),
+        );
+      }
     },
     PATIENCE,
   );
