@@ -34,6 +34,7 @@ class Fault implements EmulatedException {
   errorCode = 0;
   address = 0;
   nested: NestedFault | null = null;
+  fetch = false;
 }
 
 /** What the emulator may know of a vCPU's registers. */
@@ -196,7 +197,7 @@ export class Emulation implements EmulatorBus {
 
   #raise({ vector, errorCode, address }: EmulatedException): void {
     if (vector === NESTED_PAGE_FAULT) this.#exitForNestedFault();
-    else if (vector === VECTOR.PF) this.#vcpu.raisePageFault(errorCode, address);
+    else if (vector === VECTOR.PF) this.#vcpu.raisePageFault(errorCode, address, this.fault.fetch);
     else this.#vcpu.events.raise(vector, Math.max(errorCode, 0), address);
   }
 
@@ -213,6 +214,7 @@ export class Emulation implements EmulatorBus {
     if (page !== this.#codePage) {
       const user = this.#vcpu.state.cpl === 3 ? ACCESS.USER : 0;
       const address = this.#translate(linear, ACCESS.FETCH | user);
+      this.fault.fetch = address < 0;
       if (address < 0) return -1;
       this.#codePage = page;
       this.#codeAddress = address - (address % PAGE);
@@ -289,6 +291,7 @@ export class Emulation implements EmulatorBus {
     this.fault.vector = this.fault.nested === null ? VECTOR.PF : NESTED_PAGE_FAULT;
     this.fault.errorCode = walk.errorCode;
     this.fault.address = linear;
+    this.fault.fetch = false;
     return false;
   }
 

@@ -33,6 +33,8 @@ export class EventQueue {
   nestedVector = -1;
   nestedErrorCode = 0;
   nestedAddress = 0;
+  /** The last page fault raised was met by a fetch, between two instructions. */
+  fetching = false;
   /** INIT was signalled and not taken. */
   initPending = false;
   nmiPending = false;

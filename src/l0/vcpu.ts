@@ -327,9 +327,12 @@ export class Vcpu {
   /**
    * A page fault that is the guest's. Like the processor's own it drops what is cached of the page, so that an entry
    * changed without INVLPG counts from now on (SDM vol. 3A 4.10.4.1, APM vol. 2 5.5.3).
+   *
+   * @param fetching the instruction at RIP is the one that could not be read
    */
-  raisePageFault(errorCode: number, linear: number): void {
+  raisePageFault(errorCode: number, linear: number, fetching = false): void {
     if (this.vm.rules.faultInvalidates()) this.invalidatePage(linear);
+    this.events.fetching = fetching;
     this.events.raise(VECTOR.PF, errorCode, linear);
   }
 

@@ -12,7 +12,7 @@ export function handlePageFault(vcpu: Vcpu): void {
   const outcome = mmu.handleFault(address, state.vmcb.read(VMCB.EXITINFO1), state.cpl, state.alignmentCheck);
   switch (outcome) {
     case FAULT.INJECT:
-      vcpu.raisePageFault(mmu.errorCode, address);
+      vcpu.raisePageFault(mmu.errorCode, address, isFetch(vcpu));
       break;
     case FAULT.EMULATE:
       emulateFaulting(vcpu);
@@ -22,6 +22,12 @@ export function handlePageFault(vcpu: Vcpu): void {
       break;
     default:
   }
+}
+
+/** No bytes were read of an instruction that no event was in front of (APM vol. 2 15.8.4). Without decode assists nobody asks. */
+function isFetch({ state: { vmcb } }: Vcpu): boolean {
+  const delivering = (vmcb.read(VMCB.EXITINTINFO) & EVENT.VALID) !== 0;
+  return !delivering && vmcb.bytes[VMCB.INSTRUCTION_COUNT] === 0;
 }
 
 /** A device, nothing at all or a protected table is behind the address: the access is carried out in software. */

@@ -3,11 +3,11 @@
  * (NRIPS), and its operand where there are no decode assists. Only instructions that can be intercepted come here, so this
  * is a prefix scanner and a ModRM reader, no decoder.
  */
-import type { Hpa } from '../../arch/address.ts';
+import { type Hpa, PAGE_OFFSET_MASK, PAGE_SIZE } from '../../arch/address.ts';
 import { ATTRIBUTE } from '../../arch/descriptors.ts';
 import { ACCESS } from '../../arch/paging/permissions.ts';
 import { GPR, SEGMENT } from '../../arch/registers.ts';
-import { VMCB, VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
+import { EVENT, VMCB, VMCB_SAVE, VMCB_SEGMENT_ORDER } from '../../arch/vmcb.ts';
 import { raiseWalkFault } from '../nested/nested-fault.ts';
 import type { Vcpu } from '../vcpu.ts';
 
@@ -45,28 +45,55 @@ export interface InterceptedInstruction {
 }
 
 /** One byte of the guest's code, -1 if it cannot be fetched. */
-function codeByte(vcpu: Vcpu, linear: number, ramOnly = false): number {
+function codeByte(vcpu: Vcpu, linear: number): number {
   const { state, walk, vm, hardware } = vcpu;
   const access = ACCESS.FETCH | (state.cpl === 3 ? ACCESS.USER : 0);
   const address = walk.probe(linear, access, state.alignmentCheck);
   if (address < 0) return -1;
   const host = vm.slots.hostAddress(address);
   if (host >= 0) return hardware.memory.u8[host];
-  return ramOnly ? -1 : vm.mmio.read(address as Hpa, 1);
+  return vm.mmio.read(address as Hpa, 1);
 }
 
-/** Reads the code at CS:RIP as far as segment, paging and memory let it; how many bytes that was (APM vol. 2 15.8.4). */
-export function readCodeBytes(vcpu: Vcpu, bytes: Uint8Array): number {
-  const { state } = vcpu;
-  const base = state.vmcb.base(VMCB_SAVE.CS);
-  const limit = state.vmcb.limit(VMCB_SAVE.CS);
-  const { rip } = state;
-  for (let count = 0; count < bytes.length; count += 1) {
-    const byte = rip + count > limit ? -1 : codeByte(vcpu, (base + rip + count) >>> 0, true);
-    if (byte < 0) return count;
-    bytes[count] = byte;
+/**
+ * Reads the code at CS:RIP as far as segment, paging and memory let it; how many bytes that was, which fill `bytes` up with zeros
+ * (APM vol. 2 15.8.4).
+ */
+function readCodeBytes(vcpu: Vcpu, bytes: Uint8Array): number {
+  const { state, walk, vm, hardware } = vcpu;
+  const start = (state.vmcb.base(VMCB_SAVE.CS) + state.rip) >>> 0;
+  const access = ACCESS.FETCH | (state.cpl === 3 ? ACCESS.USER : 0);
+  const reach = Math.min(bytes.length, state.vmcb.limit(VMCB_SAVE.CS) - state.rip + 1);
+  bytes.fill(0);
+  let count = 0;
+  while (count < reach) {
+    const linear = (start + count) >>> 0;
+    const address = walk.probe(linear, access, state.alignmentCheck);
+    const host = address < 0 ? -1 : vm.slots.hostAddress(address);
+    if (host < 0) return count;
+    const here = Math.min(reach - count, PAGE_SIZE - (linear & PAGE_OFFSET_MASK));
+    bytes.set(hardware.memory.u8.subarray(host, host + here), count);
+    count += here;
   }
-  return bytes.length;
+  return count;
+}
+
+/** Puts them, and their count, where the processor does. */
+export function fillInstructionBytes(vcpu: Vcpu): void {
+  const { bytes } = vcpu.state.vmcb;
+  const field = bytes.subarray(VMCB.INSTRUCTION_BYTES, VMCB.INSTRUCTION_BYTES + LONGEST);
+  bytes[VMCB.INSTRUCTION_COUNT] = readCodeBytes(vcpu, field);
+}
+
+/**
+ * The processor read the instruction of a page fault through L0's tables, and ended early where those lack what the guest's own
+ * have: the rest of it. A fetch has no bytes; but there are some to an event whose delivery faults (APM vol. 2 15.8.4).
+ */
+export function completeInstructionBytes(vcpu: Vcpu): void {
+  const { vmcb } = vcpu.state;
+  const count = vmcb.bytes[VMCB.INSTRUCTION_COUNT];
+  const delivering = (vmcb.read(VMCB.EXITINTINFO) & EVENT.VALID) !== 0;
+  if (count < LONGEST && (count > 0 || delivering)) fillInstructionBytes(vcpu);
 }
 
 const isCode32 = (vcpu: Vcpu): boolean => (vcpu.state.vmcb.attributes(VMCB_SAVE.CS) & ATTRIBUTE.DB) !== 0;

@@ -5,6 +5,7 @@ import { INTERCEPT1, VMCB } from '../../arch/vmcb.ts';
 import { deliverQueued } from '../delivery.ts';
 import type { Vcpu } from '../vcpu.ts';
 import { exitToL1 } from './exit.ts';
+import { exitForPageFault } from './nested-fault.ts';
 
 /** INT n and its like, whose delivery the last exit met, L2 is still to execute; other events are in the queue. */
 function exitBetweenInstructions(vcpu: Vcpu, code: number): void {
@@ -21,9 +22,10 @@ export function interceptEvents(vcpu: Vcpu): void {
   const interrupts = nested.interceptsInterrupts && vm.environment.interrupts.pending;
   if (interrupts || (events.initPending && nested.interceptsInit)) deliverQueued(vcpu);
   if (!state.guestMode) return;
-  if (events.nestedVector >= 0) {
-    const address = events.nestedVector === VECTOR.PF ? events.nestedAddress : 0;
-    exitToL1(vcpu, VMEXIT.EXCP + events.nestedVector, events.nestedErrorCode, address);
+  if (events.nestedVector === VECTOR.PF) {
+    exitForPageFault(vcpu, events.nestedErrorCode, events.nestedAddress, events.fetching);
+  } else if (events.nestedVector >= 0) {
+    exitToL1(vcpu, VMEXIT.EXCP + events.nestedVector, events.nestedErrorCode);
   } else if (events.tripleFault) {
     if ((nested.read12(VMCB.INTERCEPT_MISC1) & INTERCEPT1.SHUTDOWN) === 0) return;
     events.tripleFault = false;

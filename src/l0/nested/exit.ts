@@ -1,13 +1,16 @@
 /** #VMEXIT of L2 to L1: the guest's state into vmcb12, L1's back from vmcb01 (APM vol. 2 15.6). */
 import type { Hpa } from '../../arch/address.ts';
+import { VECTOR } from '../../arch/exceptions.ts';
 import { CR0, DR7_FIXED_ONE, EFLAGS } from '../../arch/registers.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import { CLEAN, EVENT, INTERRUPT_STATE, V_INTR, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
 import { applyControlRegisters, reloadPdptes } from '../control-registers.ts';
 import { NO_EVENT } from '../events.ts';
+import { completeInstructionBytes } from '../exits/instruction.ts';
 import { trackWrite } from '../mmu/write-track.ts';
 import type { Vcpu } from '../vcpu.ts';
 
+const PAGE_FAULT = VMEXIT.EXCP + VECTOR.PF;
 const RAX = 0;
 const RSP = 4;
 const FLOATING_HI = 0xffff_ffff;
@@ -121,6 +124,7 @@ function leaveL2(
   vcpu.statistics.nestedExits += 1;
   const vmcb12 = new Vmcb12Writer(vcpu);
   saveL2(vcpu, vmcb12);
+  if (decoded && (code === VMEXIT.NPF || code === PAGE_FAULT)) completeInstructionBytes(vcpu);
   saveInstruction(vcpu, vmcb12, decoded);
   vmcb12.write64(VMCB.EXITCODE, code >>> 0, code < 0 ? FLOATING_HI : 0);
   vmcb12.write64(VMCB.EXITINFO1, info1, info1Hi);
