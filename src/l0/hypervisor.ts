@@ -25,6 +25,7 @@ export class UnsupportedGuest extends Error {
 
 const EXTENDED_LEAVES = 0x8000_0000;
 const EXTENDED_FEATURES = 0x8000_0001;
+const ADDRESS_SIZES = 0x8000_0008;
 const SVM_FEATURES = 0x8000_000a;
 const ECX_SVM = 1 << 2;
 const EDX_NX = 1 << 20;
@@ -145,6 +146,15 @@ export class Hypervisor {
           `to a guest; take a greater one, or ${missing.map((name) => `-${name}`).join(',')}.`,
       );
     }
+  }
+
+  /**
+   * Whether the processor takes bits of an entry for parts of an address that a CPU of this model reserves: its MAXPHYADDR is
+   * greater, or it has PSE-36 (SDM vol. 3A tables 4-4, 4-11). With nested paging it walks the guest's own tables so.
+   */
+  hasMoreAddressBits(model: CpuModel): boolean {
+    const bits = this.hardware.cpuid(ADDRESS_SIZES, 0).eax & 0xff;
+    return bits > model.maxPhysicalAddressBits || (this.#announces('pse36') && !model.features.has('pse36'));
   }
 
   /** Whether the processor's CPUID reports a feature. */

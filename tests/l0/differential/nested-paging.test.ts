@@ -4,9 +4,9 @@ import { gpa, hpa } from '../../../src/arch/address.ts';
 import { parseCpuModel } from '../../../src/arch/cpu-model-text.ts';
 import type { CpuModel } from '../../../src/arch/cpu-models.ts';
 import { VECTOR } from '../../../src/arch/exceptions.ts';
-import { CR0, CR4 } from '../../../src/arch/registers.ts';
+import { CR0, CR4, PFERR } from '../../../src/arch/registers.ts';
 import { VMEXIT } from '../../../src/arch/svm-exits.ts';
-import { EVENT_TYPE, eventInjection, NESTED_CTL, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { EVENT_TYPE, eventInjection, NESTED_CTL, NPF, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
 import type { Assembler } from '../../../src/guest/assembler.ts';
 import { cr0, cr3, cr4, eax, mem32 } from '../../../src/guest/operands.ts';
 import { type L0Paging, offeredModel } from '../../../src/l0/guest-cpu.ts';
@@ -27,6 +27,8 @@ const NESTED = 0x4_1000;
 const NESTED_TABLE = 0x4_2000;
 const GUEST = 0x4_3000;
 const GUEST_TABLE = 0x4_4000;
+const PAE_GUEST = 0x4_5000;
+const PAE_DIRECTORY = 0x4_6000;
 /** Pages that nested tables do not map, or without W; L2 has all of its memory mapped to itself. */
 const ABSENT = 0x6_0000;
 const READ_ONLY = 0x6_1000;
@@ -36,6 +38,7 @@ const BEYOND = 0x40_0000;
 /** It reads as zero. */
 const IO_APIC = 0xfec0_0000;
 
+const P = 1;
 const PWU = 7;
 const LARGE = 0x80;
 const PAT = 0x0007_0406;
@@ -166,6 +169,68 @@ const readsBeyond = (a: Assembler): void => {
   a.mov(eax, mem32(BEYOND));
   a.vmmcall();
 };
+
+describe('bits of an entry of L2 that are reserved on the CPU of L1 and address bits on the processor', () => {
+  /** L2 with PAE paging, whose entry for BEYOND has this high half. */
+  const pae = (entry: number, high: number): Pick<Subject, 'fields' | 'prepare'> => ({
+    fields: [
+      [VMCB_SAVE.CR4, CR4.PAE],
+      [VMCB_SAVE.CR3, PAE_GUEST],
+    ],
+    prepare: (image) => {
+      image.put(PAE_GUEST, PAE_DIRECTORY | P);
+      image.put(PAE_DIRECTORY, LARGE | PWU);
+      image.put(PAE_DIRECTORY + 16, entry);
+      image.put(PAE_DIRECTORY + 20, high);
+    },
+  });
+  const isPageFault = { code: PAGE_FAULT, info1: [PFERR.P | PFERR.RSVD, 0], info2: [BEYOND, 0] };
+
+  it.each([
+    ['of a large page', LARGE | PWU],
+    ['of a table', PWU],
+  ])('end in a page fault above MAXPHYADDR (SDM vol. 3A table 4-10): %s', (_name, entry) => {
+    const model = offered('athlon64,+npt');
+    expect(exitOf({ model, l2: readsBeyond, ...pae(entry, 1 << 9) })).toMatchObject(isPageFault);
+  });
+
+  it('end in a nested page fault below MAXPHYADDR', () => {
+    const model = offered('athlon64,+npt');
+    expect(exitOf({ model, l2: readsBeyond, ...pae(LARGE | PWU, 1 << 4) })).toMatchObject({
+      code: VMEXIT.NPF,
+      info1: [PFERR.U, NPF.FINAL_HI],
+      info2: [0, 1 << 4],
+    });
+  });
+
+  it.each([
+    ['page fault', 'current-amd,-pse36', isPageFault],
+    ['nested page fault', 'current-amd', { code: VMEXIT.NPF, info1: [PFERR.U, NPF.FINAL_HI], info2: [0, 1] }],
+  ])('end in a %s in a 4 MiB page on %s (SDM vol. 3A table 4-4)', (_name, cpu, expected) => {
+    const prepare = (image: Image): void => image.put(GUEST + 4, (1 << 13) | LARGE | PWU);
+    expect(exitOf({ model: offered(cpu), l2: readsBeyond, prepare })).toMatchObject(expected);
+  });
+});
+
+describe('EXITINFO1 bit 4 for an L1 with SMEP, whatever the host has (APM vol. 2 15.25.6)', () => {
+  const l2 = (a: Assembler): void => {
+    a.mov(eax, mem32(ABSENT));
+    a.vmmcall();
+  };
+  // MOV has six bytes.
+  it.each([
+    ['a read', 'current-amd', ABSENT - 6, PFERR.U],
+    ['a read', 'opteron,+smep', ABSENT - 8, PFERR.U],
+    ['a fetch', 'current-amd', ABSENT - 4, PFERR.U | PFERR.F],
+    ['a fetch', 'opteron,+smep', ABSENT, PFERR.U | PFERR.F],
+  ])('tells of %s on %s', (_name, cpu, place, code) => {
+    expect(exitOf({ model: offered(cpu), cr4: CR4.PSE | CR4.SMEP, place, l2 })).toMatchObject({
+      code: VMEXIT.NPF,
+      info1: [code, NPF.FINAL_HI],
+      info2: [ABSENT, 0],
+    });
+  });
+});
 
 describe('instruction bytes of a fault (APM vol. 2 15.8.4)', () => {
   const READS_BEYOND = [0x8b, 0x05, 0x00, 0x00, 0x40, 0x00, 0x0f, 0x01, 0xd9];
