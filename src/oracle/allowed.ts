@@ -1,6 +1,6 @@
 import { ENTRY, VECTOR } from './bits.ts';
 import { type CachedTranslation, cachedTranslations, walksOf } from './cache-search.ts';
-import { executeDisableEnabled, type OracleCpu, pagingMode } from './cpu.ts';
+import { executeDisableCounts, type OracleCpu, pagingMode } from './cpu.ts';
 import { type EntryUse, type Expected, entryExpectations, observable, type Source } from './expected.ts';
 import type { Rights } from './formats/entry.ts';
 import { firstEntry } from './formats/formats.ts';
@@ -88,9 +88,9 @@ function hitOutcomes({ cpu, gva, access }: Asked, hit: CachedTranslation): Expec
   return outcomes;
 }
 
-/** The manuals do not say whether a cached execute-disable still counts once EFER.NXE is clear: either. */
+/** The manuals do not say whether a cached execute-disable still counts once EFER.NXE or CR4.PAE is clear: either. */
 function cachedRights(cpu: OracleCpu, rights: Rights): Rights[] {
-  if (rights.executable || executeDisableEnabled(cpu)) return [rights];
+  if (rights.executable || executeDisableCounts(cpu)) return [rights];
   return [rights, { ...rights, executable: true }];
 }
 

@@ -79,6 +79,10 @@ export function pagingMode(cpu: OracleCpu): PagingMode {
 /** Whether bit 63 of a PAE, 4-level or 5-level entry means execute-disable instead of being reserved. */
 export const executeDisableEnabled = (cpu: OracleCpu): boolean => has(cpu.efer, EFER.NXE);
 
+/** Whether execute-disable is a right at all: not in 2-level paging, whose entries have no bit for it. */
+export const executeDisableCounts = (cpu: OracleCpu): boolean =>
+  has(cpu.cr4, CR4.PAE) && executeDisableEnabled(cpu);
+
 /** Process-context identifier in use; 0 unless CR4.PCIDE (SDM vol. 3A 4.10.1). */
 export const currentPcid = (cpu: OracleCpu): number =>
   has(cpu.cr4, CR4.PCIDE) ? Number(cpu.cr3 & 0xfffn) : 0;

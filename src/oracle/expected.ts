@@ -65,7 +65,11 @@ export function entryExpectations(uses: readonly EntryUse[]): EntryExpectation[]
     merged.set(key, other ? { ...use, sets: use.sets | other.sets, maySet: use.maySet | other.maySet } : use);
   }
   const expectations: EntryExpectation[] = [];
-  for (const { place, value, unknown, sets, maySet } of merged.values()) {
+  const all = [...merged.values()];
+  for (const { place, value, unknown } of all) {
+    // A page may be a table of 4-byte and of 8-byte entries at once, with nested paging in one walk.
+    const sets = all.reduce((flags, use) => flags | seenFrom(place, use.place, use.sets), 0n);
+    const maySet = all.reduce((flags, use) => flags | seenFrom(place, use.place, use.maySet), 0n);
     const open = (unknown | maySet) & ~sets;
     const values = [...new Set(subsets(open).map((flags) => value | sets | flags))];
     if (values.length > 1 || values[0] !== value) {
@@ -73,6 +77,17 @@ export function entryExpectations(uses: readonly EntryUse[]): EntryExpectation[]
     }
   }
   return expectations;
+}
+
+type Span = Pick<EntryExpectation, 'address' | 'width'>;
+
+/** Bits of the entry at `from`, as far as they are bits of the entry at `at` too; zero for the others. */
+function seenFrom(at: Span, from: Span, bits: bigint): bigint {
+  const bytes = from.address - at.address;
+  if (bytes >= BigInt(at.width) || bytes <= -BigInt(from.width)) return 0n;
+  const shift = 8n * bytes;
+  const there = shift >= 0n ? bits << shift : bits >> -shift;
+  return BigInt.asUintN(8 * at.width, there);
 }
 
 /** What an entry may hold after two accesses of one instruction: flags are only ever set. */

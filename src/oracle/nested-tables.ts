@@ -1,5 +1,5 @@
 import { bits, ENTRY, NPF } from './bits.ts';
-import { executeDisableEnabled, type OracleCpu } from './cpu.ts';
+import { executeDisableCounts, type OracleCpu } from './cpu.ts';
 import { type Epoch, nestedEpochs } from './epochs.ts';
 import type { Rights } from './formats/entry.ts';
 import { firstNestedEntry, nestedErrorCodes } from './nested.ts';
@@ -86,11 +86,11 @@ export class NestedTables implements SecondStage {
 
   /**
    * Whether cached rights permit an access; all are user accesses. The manual does not say whether a cached
-   * execute-disable still counts once the host's EFER.NXE is clear: it may not.
+   * execute-disable still counts once the host's EFER.NXE or CR4.PAE is clear: it may not.
    */
   permits(rights: Rights, kind: Access['kind']): boolean {
     const { host } = this.#timeline;
-    const executable = rights.executable || (host !== null && !executeDisableEnabled(host));
+    const executable = rights.executable || (host !== null && !executeDisableCounts(host));
     return rights.user && (kind !== 'write' || rights.writable) && (kind !== 'fetch' || executable);
   }
 

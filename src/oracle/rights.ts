@@ -1,5 +1,5 @@
 import { CR0, CR4, has, PFERR } from './bits.ts';
-import { executeDisableEnabled, type OracleCpu, pagingMode } from './cpu.ts';
+import { executeDisableCounts, type OracleCpu, pagingMode } from './cpu.ts';
 import type { Page, Rights } from './formats/entry.ts';
 
 /** One access to a linear address. */
@@ -72,5 +72,4 @@ export function pageFaultErrorCode(cpu: OracleCpu, access: Access, cause: FaultC
 }
 
 /** Whether error codes tell instruction fetches apart: CR4.SMEP, or CR4.PAE with EFER.NXE (SDM vol. 3A 4.7). */
-const reportsFetches = (cpu: OracleCpu): boolean =>
-  has(cpu.cr4, CR4.SMEP) || (has(cpu.cr4, CR4.PAE) && executeDisableEnabled(cpu));
+const reportsFetches = (cpu: OracleCpu): boolean => has(cpu.cr4, CR4.SMEP) || executeDisableCounts(cpu);

@@ -9,6 +9,8 @@ const hosts = [
   umbraHost({ l0: 'none' }),
   umbraHost({ l0: 'shadow' }),
   umbraHost({ l0: 'shadow', check: true }),
+  umbraHost({ l0: 'npt', host: 'pae' }),
+  umbraHost({ l0: 'npt', host: 'nopae' }),
 ];
 
 /** Scenarios that once showed a bug in the processor, in L0 or in the oracle; each file says which. */
