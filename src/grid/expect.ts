@@ -54,6 +54,7 @@ export class Expectations {
   #host: OracleCpu | undefined;
   /** The L2 that was entered cannot run: its steps are skipped. */
   #skipping = false;
+  #vmrunMeetsIllegalPdptes = false;
 
   /** @param memory the scenario's memory as the image loads it; the expectations write into it */
   constructor(
@@ -88,6 +89,14 @@ export class Expectations {
     if (start !== undefined) {
       throw new InputError(`L1 of scenario "${scenario.name}" cannot start: ${start}.`);
     }
+  }
+
+  /**
+   * A VMRUN has met PDPTEs that are illegal, so far, and did not look at them: on a processor that reads PDPTEs on use, it
+   * may (see `ProcessorFacts`).
+   */
+  get vmrunMeetsIllegalPdptes(): boolean {
+    return this.#vmrunMeetsIllegalPdptes;
   }
 
   /** The next step; undefined at the end. */
@@ -217,9 +226,13 @@ export class Expectations {
 
   #vmrunVerdict(guest: VmcbState, changes: VmcbChanges): VmrunVerdict['verdict'] {
     const { cr0, cr4, efer, features, maxPhyAddr } = this.#host!;
-    const memory = this.#vmrunChecksPdptes ? { memory: this.model.memory } : {};
-    return checkVmrun({ cr0, cr4, efer, features, maxPhyAddr, ...memory }, vmcbFields(guest, changes))
-      .verdict;
+    const host = { cr0, cr4, efer, features, maxPhyAddr };
+    const fields = vmcbFields(guest, changes);
+    const { verdict } = checkVmrun({ ...host, memory: this.model.memory }, fields);
+    if (this.#vmrunChecksPdptes) return verdict;
+    const { verdict: unchecked } = checkVmrun(host, fields);
+    this.#vmrunMeetsIllegalPdptes ||= verdict !== unchecked;
+    return unchecked;
   }
 
   #settleEnter(step: EnterStep, taken: readonly Alternative[]): void {

@@ -1,6 +1,7 @@
 import { parseCpuModel } from '../../src/arch/cpu-model-text.ts';
 import { exportScenarios } from '../../src/grid/export/export.ts';
 import { resultOf } from '../../src/grid/result-of.ts';
+import type { RunHost } from '../../src/grid/run-host.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { HostedMachine } from '../../src/vmm/hosted-machine.ts';
@@ -26,9 +27,10 @@ export function transcriptOf(
   image: Uint8Array<ArrayBuffer>,
   {
     l0 = 'none',
+    host = 'pae',
     cpu = 'current-amd',
     commandLine = '',
-  }: { l0?: 'none' | 'shadow'; cpu?: string; commandLine?: string } = {},
+  }: { l0?: RunHost['l0']; host?: 'pae' | 'nopae'; cpu?: string; commandLine?: string } = {},
 ): Transcript {
   const bytes: number[] = [];
   const options = {
@@ -36,7 +38,7 @@ export function transcriptOf(
     memoryBytes: MEMORY,
     events: { serial: (byte: number) => void bytes.push(byte) },
   };
-  const machine = l0 === 'none' ? new Machine(options) : new HostedMachine(options);
+  const machine = l0 === 'none' ? new Machine(options) : new HostedMachine({ ...options, l0, host });
   machine.load({ image, commandLine });
   const stop = machine.run(LONGEST);
   const text = Buffer.from(bytes).toString('utf8');

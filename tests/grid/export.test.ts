@@ -6,7 +6,7 @@ import { SCENARIO_MEMORY } from '../../src/grid/placement.ts';
 import { scenarioByName } from '../../src/grid/replay.ts';
 import { hostNeeds } from '../../src/grid/scenario.ts';
 import { AGENT_LAYOUT, STEP_SIZE } from '../../src/guest/agent-layout.ts';
-import { BLOCK, STEP, STEP_HEADER_SIZE, TABLE } from '../../src/guest/suite/format.ts';
+import { BLOCK, PDPTES, STEP, STEP_HEADER_SIZE, TABLE, TABLE_SIZE } from '../../src/guest/suite/format.ts';
 import { type SuiteScenario, suiteImage } from '../../src/guest/suite/program.ts';
 import { exported, type Transcript, transcriptOf } from './export-machine.ts';
 
@@ -148,6 +148,40 @@ describe('an exported image on other processors', () => {
     expect(scenarioBlock(scenarioByName('2-level/pae/registers-2')).maxBits).toBe(51);
     expect(scenarioBlock(scenarioByName('2-level/2-level/globals')).maxBits).toBeGreaterThanOrEqual(52);
   });
+
+  it('knows what addresses of L2 beyond 4 GiB come to, by MAXPHYADDR', () => {
+    const block = prepared('npt/2-level/pae/beyond-4-gib');
+    expect(block.maxBits).toBeGreaterThanOrEqual(52);
+    // With 32 bits they are reserved bits of L2's entries: a page fault. With more, a nested page fault.
+    const kinds = PDPTES.REGISTERS | PDPTES.MEMORY | PDPTES.MEMORY_CHECKED;
+    const [small, large, ...others] = tablesOf(scenarioBlock(scenarioByName('npt/2-level/pae/beyond-4-gib')));
+    expect(small).toMatchObject({ maxBits: 32 });
+    expect(large.maxBits).toBeGreaterThanOrEqual(52);
+    expect(large.steps).not.toBe(small.steps);
+    expect([small, large, ...others].reduce((bits, { pdptes }) => bits | pdptes, 0)).toBe(kinds);
+    const image = suiteImage(SCENARIO_MEMORY, [block]);
+    expect(result(transcriptOf(image).lines, 1)).toBe(`ok 1 - ${block.name}`);
+    const wrong = prepared(block.name, (view) => {
+      view.setUint32(view.getUint32(BLOCK.TABLES * 4, true) + TABLE.MAX_BITS * 4, 48, true);
+    });
+    expect(result(transcriptOf(suiteImage(SCENARIO_MEMORY, [wrong])).lines, 1)).toBe(
+      `not ok 1 - ${block.name}`,
+    );
+  });
+
+  it('tells whether VMRUN looks at PDPTEs that are read on use', async () => {
+    const scenario = scenarioByName('directed/illegal-pdptes-at-entry');
+    const tables = tablesOf(scenarioBlock(scenario));
+    expect(tables.map(({ pdptes }) => pdptes)).toEqual([1, 2, 4]);
+    const [loaded, unchecked, checked] = tables.map(({ steps }) => steps);
+    expect(unchecked).not.toBe(loaded);
+    expect(checked).toBe(loaded);
+    const image = await exported([scenario]);
+    const hosted = transcriptOf(image, { l0: 'npt' });
+    expect(hosted.lines[1]).toContain('PDPTEs read from memory on use and checked by VMRUN');
+    expect(result(hosted.lines, 1)).toBe(`ok 1 - ${scenario.name}`);
+    expect(result(transcriptOf(image).lines, 1)).toBe(`ok 1 - ${scenario.name}`);
+  });
 });
 
 /** A scenario as an image has it, after `change` did something to its block. */
@@ -162,6 +196,23 @@ function prepared(name: string, change: (block: DataView) => void = () => {}): S
 
 /** Blocks, each made once. */
 const BLOCKS = new Map<string, ScenarioBlock>();
+
+/** The tables of a block, by whom they are for. */
+function tablesOf({ bytes }: ScenarioBlock): { pdptes: number; maxBits: number; steps: number }[] {
+  const view = new DataView(bytes.buffer);
+  const word = (at: number): number => view.getUint32(at, true);
+  const tables = [];
+  let at = word(BLOCK.TABLES * 4);
+  // Behind the last one are texts, in which no dword is that small.
+  for (; word(at) <= 7; at += TABLE_SIZE) {
+    tables.push({
+      pdptes: word(at + TABLE.PDPTES * 4),
+      maxBits: word(at + TABLE.MAX_BITS * 4),
+      steps: word(at + TABLE.STEPS * 4),
+    });
+  }
+  return tables;
+}
 
 /** Offset of a step's first alternative in a block's first table. */
 function alternativeOf(block: DataView, number: number): number {

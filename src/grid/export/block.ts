@@ -31,7 +31,14 @@ export function scenarioBlock(scenario: Scenario): ScenarioBlock {
   writeClasses(block, classes);
   block.patch(BLOCK.PIECES * 4, block.here);
   writePieces(block, [...zeroPages(compiled, touched), ...compiled.own]);
-  return { bytes: block.bytes(), maxBits: Math.min(...classes.map(({ maxBits }) => maxBits)) };
+  return { bytes: block.bytes(), maxBits: mostBits(classes) };
+}
+
+/** MAXPHYADDR for which every kind of processor has a class. */
+function mostBits(classes: readonly ProcessorClass[]): number {
+  const byKind = new Map<number, number>();
+  for (const { pdptes, maxBits } of classes) byKind.set(pdptes, maxBits);
+  return Math.min(...byKind.values());
 }
 
 /** Pages that the oracle has looked at and nobody has placed: they are zero at the start. */
@@ -45,7 +52,7 @@ function zeroPages({ placement }: CompiledScenario, touched: ReadonlySet<number>
 
 function writeClasses(block: BlockWriter, classes: readonly ProcessorClass[]): void {
   const start = block.here;
-  for (const { pdptes } of classes) block.words(pdptes, 0);
+  for (const { pdptes, maxBits } of classes) block.words(pdptes, maxBits, 0);
   const texts = new Texts(block);
   for (const { expectation } of classes) {
     for (const step of expectation.steps) texts.place(step);

@@ -16,6 +16,8 @@ export interface ScenarioExpectation {
   /** Physical-address bits from 32 on that MAXPHYADDR may be about; bit 0 is bit 32. */
   readonly addressBits: number;
   readonly touchedPages: readonly number[];
+  /** It matters whether VMRUN looks at PDPTEs, if they are read on use. */
+  readonly vmrunMeetsIllegalPdptes: boolean;
 }
 
 export interface ExpectedStep {
@@ -38,7 +40,8 @@ export function expectScenario(compiled: CompiledScenario, facts: ProcessorFacts
     next.settle(next.alternatives);
   }
   const { touchedPages, addressBits } = memory;
-  return { steps, key: JSON.stringify(steps), touchedPages, addressBits };
+  const { vmrunMeetsIllegalPdptes } = expectations;
+  return { steps, key: JSON.stringify(steps), touchedPages, addressBits, vmrunMeetsIllegalPdptes };
 }
 
 const quoted = (text: string): string => JSON.stringify(text);

@@ -45,13 +45,25 @@ export const END_OF_PIECES = 0xffff_ffff;
 // biome-ignore format: table
 /** Dwords of a table's description. */
 export const TABLE = {
-  /** Bit 0: for processors that load PDPTEs into registers; bit 1: for those that read them on use. */
-  PDPTES: 0,
+  /** Bits of PDPTES: for which processors. */
+  PDPTES:   0,
+  /** MAXPHYADDR that the processor may have at most. */
+  MAX_BITS: 1,
   /** Offset of its first step. */
-  STEPS:  1,
+  STEPS:    2,
 } as const;
-export const TABLE_SIZE = 8;
-export const PDPTES = { REGISTERS: 1, MEMORY: 2 } as const;
+export const TABLE_SIZE = 12;
+
+// biome-ignore format: table
+/** Where PAE paging has its PDPTEs, a bit each (APM vol. 2 5.5.3). */
+export const PDPTES = {
+  /** In registers, which MOV CR3 and VMRUN load and check. */
+  REGISTERS:      1,
+  /** In memory, read on use. */
+  MEMORY:         2,
+  /** The same, but VMRUN looks at them. */
+  MEMORY_CHECKED: 4,
+} as const;
 
 // biome-ignore format: table
 /** Dwords of a step in a table. Texts are offsets of zero-terminated lines of YAML for the report. */

@@ -56,9 +56,13 @@ function emitTableChoice(a: Assembler): void {
   a.mov(esi, mem32(address('unpacked', BLOCK.TABLES * 4)));
   a.add(esi, address('unpacked'));
   a.mov(edx, mem32(address('pdptes')));
+  a.mov(ecx, mem32(address('address-bits')));
   a.label('choose-look');
   a.test(mem32(esi, TABLE.PDPTES * 4), edx);
-  a.jnz('choose-done');
+  a.jz('choose-next');
+  a.cmp(mem32(esi, TABLE.MAX_BITS * 4), ecx);
+  a.jae('choose-done');
+  a.label('choose-next');
   a.add(esi, TABLE_SIZE);
   a.jmp('choose-look');
   a.label('choose-done');

@@ -1,9 +1,7 @@
-import { CR0 } from '../../arch/registers.ts';
 import { AGENT_TABLES, agentPageTables } from '../agent-paging.ts';
 import { agents, MULTIBOOT_HEADER } from '../agents.ts';
 import { Assembler, address } from '../assembler.ts';
 import { elfImage } from '../elf.ts';
-import { buildVmcb } from '../l2-agent.ts';
 import { emitPrinting } from '../printing.ts';
 import { emitDetect } from './detect.ts';
 import { emitJudge } from './judge.ts';
@@ -11,6 +9,7 @@ import { emitLoadPieces, emitUnpack } from './load.ts';
 import { emitOptions } from './options.ts';
 import { emitReport } from './report.ts';
 import { emitRunner } from './runner.ts';
+import { emitShortGuestVmcb } from './short-guest.ts';
 import { emitTexts } from './texts.ts';
 
 /** A scenario of an exported image. */
@@ -54,17 +53,7 @@ export function suiteImage(origin: number, scenarios: readonly SuiteScenario[]):
   a.zero(STACK_SIZE);
   a.label('suite-stack-top');
   a.align(PAGE);
-  a.label('flush-vmcb');
-  // The runner fills in CR3 and EIP.
-  const registers = {
-    cr0: CR0.PG | CR0.PE | CR0.ET,
-    cr3: 0,
-    cr4: 0,
-    efer: 0,
-    asid: 1,
-    interceptExceptions: 0,
-  };
-  a.append(buildVmcb(registers, program.labels));
+  emitShortGuestVmcb(a, program);
   emitFlushTables(a, origin);
   emitScenarios(a, scenarios);
   a.align(16);

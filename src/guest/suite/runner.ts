@@ -1,6 +1,5 @@
 import { MSR } from '../../arch/msrs.ts';
-import { CR0, EFER } from '../../arch/registers.ts';
-import { TLB_CONTROL, VMCB, VMCB_SAVE } from '../../arch/vmcb.ts';
+import { CR0 } from '../../arch/registers.ts';
 import { AGENT_STATE } from '../agent-core.ts';
 import { AGENT_LAYOUT, DEBUG_EXIT_PORT } from '../agent-layout.ts';
 import type { Agents } from '../agents.ts';
@@ -26,7 +25,8 @@ import {
   mem32,
   ss,
 } from '../assembler.ts';
-import { CATALOGUE, CATALOGUE_ENTRY_SIZE, SUITE_EXIT, SUITE_FEATURES } from './format.ts';
+import { CATALOGUE, CATALOGUE_ENTRY_SIZE, PDPTES, SUITE_EXIT, SUITE_FEATURES } from './format.ts';
+import { emitShortGuest, writeMsr } from './short-guest.ts';
 import { emitTexts, say } from './texts.ts';
 
 const CODE_SELECTOR = 0x08;
@@ -42,6 +42,7 @@ export function emitRunner(a: Assembler, agents: Agents): void {
   emitEntry(a);
   emitLoop(a);
   emitStart(a, agents);
+  emitShortGuest(a);
   emitReturn(a, agents);
   emitEnd(a);
   a.align(8);
@@ -64,6 +65,7 @@ export function emitRunner(a: Assembler, agents: Agents): void {
     'processor-bits': ', MAXPHYADDR ',
     'pdptes-1': ', PDPTEs loaded with CR3\n',
     'pdptes-2': ', PDPTEs read from memory on use\n',
+    'pdptes-4': ', PDPTEs read from memory on use and checked by VMRUN\n',
     run: '# run ',
     passed: ' ok, ',
     failed: ' not ok, ',
@@ -110,9 +112,12 @@ function emitEntry(a: Assembler): void {
   a.mov(ebx, mem32(address('address-bits')));
   a.call('print-decimal');
   a.mov(esi, address('text:pdptes-1'));
-  a.cmp(mem32(address('pdptes')), 1);
+  a.cmp(mem32(address('pdptes')), PDPTES.REGISTERS);
   a.jz('print-text');
   a.mov(esi, address('text:pdptes-2'));
+  a.cmp(mem32(address('pdptes')), PDPTES.MEMORY);
+  a.jz('print-text');
+  a.mov(esi, address('text:pdptes-4'));
   a.jmp('print-text');
 }
 
@@ -186,40 +191,18 @@ function copy(a: Assembler, label: string, to: number): void {
   a.movsd();
 }
 
-/**
- * Forgets the translations of every ASID: a guest that exits at once, with TLB_CONTROL (APM vol. 2 15.16.1). Both have
- * paging on, because Linux's KVM knows no SVM instructions without and may not survive a guest without (docs/findings.md).
- */
+/** Forgets the translations of every ASID. Paging is off before and afterwards. */
 function emitFlush(a: Assembler): void {
-  writeMsr(a, MSR.EFER, EFER.SVME);
-  writeMsr(a, MSR.VM_HSAVE_PA, AGENT_LAYOUT.HOST_SAVE);
-  a.mov(eax, address('flush-directory'));
-  a.mov(cr3, eax);
+  a.mov(esi, address('flush-directory'));
+  a.mov(cr3, esi);
   a.mov(eax, cr0);
   a.or(eax, CR0.PG);
   a.mov(cr0, eax);
-  a.clgi();
-  a.mov(eax, address('flush-vmcb'));
-  a.mov(mem32(eax, VMCB.TLB_CONTROL), TLB_CONTROL.FLUSH_ALL);
-  a.mov(mem32(eax, VMCB_SAVE.CR3), address('flush-directory'));
-  a.mov(mem32(eax, VMCB_SAVE.RIP), address('flush-guest'));
-  a.vmrun();
-  a.stgi();
+  a.xor(ebx, ebx);
+  a.call('run-short-guest');
   a.mov(eax, cr0);
   a.and(eax, 0x7fff_ffff);
   a.mov(cr0, eax);
-  writeMsr(a, MSR.EFER, 0);
-  a.jmp('flush-done');
-  a.label('flush-guest');
-  a.vmmcall();
-  a.label('flush-done');
-}
-
-function writeMsr(a: Assembler, msr: number, value: number): void {
-  a.mov(ecx, msr);
-  a.xor(edx, edx);
-  a.mov(eax, value);
-  a.wrmsr();
 }
 
 /** The L1 agent comes here at its end, by a jump, with paging off. */
