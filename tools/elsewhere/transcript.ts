@@ -38,9 +38,9 @@ export function parseTranscript(text: string): Transcript {
   let skip: string | undefined;
   let running: string | undefined;
   lines.forEach((line, index) => {
-    const about = /^# processor:.*MAXPHYADDR (\d+), PDPTEs (loaded|read)/.exec(line);
+    const about = /^# processor:.*MAXPHYADDR (\d+), PDPTEs (.*)$/.exec(line);
     if (about !== null) {
-      processor = { maxPhyAddr: Number(about[1]), pdptes: about[2] === 'read' ? 'memory' : 'registers' };
+      processor = { maxPhyAddr: Number(about[1]), pdptes: pdptesOf(about[2]) };
     }
     planned = Number(/^1\.\.(\d+)/.exec(line)?.[1] ?? planned);
     skip = /^1\.\.0 # SKIP:? (.*)$/.exec(line)?.[1] ?? skip;
@@ -61,6 +61,12 @@ export function parseTranscript(text: string): Transcript {
   return { processor, planned, skip, results, died };
 }
 
+/** Where PDPTEs are, from how the image says it: `read from memory on use`. */
+function pdptesOf(text: string): ProcessorFacts['pdptes'] {
+  if (!text.startsWith('read')) return 'registers';
+  return text.endsWith('checked by VMRUN') ? 'memory, checked by VMRUN' : 'memory';
+}
+
 function parseMismatches(lines: readonly string[]): ReportedMismatch[] {
   const found: { step: number; seen: SeenRecord[] }[] = [];
   for (const line of lines) {
@@ -68,14 +74,27 @@ function parseMismatches(lines: readonly string[]): ReportedMismatch[] {
     const step = /^ +step: (\d+)$/.exec(line);
     if (step !== null) found.push({ step: Number(step[1]), seen: [] });
     const record = /^ +- \{(level: \d, .*)\}$/.exec(line);
-    if (record !== null) found.at(-1)?.seen.push(parseRecord(record[1]));
+    if (record !== null) addRecord(found.at(-1)?.seen ?? [], fieldsOf(record[1]));
   }
   return found;
 }
 
 /** `level: 2, fault: 0x0000000e, error-code: ...` */
-function parseRecord(text: string): SeenRecord {
-  const fields = new Map(text.split(', ').map((field) => field.split(': ') as [string, string]));
+const fieldsOf = (text: string): Map<string, string> =>
+  new Map(text.split(', ').map((field) => field.split(': ') as [string, string]));
+
+/** Adds what a line says: a record, or the high halves of the exit before it. */
+function addRecord(seen: SeenRecord[], fields: ReadonlyMap<string, string>): void {
+  const last = seen.at(-1);
+  if (!fields.has('exitinfo1-high') || last?.kind !== 'exit') {
+    seen.push(parseRecord(fields));
+    return;
+  }
+  const high = { info1: Number(fields.get('exitinfo1-high')), info2: Number(fields.get('exitinfo2-high')) };
+  seen[seen.length - 1] = { ...last, high };
+}
+
+function parseRecord(fields: ReadonlyMap<string, string>): SeenRecord {
   const value = (name: string): number => Number(fields.get(name) ?? 0);
   const level = value('level') === 2 ? 2 : 1;
   if (fields.has('value')) {
