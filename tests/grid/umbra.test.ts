@@ -17,15 +17,15 @@ const partsOn = (on: RunHostName, stride: number): GridPart[] =>
     scenarios: part.scenarios.filter((_: Scenario, index: number) => index % stride === 0),
   }));
 
-/** Nothing wrong, and something looked at in each cell that the host can run. */
-function expectRight(parts: readonly PartVerdict[]): void {
+/** Nothing wrong, and something looked at in each cell that the host can run. `whole`: no scenario was left out. */
+function expectRight(parts: readonly PartVerdict[], whole: boolean): void {
   expect(parts.flatMap(({ details }) => details)).toEqual([]);
   expect(parts.map(({ mismatches }) => mismatches)).toEqual(parts.map(() => 0));
   for (const part of parts.filter(isCell)) {
     const offered = part.way === 'shadow' || runHost(part.on).l0 !== 'shadow';
     if (offered) expect(part.probes, `${part.on} ${part.l1} ${part.way} ${part.l2}`).toBeGreaterThan(100);
     // What nested paging is not offered for is its refusal.
-    else expect(part.scenarios).toBe(1);
+    else if (whole) expect(part.scenarios).toBe(1);
   }
 }
 
@@ -37,7 +37,7 @@ describe('the transition grid', () => {
         RUN_HOST_NAMES.flatMap((on) => partsOn(on, 1)),
       ),
     );
-    expectRight(parts);
+    expectRight(parts, true);
     expect(parts.filter(isCell)).toHaveLength(matrix().length * RUN_HOST_NAMES.length);
   });
 
@@ -47,7 +47,7 @@ describe('the transition grid', () => {
     { timeout: 600_000 },
     async (on) => {
       const host = umbraHost({ ...runHost(on), check: true });
-      expectRight(await resultOf(runGrid(onHost(host), partsOn(on, 12))));
+      expectRight(await resultOf(runGrid(onHost(host), partsOn(on, 12))), false);
     },
   );
 });
