@@ -2,12 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { gpa, hpa } from '../../../src/arch/address.ts';
 import { type CpuModel, cpuModelNamed } from '../../../src/arch/cpu-models.ts';
 import { INTERCEPT1, VMCB, VMCB_SAVE } from '../../../src/arch/vmcb.ts';
+import { CpuMemory } from '../../../src/cpu/cpu-memory.ts';
 import { type L0Paging, offeredModel } from '../../../src/l0/guest-cpu.ts';
 import { setInitialState } from '../../../src/l0/vcpu-registers.ts';
 import { applyInitialState } from '../../../src/machine/initial-registers.ts';
 import { protectedState } from '../../../src/machine/loaders/initial-state.ts';
 import { Machine } from '../../../src/machine/machine.ts';
-import { HostedMachine } from '../../../src/vmm/hosted-machine.ts';
+import { HostedMachine, hostMemory } from '../../../src/vmm/hosted-machine.ts';
 import { CODE, type Delivery, deliveryImage, FRAME, HSAVE, MEMORY, VMCB12 } from './delivery-program.ts';
 
 const MODEL = cpuModelNamed('current-amd')!;
@@ -16,6 +17,9 @@ const L0_PAGING = ['shadow', 'npt'] as const;
 const offered = (l0: L0Paging): CpuModel => offeredModel(MODEL, { paging: l0, nestedNx: true });
 const START = protectedState(CODE, {}, 0x08, 0x10, hpa(0));
 const LIMIT = 30_000;
+/** Memory for one machine after another: making it takes longer than most runs. */
+const BARE_MEMORY = new CpuMemory(MEMORY);
+const HOSTED_MEMORY = hostMemory(MEMORY);
 
 interface Outcome {
   readonly end: string;
@@ -28,7 +32,7 @@ const outcome = (stop: { kind: string; value?: number }, memory: Uint8Array): Ou
 });
 
 function runBare(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
-  const machine = new Machine({ model: offered(l0), memoryBytes: MEMORY });
+  const machine = new Machine({ model: offered(l0), memoryBytes: MEMORY, memory: BARE_MEMORY });
   machine.cpu.physical.load(hpa(0), image);
   applyInitialState(machine.cpu, START);
   let stop = machine.run(LIMIT);
@@ -37,7 +41,13 @@ function runBare(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
 }
 
 function runHosted(image: Uint8Array<ArrayBuffer>, l0: L0Paging): Outcome {
-  const machine = new HostedMachine({ model: MODEL, l0, memoryBytes: MEMORY, check: true });
+  const machine = new HostedMachine({
+    model: MODEL,
+    l0,
+    memoryBytes: MEMORY,
+    memory: HOSTED_MEMORY,
+    check: true,
+  });
   machine.write(gpa(0), image);
   setInitialState(machine.vcpu, START);
   const stop = machine.run(LIMIT);
