@@ -135,7 +135,8 @@ describe.skipIf(missing !== undefined)(
       const worker = await startWorker(address);
       const connection = { host: '127.0.0.1', port: Number(new URL(url).port), db: database };
       const queue = new Queue(QUEUE_NAME, { connection });
-      const events = new QueueEvents(QUEUE_NAME, { connection });
+      // From the queue's first event on: the worker may be done before anybody listens.
+      const events = new QueueEvents(QUEUE_NAME, { connection, lastEventId: '0-0' });
       await events.waitUntilReady();
       const reasons: string[] = [];
       events.on('failed', ({ failedReason }) => reasons.push(failedReason));
