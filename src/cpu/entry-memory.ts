@@ -1,4 +1,5 @@
 import { ACCESS } from '../arch/paging/permissions.ts';
+import { TranslatedEntries } from '../arch/paging/translated-entries.ts';
 import { type EntryMemory, UPDATE, type Update } from '../arch/paging/walker.ts';
 import type { NestedStage } from './nested-stage.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
@@ -52,31 +53,17 @@ export class PhysicalEntries implements EntryMemory {
 
 /**
  * Entries of a guest's tables under nested paging. Reading one is a user *write* to the nested tables, whatever becomes of
- * the entry (APM vol. 2 15.25.5).
+ * the entry (APM vol. 2 15.25.5). What cannot be reached, they forbid, and `NestedStage` knows the details.
  */
-export class NestedEntries implements EntryMemory {
-  lo = 0;
-  hi = 0;
-  readonly #entries: PhysicalEntries;
+export class NestedEntries extends TranslatedEntries {
   readonly #stage: NestedStage;
 
   constructor(entries: PhysicalEntries, stage: NestedStage) {
-    this.#entries = entries;
+    super(entries);
     this.#stage = stage;
   }
 
-  /** False: the nested tables forbid it, and `NestedStage` knows the details. */
-  readEntry(address: number, size: 4 | 8): boolean {
-    const place = this.#stage.translate(address, ACCESS.WRITE);
-    if (place < 0) return false;
-    this.#entries.readEntry(place, size);
-    this.lo = this.#entries.lo;
-    this.hi = this.#entries.hi;
-    return true;
-  }
-
-  updateEntry(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
-    const place = this.#stage.translate(address, ACCESS.WRITE);
-    return place < 0 ? UPDATE.ABSENT : this.#entries.updateEntry(place, size, lo, hi, newLo);
+  protected override place(address: number): number {
+    return this.#stage.translate(address, ACCESS.WRITE);
   }
 }

@@ -13,7 +13,6 @@ import { pdpteIsValid } from '../arch/paging/pae.ts';
 import { ACCESS, PAGING_CONTROL } from '../arch/paging/permissions.ts';
 import { CR0, CR3, CR4, EFER } from '../arch/registers.ts';
 import { TLB_CONTROL } from '../arch/vmcb.ts';
-import type { MemorySlots } from './memslots.ts';
 import { controlOf, type GuestFormats, type GuestPagingRegisters, type MmuKind } from './mmu/context.ts';
 import { gpteUsable, speculativeRights } from './mmu/guest-tables.ts';
 import type { PagingRegisters } from './mmu/nested-registers.ts';
@@ -337,8 +336,8 @@ export const RULES = {
   sptesPerEntry: (role: PageRole, format: TableFormat): 1 | 2 =>
     isDivided(role, format) && roleLevel(role) > 1 ? 2 : 1,
 
-  /** Accessed and dirty flags go to the entry where the guest's own processor would find it. -1: no memory there. */
-  hostAddressOfEntry: (slots: MemorySlots, address: number): number => slots.hostAddress(address),
+  /** Accessed and dirty flags go to the host memory where the walk read the entry, not to the entry's guest-physical address. */
+  hostAddressOfFlags: (host: number, _guest: number): number => host,
 
   // --- nested ----------------------------------------------------------------------------------------------------------
 

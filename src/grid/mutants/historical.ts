@@ -240,7 +240,7 @@ export const HISTORICAL: readonly Mutant[] = [
     history:
       "Accessed and dirty bits are set at a miscomputed host address: into memory that is not the guest's.",
     mended: '2022, CVE-2022-1158',
-    override: () => ({ hostAddressOfEntry: (_slots, address) => address }),
+    override: () => ({ hostAddressOfFlags: (_host, guest) => guest }),
     fate: byProbe('directed/accessed-and-dirty-2-level'),
   },
   {

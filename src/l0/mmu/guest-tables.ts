@@ -44,17 +44,24 @@ export class GuestTables implements EntryMemory {
     return true;
   }
 
-  updateEntry(address: number, _size: 4 | 8, _lo: number, _hi: number, newLo: number): Update {
+  /** A walk may have changed the entry since it read it: tables of both stages of nested paging may be the same ones. */
+  updateEntry(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
     const slot = this.#slots.find(Math.floor(address / PAGE));
-    if (slot === undefined || slot.readOnly) {
-      this.#mmio.write(address as Hpa, 4, newLo);
-      return UPDATE.READ_ONLY;
-    }
-    // The guest does not run while L0 walks, so the entry is what the walk read.
-    const at = this.#rules.hostAddressOfEntry(this.#slots, address);
-    this.#memory.u32[at >>> 2] = newLo;
-    this.#memory.written(at as Hpa, 4);
+    if (slot === undefined || slot.readOnly) return this.#updateAsDevice(address, size, lo, hi, newLo);
+    const memory = this.#memory;
+    const read = slot.pfn(Math.floor(address / PAGE)) * PAGE + (address & (PAGE - 1));
+    const word = read >>> 2;
+    if (memory.u32[word] !== lo || (size === 8 && memory.u32[word + 1] !== hi)) return UPDATE.CHANGED;
+    const at = this.#rules.hostAddressOfFlags(read, address);
+    memory.u32[at >>> 2] = newLo;
+    memory.written(at as Hpa, 4);
     return UPDATE.DONE;
+  }
+
+  #updateAsDevice(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
+    this.readEntry(address, size);
+    if (this.lo === lo && this.hi === hi) this.#mmio.write(address as Hpa, 4, newLo);
+    return UPDATE.READ_ONLY;
   }
 }
 

@@ -7,7 +7,8 @@
  * tables, as on the processor (APM vol. 2 15.25.5). What fails may then be L2's page fault or L1's nested page fault.
  */
 import { ACCESS } from '../../arch/paging/permissions.ts';
-import { type EntryMemory, UPDATE, type Update } from '../../arch/paging/walker.ts';
+import { TranslatedEntries } from '../../arch/paging/translated-entries.ts';
+import { WALK } from '../../arch/paging/walker.ts';
 import { NPF } from '../../arch/vmcb.ts';
 import type { Rules } from '../rules.ts';
 import type { MmuContext } from './context.ts';
@@ -78,47 +79,20 @@ class SecondStage implements NestedFault {
 }
 
 /** Entries of L2's tables: their L2-physical addresses go through L1's nested tables first, as user writes (15.25.5). */
-class NestedEntries implements EntryMemory {
-  lo = 0;
-  hi = 0;
+class NestedEntries extends TranslatedEntries {
   /** Whether A and D are set in the nested tables. */
   marks = false;
-  /** The last walk met a nested fault. */
-  faulted = false;
-  readonly #entries: GuestTables;
   readonly #stage: SecondStage;
   readonly #rules: Rules;
 
   constructor(entries: GuestTables, stage: SecondStage, rules: Rules) {
-    this.#entries = entries;
+    super(entries);
     this.#stage = stage;
     this.#rules = rules;
   }
 
-  readEntry(address: number, size: 4 | 8): boolean {
-    const place = this.#place(address);
-    if (place < 0) return false;
-    this.#entries.readEntry(place, size);
-    this.lo = this.#entries.lo;
-    this.hi = this.#entries.hi;
-    return true;
-  }
-
-  updateEntry(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
-    const place = this.#place(address);
-    if (place < 0) return UPDATE.ABSENT;
-    const entries = this.#entries;
-    entries.unbacked = false;
-    entries.readEntry(place, size);
-    // An entry of L2's tables may be one of the nested tables too, and A and D have been set in those meanwhile.
-    if (entries.lo !== lo || entries.hi !== hi) return entries.unbacked ? UPDATE.READ_ONLY : UPDATE.CHANGED;
-    return entries.updateEntry(place, size, lo, hi, newLo);
-  }
-
-  #place(address: number): number {
-    const place = this.#stage.translate(address, this.#rules.nestedTableAccess(), NPF.TABLE_HI, this.marks);
-    if (place < 0) this.faulted = true;
-    return place;
+  protected override place(address: number): number {
+    return this.#stage.translate(address, this.#rules.nestedTableAccess(), NPF.TABLE_HI, this.marks);
   }
 }
 
@@ -168,14 +142,12 @@ export class NestedWalk implements LinearWalk {
     this.#context.update('guest walk');
     this.nestedFault = null;
     this.#stage.fetch = (access & ACCESS.FETCH) !== 0;
-    const entries = this.#entries;
-    entries.marks = marks;
-    entries.faulted = false;
+    this.#entries.marks = marks;
     const own = this.#own;
     const middle = marks
       ? own.translate(address, access, alignmentCheck)
       : own.probe(address, access, alignmentCheck);
-    if (entries.faulted) this.nestedFault = this.#stage;
+    if (middle < 0 && own.result.status === WALK.TABLE_ABSENT) this.nestedFault = this.#stage;
     return middle;
   }
 
