@@ -16,7 +16,7 @@ export { type Execute, type Judged, onHost, onHosts, type Task } from './grid/ex
 export { resultOf } from './grid/result-of.ts';
 export { runScenario, type ScenarioHost } from './grid/run.ts';
 export { gridParts, type PartVerdict, runGrid } from './grid/run-grid.ts';
-export { RUN_HOST_NAMES, type RunHost, type RunHostName } from './grid/run-host.ts';
+export { GRID_HOST_NAMES, RUN_HOST_NAMES, type RunHost, type RunHostName } from './grid/run-host.ts';
 export type { Scenario } from './grid/scenario.ts';
 export { umbraHost, umbraHosts } from './grid/umbra-host.ts';
 export { Assembler } from './guest/assembler.ts';

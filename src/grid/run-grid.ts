@@ -4,7 +4,7 @@ import type { ScenarioVerdict } from './judge.ts';
 import type { Way } from './matrix/cell.ts';
 import { type MatrixCell, matrix } from './matrix/matrix.ts';
 import { type RandomWork, randomWork } from './random/generate.ts';
-import { dealtTo, nestsPaging, RUN_HOST_NAMES, type RunHostName } from './run-host.ts';
+import { dealtTo, GRID_HOST_NAMES, nestsPaging, type RunHostName } from './run-host.ts';
 import type { PagingMode, Scenario } from './scenario.ts';
 
 /** How far a run of the grid is, in scenarios. */
@@ -52,7 +52,7 @@ export const RANDOM_NESTED_IN_GRID = 600;
 /**
  * The whole grid: what was written, on each of the hosts, and the first random scenarios of a seed, dealt out among them.
  */
-export function gridParts(seed: number, hosts: readonly RunHostName[] = RUN_HOST_NAMES): GridPart[] {
+export function gridParts(seed: number, hosts: readonly RunHostName[] = GRID_HOST_NAMES): GridPart[] {
   const written = writtenParts();
   const nesting = hosts.filter(nestsPaging);
   return hosts.flatMap((on): GridPart[] => [

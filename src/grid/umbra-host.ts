@@ -12,7 +12,7 @@ import type { MachineEnd } from './judge.ts';
 import { rulesOf } from './mutants/mutant.ts';
 import { mutantNamed } from './mutants/mutants.ts';
 import type { MachineRequest, ScenarioHost } from './run.ts';
-import { type RunHost, type RunHostName, runHost } from './run-host.ts';
+import { hostText, type RunHost, type RunHostName, runHost } from './run-host.ts';
 import type { CpuFeature } from './scenario.ts';
 
 /** The processor of every scenario, less what a scenario does without. */
@@ -80,11 +80,8 @@ export function umbraHost(options: UmbraHostOptions, memory = machineMemory(opti
   };
 }
 
-function nameOf({ l0, host }: UmbraHostOptions): string {
-  if (l0 === 'none') return 'Umbra, bare';
-  const paging = l0 === 'shadow' ? 'shadow' : 'nested';
-  return `Umbra, L0 with ${paging} paging on a ${host === 'nopae' ? '!PAE' : 'PAE'} kernel`;
-}
+const nameOf = (options: UmbraHostOptions): string =>
+  options.l0 === 'none' ? 'Umbra, bare' : `Umbra, ${hostText(options)}`;
 
 /**
  * The guest's processor. A scenario that does not need nested paging gets none: L0 can then offer more of the rest where its
@@ -92,12 +89,12 @@ function nameOf({ l0, host }: UmbraHostOptions): string {
  */
 function guestModel(
   { features, absent }: Pick<MachineRequest, 'features' | 'absent'>,
-  { l0, host }: UmbraHostOptions,
+  { l0, host = 'pae' }: UmbraHostOptions,
 ): CpuModel {
   const without = new Set<CpuFeature>(features.includes('npt') ? absent : [...absent, 'npt']);
   const model = parseCpuModel([SCENARIO_CPU, ...[...without].map((feature) => `-${feature}`)].join(','));
   if (l0 === 'none') return model;
-  return offeredModel(model, { paging: l0, nestedNx: l0 === 'npt' && host !== 'nopae' });
+  return offeredModel(model, { paging: l0, nestedNx: l0 === 'npt' && host === 'pae' });
 }
 
 function modelFor(request: MachineRequest, options: UmbraHostOptions): CpuModel {

@@ -15,7 +15,7 @@ import { INEXPRESSIBLE } from '../../src/grid/mutants/inexpressible.ts';
 import { MUTANTS } from '../../src/grid/mutants/mutants.ts';
 import type { ScenarioFailure, ScenarioReport } from '../../src/grid/replay.ts';
 import { type CellVerdict, type PartVerdict, partTitle } from '../../src/grid/run-grid.ts';
-import { RUN_HOST_NAMES } from '../../src/grid/run-host.ts';
+import { GRID_HOST_NAMES } from '../../src/grid/run-host.ts';
 import { parseScenarios } from '../../src/grid/text/parse.ts';
 import { surveyHosts as surveyRealHosts } from '../../src/vmm/host-survey.ts';
 import { ActedMachine, type Step, TestHost } from './host.ts';
@@ -619,7 +619,7 @@ describe('umbra grid', () => {
     expect(status).toBe(1);
     expect(readFileSync(file('grid.xml'), 'utf8')).toBe('1 cells, timed');
     expect(readFileSync(file('grid.html'), 'utf8')).toBe(
-      `shadow/pae, L1 PAE with NPT, L2 PAE; ${RUN_HOST_NAMES.join()}`,
+      `shadow/pae, L1 PAE with NPT, L2 PAE; ${GRID_HOST_NAMES.join()}`,
     );
   });
 
@@ -667,7 +667,7 @@ describe('umbra grid with scenarios', () => {
         { source: file('one.scenario'), text: 'first' },
         { source: file('two.scenario'), text: 'second' },
       ],
-      { hosts: RUN_HOST_NAMES.filter((name) => name !== 'bare'), check: true, jobs: 1 },
+      { hosts: GRID_HOST_NAMES.filter((name) => name !== 'bare'), check: true, jobs: 1 },
     ]);
     expect({ status, out }).toEqual({
       status: 0,
@@ -710,8 +710,20 @@ describe('umbra grid with scenarios', () => {
     });
     expect(asked).toEqual([
       { count: 50_000, seed: 1, nested: true },
-      RUN_HOST_NAMES.filter((name) => !name.startsWith('shadow/')),
+      GRID_HOST_NAMES.filter((name) => !name.startsWith('shadow/')),
     ]);
+  });
+
+  it('runs on any kernel below L0, but on one that no table differs by only if it is asked for', async () => {
+    const asked: unknown[] = [];
+    const random: Services['random'] = (_, { hosts }) => {
+      asked.push(hosts);
+      return reports([]);
+    };
+    await call(['grid', '--random', '1', '--host', 'nopae-nx'], { random });
+    await call(['grid', '--random', '1', '--l0', 'npt'], { random });
+    await call(['grid', '--random', '1', '--l0', 'npt', '--host', 'nopae-nx'], { random });
+    expect(asked).toEqual([['shadow/nopae-nx', 'npt/nopae-nx'], ['npt/pae', 'npt/nopae'], ['npt/nopae-nx']]);
   });
 
   it('prints what fails as a scenario file', async () => {

@@ -3,6 +3,7 @@ import { parseCpuModel } from '../../arch/cpu-model-text.ts';
 import { InputError } from '../../arch/input-error.ts';
 import { chooseRunHosts, nestsPaging, type RunHost, type RunHostName, runHost } from '../../grid/run-host.ts';
 import { SCENARIO_CPU } from '../../grid/umbra-host.ts';
+import { HOST_KERNELS } from '../../guest/host-kernel/layout.ts';
 import { loadRefusalOn } from '../../vmm/host-survey.ts';
 import type { LoadPolicy } from '../../vmm/load-policy.ts';
 
@@ -13,10 +14,10 @@ export const l0Option = (): Option =>
     'run on the bare processor only, or under L0 with shadow paging or nested paging',
   ).choices(['none', 'shadow', 'npt']);
 export const hostOption = (): Option =>
-  new Option('--host <kernel>', 'run only where the kernel below L0 has PAE paging, or has not').choices([
-    'pae',
-    'nopae',
-  ]);
+  new Option(
+    '--host <kernel>',
+    'run only where the kernel below L0 has PAE paging, or has not, or has not but sets EFER.NX',
+  ).choices(HOST_KERNELS);
 
 /** What options say about hosts. */
 interface HostChoice {
