@@ -1,21 +1,20 @@
 import {
-  accessSync,
   closeSync,
   constants,
   ftruncateSync,
   openSync,
   readFileSync,
   realpathSync,
-  renameSync,
   rmSync,
   type Stats,
   statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { InputError } from '../arch/input-error.ts';
 import { Failure } from './failure.ts';
+import { replaceFile, tryToReplaceFile } from './replace-file.ts';
 
 /** Reads a file that the user named. @throws InputError where it cannot be read */
 export function readInput(path: string, what: string): Uint8Array {
@@ -40,15 +39,19 @@ export function readContents(path: string, what: string): Uint8Array {
 export class OutputFile {
   readonly #path: string;
   readonly #what: string;
+  /** Of a pipe or a device; undefined for a file, which is not touched before `close`. */
+  readonly #stream: number | undefined;
   readonly #parts: (string | Uint8Array)[] = [];
 
   /** @throws InputError where the file cannot be written */
   constructor(path: string, what: string) {
     this.#path = path;
     this.#what = what;
-    attempt(path, what, () => {
-      if (statOf(path) === undefined) accessSync(`${dirname(resolve(path))}/.`, constants.W_OK);
-      else closeSync(openSync(path, constants.O_WRONLY));
+    this.#stream = attempt(path, what, () => {
+      const stats = statOf(path);
+      if (stats !== undefined && !stats.isFile()) return openStream(path);
+      tryToPutInPlace(path, stats);
+      return undefined;
     });
   }
 
@@ -62,35 +65,68 @@ export class OutputFile {
 
   /** @throws Failure where the disk does not take it */
   close(): void {
+    try {
+      this.#put();
+    } catch (error) {
+      throw new Failure(cannotWrite(this.#what, this.#path, error));
+    } finally {
+      if (this.#stream !== undefined) closeSync(this.#stream);
+    }
+  }
+
+  #put(): void {
     if (this.#parts.length === 0) return;
     const bytes = Buffer.concat(this.#parts.map((part) => Buffer.from(part as string)));
-    try {
-      replace(this.#path, bytes);
-    } catch (error) {
-      throw new Failure(`Cannot write the ${this.#what} ${this.#path}: ${reason(error)}.`);
-    }
+    if (this.#stream === undefined) putInPlace(this.#path, bytes);
+    else writeFileSync(this.#stream, bytes);
   }
 }
 
-/** Gives a file new contents: the old ones stay whole until the new ones are. */
-function replace(path: string, bytes: Uint8Array): void {
-  const stats = statOf(path);
-  // A pipe or a device has no contents to keep.
-  if (stats !== undefined && !stats.isFile()) {
-    writeFileSync(path, bytes);
-    return;
-  }
-  const target = stats === undefined ? resolve(path) : realpathSync(path);
-  const fresh = `${target}.${process.pid}.new`;
+/**
+ * Opens for writing what stays open until all is written: who reads a pipe takes its closing for the end. The write of
+ * nothing makes a device say that it would take nothing, as /dev/full does.
+ */
+function openStream(path: string, flags = 0): number {
+  const descriptor = openSync(path, constants.O_WRONLY | flags);
   try {
-    writeFileSync(fresh, bytes, stats && { mode: stats.mode });
-    renameSync(fresh, target);
+    writeSync(descriptor, '');
   } catch (error) {
-    rmSync(fresh, { force: true });
-    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
-    // The file may be written, its folder not.
-    writeFileSync(target, bytes);
+    closeSync(descriptor);
+    throw error;
   }
+  return descriptor;
+}
+
+/** Where a file can be written though not replaced: its folder is closed, its name as long as can be, or it is a mount. */
+const IRREPLACEABLE: readonly (string | undefined)[] = ['EACCES', 'EPERM', 'EROFS', 'ENAMETOOLONG', 'EBUSY'];
+
+const irreplaceable = (error: unknown): boolean =>
+  IRREPLACEABLE.includes((error as NodeJS.ErrnoException).code);
+
+/** Gives a file new contents: the old ones stay whole until the new ones are, wherever that is possible. */
+function putInPlace(path: string, bytes: Uint8Array): void {
+  try {
+    replaceFile(path, bytes);
+  } catch (error) {
+    if (!irreplaceable(error)) throw error;
+    writeFileSync(path, bytes);
+  }
+}
+
+/** Tries whether `putInPlace` can, and leaves everything as it was. */
+function tryToPutInPlace(path: string, before: Stats | undefined): void {
+  try {
+    tryToReplaceFile(path);
+  } catch (error) {
+    if (!irreplaceable(error)) throw error;
+    closeSync(openSync(path, constants.O_WRONLY | constants.O_CREAT));
+    if (before === undefined) rmSync(path);
+  }
+}
+
+/** Tries, for a file that will be replaced, whether it can be. @throws InputError where not */
+export function tryToReplace(path: string, what: string): void {
+  attempt(path, what, () => tryToReplaceFile(path));
 }
 
 /** A file that grows while the command works, for whoever looks on. What is there stays until `begin`. */
@@ -107,7 +143,7 @@ export class LiveFile {
     this.#path = path;
     this.#what = what;
     this.#before = statOf(path);
-    this.#descriptor = attempt(path, what, () => openSync(path, constants.O_WRONLY | constants.O_CREAT));
+    this.#descriptor = attempt(path, what, () => openStream(path, constants.O_CREAT));
   }
 
   /** Nothing speaks against the work any more: the new contents start. */
@@ -129,7 +165,7 @@ export class LiveFile {
     try {
       for (let done = 0; done < bytes.length; ) done += writeSync(this.#descriptor, bytes, done);
     } catch (error) {
-      throw new Failure(`Cannot write the ${this.#what} ${this.#path}: ${reason(error)}.`);
+      throw new Failure(cannotWrite(this.#what, this.#path, error));
     }
   }
 
@@ -182,9 +218,13 @@ function attempt<Result>(path: string, what: string, work: () => Result): Result
   try {
     return work();
   } catch (error) {
-    throw new InputError(`Cannot write the ${what} ${path}: ${reason(error)}.`);
+    throw new InputError(cannotWrite(what, path, error));
   }
 }
+
+/** Why a result cannot be where it was wanted, as a sentence. */
+export const cannotWrite = (what: string, path: string, error: unknown): string =>
+  `Cannot write the ${what} ${path}: ${reason(error)}.`;
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or folder',
@@ -196,6 +236,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ELOOP: 'its symbolic links go in circles',
   ENAMETOOLONG: 'its name is too long',
   ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota on the disk is used up',
   EROFS: 'the file system is read-only',
   ERR_FS_FILE_TOO_LARGE: 'it is larger than 2 GiB',
 };

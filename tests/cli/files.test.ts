@@ -1,10 +1,15 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   existsSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  readSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -23,6 +28,12 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'umbra-files-'));
 });
 afterEach(() => rmSync(folder, { recursive: true }));
+
+/** Makes a pipe with a name. @returns a descriptor to read it by */
+function pipe(at: string): number {
+  execFileSync('mkfifo', [at]);
+  return openSync(at, constants.O_RDONLY | constants.O_NONBLOCK);
+}
 
 describe('a file for a result', () => {
   it('changes when it is closed, and then at once', () => {
@@ -60,16 +71,77 @@ describe('a file for a result', () => {
     expect(statSync('/dev/null').isFile()).toBe(false);
   });
 
+  it('keeps its mode, whatever the umask', () => {
+    writeFileSync(path('x'), 'old');
+    chmodSync(path('x'), 0o666);
+    const file = new OutputFile(path('x'), 'file');
+    file.write('new');
+    file.close();
+    expect(statSync(path('x')).mode & 0o777).toBe(0o666);
+  });
+
+  it('leaves a pipe open until all is in it', () => {
+    const reader = pipe(path('pipe'));
+    const file = new OutputFile(path('pipe'), 'file');
+    // Nothing to read yet, which is not the end.
+    expect(() => readSync(reader, Buffer.alloc(8))).toThrow('EAGAIN');
+    file.write('all');
+    file.close();
+    const bytes = Buffer.alloc(8);
+    expect(readSync(reader, bytes)).toBe(3);
+    expect(bytes.toString('utf8', 0, 3)).toBe('all');
+    expect(readSync(reader, bytes)).toBe(0);
+    closeSync(reader);
+  });
+
+  it('may have a name as long as there can be', () => {
+    const name = 'x'.repeat(255);
+    for (const text of ['old', 'new']) {
+      const file = new OutputFile(path(name), 'file');
+      file.write(text);
+      file.close();
+      expect(readFileSync(path(name), 'utf8')).toBe(text);
+    }
+    expect(readdirSync(folder)).toEqual([name]);
+  });
+
   it.each([
+    ['of too long a name', 'x'.repeat(256), 'its name is too long'],
+    ['behind links in a circle', 'circle', 'its symbolic links go in circles'],
     ['a folder', '.', 'it is a folder'],
     ['in no folder', 'no/x', 'there is no such file or folder'],
     ['below a file', 'file/x', 'a part of its path is not a folder'],
   ])('cannot be %s', (_, name, why) => {
     writeFileSync(path('file'), '');
+    symlinkSync('circle', path('circle'));
     for (const Kind of [OutputFile, LiveFile]) {
       expect(() => new Kind(path(name), 'file')).toThrow(InputError);
       expect(() => new Kind(path(name), 'file')).toThrow(why);
     }
+    expect(readdirSync(folder).sort()).toEqual(['circle', 'file']);
+  });
+
+  it.runIf(existsSync('/proc/self'))(
+    'cannot be where only the attempt shows that nothing can be made',
+    () => {
+      expect(() => new OutputFile('/proc/umbra.json', 'file')).toThrow(InputError);
+    },
+  );
+
+  it.runIf(process.getuid?.() !== 0)('cannot be one that may not be written', () => {
+    writeFileSync(path('x'), 'old');
+    chmodSync(path('x'), 0o444);
+    expect(() => new OutputFile(path('x'), 'file')).toThrow('it may not be accessed');
+  });
+
+  it.runIf(process.getuid?.() !== 0)('may be in a folder where no other can be made', () => {
+    writeFileSync(path('x'), 'old');
+    chmodSync(folder, 0o555);
+    const file = new OutputFile(path('x'), 'file');
+    file.write('new');
+    file.close();
+    chmodSync(folder, 0o755);
+    expect(readFileSync(path('x'), 'utf8')).toBe('new');
   });
 });
 
@@ -90,21 +162,34 @@ describe('a file that grows', () => {
     expect(existsSync(path('x'))).toBe(false);
   });
 
-  it.runIf(existsSync('/dev/full'))('says that the disk is full', () => {
+  it('says what stands against a write', () => {
+    const reader = pipe(path('pipe'));
+    const file = new LiveFile(path('pipe'), 'file');
+    closeSync(reader);
+    file.write('x');
+    expect(() => file.close()).toThrow(Failure);
+  });
+});
+
+describe('a device that takes nothing', () => {
+  it.runIf(existsSync('/dev/full'))('is found out before the work', () => {
     for (const Kind of [OutputFile, LiveFile]) {
-      const file = new Kind('/dev/full', 'file');
-      file.write('x');
-      expect(() => file.close()).toThrow(Failure);
+      expect(() => new Kind('/dev/full', 'image')).toThrow(InputError);
+      expect(() => new Kind('/dev/full', 'image')).toThrow(
+        'Cannot write the image /dev/full: the disk is full.',
+      );
     }
   });
 });
 
 describe('two results', () => {
-  it.runIf(existsSync('/dev/full'))('are both written, though the disk is full for the first', () => {
-    const full = new OutputFile('/dev/full', 'file');
+  it('are both written, though nobody reads the first any more', () => {
+    const reader = pipe(path('pipe'));
+    const first = new OutputFile(path('pipe'), 'file');
     const other = new OutputFile(path('other'), 'file');
-    for (const file of [full, other]) file.write('x');
-    expect(() => closeAll(full, undefined, other)).toThrow('Cannot write the file /dev/full');
+    closeSync(reader);
+    for (const file of [first, other]) file.write('x');
+    expect(() => closeAll(first, undefined, other)).toThrow(Failure);
     expect(readFileSync(path('other'), 'utf8')).toBe('x');
   });
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -622,16 +622,47 @@ describe('umbra grid', () => {
       `shadow/pae, L1 PAE with NPT, L2 PAE; ${GRID_HOST_NAMES.join()}`,
     );
   });
+});
 
-  it('says at once that the JSON file cannot be written', async () => {
-    const { status, error } = await call(['grid', '--json', '/nowhere/x'], {
-      runGrid: () => {
-        throw new Error('must not start');
-      },
-    });
-    expect(status).toBe(2);
-    expect(error).toMatch(/Cannot write the JSON file \/nowhere\/x/);
+describe('a place where nothing can be written', () => {
+  const mustNotStart = () => {
+    throw new Error('must not start');
+  };
+  const services = {
+    runGrid: mustNotStart,
+    huntMutants: mustNotStart,
+    exportImage: mustNotStart,
+    createMachine: mustNotStart,
+  };
+  const COMMANDS = [
+    ['grid', '--json'],
+    ['grid', '--junit'],
+    ['grid', '--html'],
+    ['grid', '--trace'],
+    ['grid', '--mutants', '--json'],
+    ['grid', '--mutants', '--html'],
+    ['export', '--all', '--output'],
+    ['run', 'package.json', '--stats'],
+    ['run', 'package.json', '--l0', 'shadow', '--trace'],
+    ['soak', '--hours', '1', '--corpus'],
+  ];
+
+  it.each(COMMANDS)('is told of before the work of %s %s %s', async (...args) => {
+    const path = file('nowhere/x');
+    const { status, out, error } = await call([...args, path], services);
+    expect({ status, out }).toEqual({ status: 2, out: '' });
+    expect(error).toMatch(/^umbra: Cannot write the [\w ]+ /);
+    expect(error).toContain(` ${path}: there is no such file or folder.\n`);
   });
+
+  it.runIf(existsSync('/dev/full')).each(COMMANDS.filter(([name]) => name !== 'soak'))(
+    'may be a device: %s %s %s',
+    async (...args) => {
+      const { status, out, error } = await call([...args, '/dev/full'], services);
+      expect({ status, out }).toEqual({ status: 2, out: '' });
+      expect(error).toMatch(/^umbra: Cannot write the [\w ]+ \/dev\/full: the disk is full\.\n$/);
+    },
+  );
 });
 
 describe('umbra grid with scenarios', () => {

@@ -1,9 +1,11 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
+import { cannotWrite } from '../files.ts';
 import type { Host } from '../host.ts';
 import { withProgress } from '../progress.ts';
+import { replaceFile } from '../replace-file.ts';
 import { PrivateApt } from './apt.ts';
 import { makeFolder } from './folder.ts';
 import { makeInitramfs } from './initramfs.ts';
@@ -106,11 +108,14 @@ async function member(apt: PrivateApt, name: string, pattern: string, host: Host
   return bytes;
 }
 
-/** Writes a result under its name in one step, so that an interrupted run leaves no half file behind. */
+/** Writes a result under its name in one step. @throws Failure where the disk does not take it */
 function put(folder: string, name: string, bytes: Uint8Array, say: (line: string) => void): void {
   const path = join(folder, name);
-  writeFileSync(`${path}.new`, bytes);
-  renameSync(`${path}.new`, path);
+  try {
+    replaceFile(path, bytes, '.new');
+  } catch (error) {
+    throw new Failure(cannotWrite('file', path, error));
+  }
   say(`  ${path}: ${mebibytes(bytes.length)}`);
 }
 

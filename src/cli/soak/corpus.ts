@@ -1,8 +1,9 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import initSqlJs, { type Database } from 'sql.js';
 import { InputError } from '../../arch/input-error.ts';
 import { Failure } from '../failure.ts';
-import { OutputFile, readInput, reason } from '../files.ts';
+import { cannotWrite, readInput, tryToReplace } from '../files.ts';
+import { replaceFile } from '../replace-file.ts';
 
 /** Written into the file's header (PRAGMA application_id): "umbr". */
 const APPLICATION = 0x756d_6272;
@@ -47,8 +48,8 @@ export interface SeedProgress {
 }
 
 /**
- * What a soak remembers, in one SQLite file. Every `save` writes a new file beside it, waits for the disk and renames it over
- * the old one, so that whatever is killed whenever, the file is whole: as it was before the save, or as after.
+ * What a soak remembers, in one SQLite file. Every `save` replaces it in one step, so that whatever is killed whenever, the
+ * file is whole: as it was before the save, or as after.
  */
 export class Corpus {
   readonly #path: string;
@@ -68,7 +69,7 @@ export class Corpus {
   static async open(path: string): Promise<Corpus> {
     const { Database } = await initSqlJs();
     const bytes = existsSync(path) ? readInput(path, 'corpus') : undefined;
-    new OutputFile(path, 'corpus');
+    tryToReplace(path, 'corpus');
     try {
       const database = new Database(bytes);
       if (bytes !== undefined && one(database, 'PRAGMA application_id') !== APPLICATION)
@@ -124,19 +125,10 @@ export class Corpus {
         `The corpus ${this.#path} was changed by somebody else; give each soak a file of its own.`,
       );
     }
-    const fresh = `${this.#path}.new`;
     try {
-      const file = openSync(fresh, 'w');
-      try {
-        writeSync(file, this.#database.export());
-        fsyncSync(file);
-      } finally {
-        closeSync(file);
-      }
-      renameSync(fresh, this.#path);
+      replaceFile(this.#path, this.#database.export(), '.new');
     } catch (error) {
-      rmSync(fresh, { force: true });
-      throw new Failure(`Cannot write the corpus ${this.#path}: ${reason(error)}.`);
+      throw new Failure(cannotWrite('corpus', this.#path, error));
     }
     this.#written = identity(this.#path);
   }
