@@ -90,7 +90,7 @@ const TABLE = [
   ['3dnow',         0x8000_0001, 'edx', 31, false, ['mmx']],
   /** TscInvariant: the TSC runs at one rate, always. */
   ['constant_tsc',  0x8000_0007, 'edx',  8, true,  ['tsc']],
-  ['npt',           0x8000_000a, 'edx',  0, true,  ['svm', 'pae']],
+  ['npt',           0x8000_000a, 'edx',  0, true,  ['svm']],
   ['lbrv',          0x8000_000a, 'edx',  1, false, ['svm']],
   ['svm_lock',      0x8000_000a, 'edx',  2, false, ['svm']],
   ['nrip_save',     0x8000_000a, 'edx',  3, true,  ['svm']],

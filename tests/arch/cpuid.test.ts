@@ -210,7 +210,7 @@ describe('MODEL[,+feature,-feature]', () => {
       'flushbyasid',
       'decodeassists',
     ]);
-    expect(lost('current-amd,-pae')).toEqual(['pae', 'nx', 'npt']);
+    expect(lost('current-amd,-pae')).toEqual(['pae', 'nx']);
     expect(lost('current-amd,-mmx')).toEqual(['mmx', 'sse', 'sse2']);
   });
 

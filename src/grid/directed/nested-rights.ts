@@ -43,6 +43,14 @@ function rights(mode: TableMode): Scenario {
   );
 }
 
+/** Nested paging does not need PAE paging: nested tables may be 2-level ones (APM vol. 2 15.25.3). */
+const rightsWithoutPae = (): Scenario => ({
+  ...rights('2-level'),
+  name: 'directed/nested-rights-without-pae',
+  about: 'The same nested entries on a processor that has no PAE paging.',
+  absent: ['nx', 'pae'],
+});
+
 /** Bit 63 of nested entries, which L1's EFER.NX makes execute-disable. */
 const noExecute = (): Scenario =>
   underNested(
@@ -317,6 +325,7 @@ function accessedAndDirty(mode: TableMode): Scenario {
 export const nestedRightsScenarios = (): Scenario[] => [
   rights('2-level'),
   rights('PAE'),
+  rightsWithoutPae(),
   noExecute(),
   reserved(),
   smepOfHost(),

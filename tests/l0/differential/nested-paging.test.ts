@@ -145,9 +145,10 @@ function underL0(
   guestModel: CpuModel,
   l0: L0Paging,
   host: 'pae' | 'nopae',
-): Exit {
   // A host without decode assists for a guest that has none: L0 is to do without them, too.
-  const model = parseCpuModel(guestModel.features.has('decodeassists') ? 'current-amd' : 'opteron,+smep');
+  processor = guestModel.features.has('decodeassists') ? 'current-amd' : 'opteron,+smep',
+): Exit {
+  const model = parseCpuModel(processor);
   const machine = new HostedMachine({ model, guestModel, l0, host, memoryBytes: MEMORY, check: true });
   machine.write(gpa(0), image);
   setInitialState(machine.vcpu, START);
@@ -289,5 +290,51 @@ describe('instruction bytes of a fault (APM vol. 2 15.8.4)', () => {
     expect([bare.code, bare.bytes.slice(0, 9)]).toEqual([PAGE_FAULT, expected]);
     for (const host of ['pae', 'nopae'] as const)
       expect(underL0(image, model, 'shadow', host), host).toEqual(bare);
+  });
+});
+
+// CPUID shows nested paging in a bit of its own; a host without PAE paging gives 2-level tables (APM vol. 2 15.25.1, 15.25.3).
+describe('nested paging without PAE', () => {
+  const WITHOUT_PAE = 'current-amd,-pae';
+  const model = offered(WITHOUT_PAE);
+
+  /** Below L0 may be a processor with PAE, or just such a one. */
+  const sameEverywhere = (subject: Subject): Exit => {
+    const image = imageOf({ ...subject, model });
+    const exit = exitOf({ ...subject, model });
+    expect(underL0(image, model, 'npt', 'nopae', WITHOUT_PAE)).toEqual(exit);
+    return exit;
+  };
+
+  it('is there', () => {
+    expect([...model.features]).toEqual(expect.arrayContaining(['npt', 'pse']));
+    expect([...model.features]).not.toEqual(expect.arrayContaining(['pae']));
+  });
+
+  it('runs L2, whose addresses go through nested tables', () => {
+    const l2 = (a: Assembler): void => {
+      a.mov(eax, mem32(ABSENT));
+      a.vmmcall();
+    };
+    expect(sameEverywhere({ l2 })).toMatchObject({
+      code: VMEXIT.NPF,
+      info1: [PFERR.U, NPF.FINAL_HI],
+      info2: [ABSENT, 0],
+    });
+  });
+
+  it('has CR4.PAE reserved for L1 as it enters L2, and for L2 (APM vol. 2 15.5.1)', () => {
+    const fields = [[VMCB_SAVE.CR4, CR4.PAE]] as const;
+    expect(sameEverywhere({ l2: readsBeyond, fields })).toMatchObject({ code: VMEXIT.INVALID >>> 0 });
+    const l2 = (a: Assembler): void => {
+      a.mov(eax, CR4.PAE);
+      a.mov(cr4, eax);
+      a.vmmcall();
+    };
+    const heard = [[VMCB.INTERCEPT_EXCEPTION, 1 << VECTOR.GP]] as const;
+    expect(sameEverywhere({ l2, fields: heard })).toMatchObject({
+      code: VMEXIT.EXCP + VECTOR.GP,
+      info1: [0, 0],
+    });
   });
 });
