@@ -1,14 +1,8 @@
 import { PAGING_CONTROL } from '../../arch/paging/permissions.ts';
 import { CR3, CR4, EFER } from '../../arch/registers.ts';
-import { type PageRole, ROLE } from '../../l0/mmu/role.ts';
+import { ROLE } from '../../l0/mmu/role.ts';
 import { byCheck, byProbe, type Mutant } from './mutant.ts';
-
-/** Drops bits from the key of shadow pages; the guest's mode stays known to the walk. */
-const withoutKeyBits =
-  (bits: number): Mutant['override'] =>
-  ({ shadowRootRole }) => ({
-    shadowRootRole: (base) => (shadowRootRole(base) & ~bits) as PageRole,
-  });
+import { withoutKeyBits } from './overrides.ts';
 
 /** Why no guest sees whose shadow pages it runs on. */
 export const ALIKE =

@@ -28,6 +28,12 @@ export interface Mutant {
   readonly fate: Fate;
 }
 
+/** A mutant of an L0 that runs its guests on nested tables, under a kernel with PAE paging unless it says otherwise. */
+export const nested = (mutant: Omit<Mutant, 'on'>, on: Mutant['on'] = 'npt/pae'): Mutant => ({
+  ...mutant,
+  on,
+});
+
 /** The host that a mutant lives on. */
 export const homeOf = ({ on = 'shadow/pae' }: Mutant): HostWithL0 => on;
 

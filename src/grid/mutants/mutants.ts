@@ -1,7 +1,8 @@
 import { InputError } from '../../arch/input-error.ts';
 import { HISTORICAL } from './historical.ts';
 import type { Mutant } from './mutant.ts';
-import { NESTED_HISTORICAL, NESTED_SYSTEMATIC } from './nested.ts';
+import { NESTED_HISTORICAL } from './nested-historical.ts';
+import { NESTED_SYSTEMATIC } from './nested-systematic.ts';
 import { SYSTEMATIC } from './systematic.ts';
 
 /** Every mutant of L0: KVM's bugs, then each rule broken in turn; first those of shadow paging, then those of nested paging. */

@@ -1,26 +1,23 @@
 import { RIGHTS } from '../../arch/paging/format.ts';
 import { CR0, CR4 } from '../../arch/registers.ts';
-import {
-  EXTENDED,
-  has4ByteGpte,
-  type PageRole,
-  ROLE,
-  roleLevel,
-  roleQuadrant,
-  withQuadrant,
-} from '../../l0/mmu/role.ts';
-import type { Cause } from '../../l0/rules.ts';
+import { EXTENDED, has4ByteGpte, ROLE, roleLevel, withQuadrant } from '../../l0/mmu/role.ts';
+import type { Cause, Rules } from '../../l0/rules.ts';
 import { ALIKE } from './historical.ts';
 import { byCheck, byProbe, equivalent, type Fate, type Mutant } from './mutant.ts';
+import {
+  halvesExchanged,
+  newAsidUnnoticed,
+  quarterOfTheNext,
+  unusedNeighbours,
+  withoutKeyBits,
+} from './overrides.ts';
 
 // --- the role: each bit that `historical.ts` does not drop ----------------------------------------------------------
 
 const keyWithout = (name: string, bits: number, fate: Fate): Mutant => ({
   name: `key-without-${name}`,
   history: `The key of shadow pages lacks ${name.replaceAll('-', '_')}.`,
-  override: ({ shadowRootRole }) => ({
-    shadowRootRole: (base) => (shadowRootRole(base) & ~bits) as PageRole,
-  }),
+  override: withoutKeyBits(bits),
   fate,
 });
 
@@ -57,24 +54,14 @@ const ROLE_BITS: readonly Mutant[] = [
   {
     name: 'table-quadrant-off-by-one',
     history: 'The halves of a 4-byte page table are taken for each other.',
-    override: ({ childRole }) => ({
-      childRole(parent, direct, access, index, format) {
-        const role = childRole(parent, direct, access, index, format);
-        return has4ByteGpte(role) && !direct ? withQuadrant(role, roleQuadrant(role) ^ 1) : role;
-      },
-    }),
+    override: halvesExchanged,
     fate: byProbe('directed/quadrants'),
   },
   {
     name: 'directory-quadrant-off-by-one',
     history:
       'Each gigabyte of a 2-level guest is shadowed by the quarter of its directory that belongs to the next.',
-    override: ({ paeDirectoryRole }) => ({
-      paeDirectoryRole(root, index) {
-        const role = paeDirectoryRole(root, index);
-        return has4ByteGpte(role) ? withQuadrant(role, (roleQuadrant(role) + 1) & 3) : role;
-      },
-    }),
+    override: quarterOfTheNext,
     fate: byProbe('directed/directory-edits'),
   },
   {
@@ -149,15 +136,26 @@ const REINITS: readonly Mutant[] = [
   noReinitOf('guest-mode', ROLE.GUEST_MODE, byCheck('directed/one-root-for-both', ALIKE)),
 ];
 
+// --- what a cause and the bits that it changes ask for ------------------------------------------------------------------
+
+/** Whatever bits change. */
+const ANY = ~0;
+
+/** The rule, but at one cause it does not see some bits change, and is not asked at all for `ANY`. */
+const unlessOf =
+  (rule: Rules['flushes'], cause: Cause, bits: number): Rules['flushes'] =>
+  (why, changed) =>
+    why === cause ? bits !== ANY && rule(why, changed & ~bits) : rule(why, changed);
+
+const occasion = (name: string, cause: Cause, bits: number): string =>
+  bits === ANY ? cause : `${cause} when ${name} changes`;
+
 // --- invalidation -----------------------------------------------------------------------------------------------------
 
 const noFlush = (name: string, cause: Cause, bits: number, fate: Fate): Mutant => ({
   name: `no-flush-on-${name}`,
-  history: `The guest's translations stay at ${cause}${bits === ~0 ? '' : ` when ${name} changes`}.`,
-  override: ({ flushes }) => ({
-    flushes: (why, changed) =>
-      flushes(why, why === cause ? changed & ~bits : changed) && !(why === cause && bits === ~0),
-  }),
+  history: `The guest's translations stay at ${occasion(name, cause, bits)}.`,
+  override: ({ flushes }) => ({ flushes: unlessOf(flushes, cause, bits) }),
   fate,
 });
 
@@ -172,24 +170,22 @@ const TLB_FOLLOWS =
   'it is taken up at a transition (syncsRoot): the shadow entries, and so the TLB, then say what the tables say.';
 
 const FLUSHES: readonly Mutant[] = [
-  noFlush('cr3', 'MOV CR3', ~0, byProbe('directed/edited-then-flushed')),
+  noFlush('cr3', 'MOV CR3', ANY, byProbe('directed/edited-then-flushed')),
   noFlush('cr4-pge', 'MOV CR4', CR4.PGE, byProbe('directed/edited-then-flushed')),
   noFlush('cr4-pse', 'MOV CR4', CR4.PSE, byProbe('directed/edited-then-flushed')),
   noFlush('cr4-pae', 'MOV CR4', CR4.PAE, equivalent(ANOTHER_ROOT)),
   noFlush('cr0-pg', 'MOV CR0', CR0.PG, equivalent(ANOTHER_ROOT)),
-  noFlush('vmrun', 'VMRUN', ~0, equivalent(ANOTHER_ROOT)),
+  noFlush('vmrun', 'VMRUN', ANY, equivalent(ANOTHER_ROOT)),
   noFlush(
     'vmexit',
     '#VMEXIT',
-    ~0,
+    ANY,
     equivalent(`${ANOTHER_ROOT} Where L2 did not run at all, what VMRUN asked for is pending still.`),
   ),
   {
     name: 'no-flush-on-new-asid',
     history: 'L1 gives L2 another ASID, and L2 keeps what was cached under the one before.',
-    override: ({ flushesL2 }) => ({
-      flushesL2: (_asid, newAsid, control) => flushesL2(newAsid, newAsid, control),
-    }),
+    override: newAsidUnnoticed,
     fate: equivalent(TLB_FOLLOWS),
   },
   {
@@ -240,23 +236,20 @@ const FLUSHES: readonly Mutant[] = [
 
 const noPdpteLoad = (name: string, cause: Cause, bits: number, fate: Fate): Mutant => ({
   name: `no-pdpte-load-on-${name}`,
-  history: `PDPTEs are not loaded at ${cause}${bits === ~0 ? '' : ` when ${name} changes`}.`,
-  override: ({ loadsPdptes }) => ({
-    loadsPdptes: (why, changed) =>
-      loadsPdptes(why, why === cause ? changed & ~bits : changed) && !(why === cause && bits === ~0),
-  }),
+  history: `PDPTEs are not loaded at ${occasion(name, cause, bits)}.`,
+  override: ({ loadsPdptes }) => ({ loadsPdptes: unlessOf(loadsPdptes, cause, bits) }),
   fate,
 });
 
 const PDPTES: readonly Mutant[] = [
   noPdpteLoad('cr0-pg', 'MOV CR0', CR0.PG, byProbe('directed/pdptes-changed-without-paging')),
-  noPdpteLoad('cr3', 'MOV CR3', ~0, byProbe('directed/pdptes-reloaded')),
+  noPdpteLoad('cr3', 'MOV CR3', ANY, byProbe('directed/pdptes-reloaded')),
   noPdpteLoad('cr4-pae', 'MOV CR4', CR4.PAE, byProbe('directed/pae-toggled')),
   noPdpteLoad('cr4-pge', 'MOV CR4', CR4.PGE, byProbe('directed/pdptes-reloaded')),
   noPdpteLoad('cr4-pse', 'MOV CR4', CR4.PSE, byProbe('directed/pdptes-reloaded')),
   noPdpteLoad('cr4-smep', 'MOV CR4', CR4.SMEP, byProbe('directed/pdptes-and-smep')),
-  noPdpteLoad('vmrun', 'VMRUN', ~0, byProbe('directed/one-root-for-both')),
-  noPdpteLoad('vmexit', '#VMEXIT', ~0, byProbe('directed/one-root-for-both')),
+  noPdpteLoad('vmrun', 'VMRUN', ANY, byProbe('directed/one-root-for-both')),
+  noPdpteLoad('vmexit', '#VMEXIT', ANY, byProbe('directed/one-root-for-both')),
   {
     name: 'reserved-pdptes-loaded',
     history: 'PDPTEs with reserved bits are loaded like any others, at MOV CR3 and at VMRUN.',
@@ -293,7 +286,7 @@ const CONTENTS: readonly Mutant[] = [
   {
     name: 'prefetch-without-accessed',
     history: 'Neighbours that the guest has not used are mapped beside the one that faulted: A is never set.',
-    override: ({ gpteUsable }) => ({ gpteUsable: (format, lo, hi) => gpteUsable(format, lo | 0x20, hi) }),
+    override: unusedNeighbours,
     fate: byProbe('directed/accessed-and-dirty-2-level'),
   },
   {
