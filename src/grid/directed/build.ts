@@ -2,6 +2,7 @@ import { PROBE_FORMS, type ProbeFormName, probeFormNumber } from '../../guest/pr
 import { MARKER_OFFSET, markerOffset } from '../marker.ts';
 import { withFeatures } from '../matrix/cell.ts';
 import type {
+  CpuFeature,
   Entry,
   Flag,
   L2State,
@@ -11,6 +12,7 @@ import type {
   Scenario,
   SpaceState,
   Step,
+  VmcbChanges,
 } from '../scenario.ts';
 
 /** Modes with tables. */
@@ -22,6 +24,15 @@ const SLOT = 0x40_0000;
 const PAGE = 0x1000;
 /** The gigabyte that holds the slots; the agents have their place in the first. */
 const WINDOW = GIB;
+
+/** Used before: an entry that L0 may map without an access at hand. */
+export const USED = 'P W U A D';
+/** A frame that large pages of every mode can be of. */
+export const LARGE_FRAME = 0x0080_0000;
+
+/** How a mode is called in names of scenarios. */
+export const slug = (mode: TableMode): string =>
+  mode === '2-level+PSE' ? 'pse' : mode === 'PAE' ? 'pae' : '2-level';
 
 /** Linear address of a page in a slot of the window, the same in every mode. */
 export const at = (slot: number, page = 0): number => WINDOW + slot * SLOT + page * PAGE;
@@ -54,6 +65,28 @@ export function smallSpace(
     pages[`${prefix}.pdpt`] = { entries8: { [WINDOW / GIB]: { to: `${prefix}.pd`, flags: 'P' } } };
   }
   return { prefix, mode, width, root: `${prefix}.${mode === 'PAE' ? 'pdpt' : 'pd'}`, pages };
+}
+
+/** A space of L2 with one page table, and pages of these flags: `l2.page-0` and so on, in slot 0. */
+export function pagesSpace(mode: TableMode, flags: Readonly<Record<number, string>>): SmallSpace {
+  const entries = Object.fromEntries(
+    Object.entries(flags).map(([page, text]) => [page, { to: `l2.page-${page}`, flags: text }]),
+  );
+  const space = smallSpace('l2', mode, { 0: { to: 'l2.pt', flags: 'P W U' } }, { pt: entries });
+  const pages = Object.fromEntries(Object.keys(flags).map((page) => [`l2.page-${page}`, {}]));
+  return { ...space, pages: { ...space.pages, ...pages } };
+}
+
+/** The space of an L1 with nothing to do but run its L2. */
+export function hostIn(mode: TableMode, prefix = 'l1'): SmallSpace {
+  const page = `${prefix}.page`;
+  const space = smallSpace(
+    prefix,
+    mode,
+    { 0: { to: `${prefix}.pt`, flags: 'P W U' } },
+    { pt: { 0: { to: page, flags: 'P W U' } } },
+  );
+  return { ...space, pages: { ...space.pages, [page]: {} } };
 }
 
 export const table = (width: 4 | 8, entries: Readonly<Record<number, Entry>>): Page =>
@@ -119,36 +152,69 @@ export const set = (flag: Extract<Step, { do: 'set' }>['flag'], value: boolean):
 export const invlpg = (page: number): Step => ({ do: 'invlpg', at: page });
 export const RELOAD: Step = { do: 'reload-cr3' };
 
-/** A visit of L2, named A. */
-export const visit = (...steps: Step[]): Step[] => [{ do: 'enter', l2: 'A' }, ...steps, { do: 'leave' }];
+export const switchTo = (space: SmallSpace): Step => ({ do: 'switch', ...stateIn(space, 'CR0.WP') });
 
-/** An L1 with nothing to do but run its L2: 2-level, with one page. */
-export const plainL1 = (): SmallSpace =>
-  smallSpace(
-    'l1',
-    '2-level',
-    { 0: { to: 'l1.pt', flags: 'P W U' } },
-    { pt: { 0: { to: 'l1.page', flags: 'P W U' } } },
-  );
-export const PLAIN_L1_PAGES: Readonly<Record<string, Page>> = { ...plainL1().pages, 'l1.page': {} };
+/** A visit of an L2. */
+const visitOf = (l2: string, ...steps: Step[]): Step[] => [{ do: 'enter', l2 }, ...steps, { do: 'leave' }];
+/** A visit of L2, named A. */
+export const visit = (...steps: Step[]): Step[] => visitOf('A', ...steps);
+/** A visit of the other L2, where there are two. */
+export const visitB = (...steps: Step[]): Step[] => visitOf('B', ...steps);
+/** A visit of A with changes of its VMCB. */
+export const visitWith = (vmcb: VmcbChanges, ...steps: Step[]): Step[] => [
+  { do: 'enter', l2: 'A', vmcb },
+  ...steps,
+  { do: 'leave' },
+];
+export const FLUSHED: VmcbChanges = { tlbControl: 'asid' };
 
 /** A directed scenario, with the features that it needs found in it. */
 export const directed = (scenario: Omit<Scenario, 'features'>): Scenario =>
   withFeatures({ ...scenario, name: `directed/${scenario.name}` });
 
-/** A scenario in which everything happens in an L2, under an L1 with nothing to do. */
+/** The same on a processor that lacks a feature, which the scenario names all the same. */
+export const without = (scenario: Scenario, feature: CpuFeature): Scenario => ({
+  ...scenario,
+  features: scenario.features.filter((one) => one !== feature),
+  absent: [feature],
+});
+
+/** What an L2 begins with. */
+type L2Start = SpaceState & Partial<Pick<L2State, 'interceptPageFaults'>>;
+
+/** A scenario of an L2, named A, under an L1 in 2-level paging with nothing of its own to do. */
+export function underPlainL1(
+  name: string,
+  about: string,
+  state: L2Start,
+  pages: Readonly<Record<string, Page>>,
+  steps: readonly Step[],
+): Scenario {
+  const host = hostIn('2-level');
+  return directed({
+    name,
+    about,
+    pages: { ...host.pages, ...pages },
+    l1: stateIn(host, 'CR0.WP'),
+    l2: { A: { ...state, asid: 1 } },
+    steps,
+  });
+}
+
+/** A scenario in which everything happens in one visit of an L2. */
 export const inL2 = (
   name: string,
   about: string,
-  state: SpaceState & Partial<Pick<L2State, 'interceptPageFaults'>>,
+  state: L2Start,
   pages: Readonly<Record<string, Page>>,
   steps: readonly Step[],
-): Scenario =>
-  directed({
-    name,
-    about,
-    pages: { ...PLAIN_L1_PAGES, ...pages },
-    l1: stateIn(plainL1(), 'CR0.WP'),
-    l2: { A: { ...state, asid: 1 } },
-    steps: visit(...steps),
-  });
+): Scenario => underPlainL1(name, about, state, pages, visit(...steps));
+
+/** The same for an L2 whose pages are those of its space. */
+export const inSpace = (
+  name: string,
+  about: string,
+  space: SmallSpace,
+  flags: readonly Flag[],
+  steps: readonly Step[],
+): Scenario => inL2(name, about, stateIn(space, ...flags), space.pages, steps);

@@ -10,8 +10,8 @@ import { syncScenarios } from './sync.ts';
 import { writeProtectScenarios } from './write-protect.ts';
 
 /**
- * Scenarios that each show one thing that shadow paging, or nested paging, has been got wrong in: the bugs of KVM's history as far as they can
- * be had here, and the rules of src/l0/rules.ts one by one.
+ * Scenarios that each show one thing that shadow paging, or nested paging, has been got wrong in: the bugs of KVM's history
+ * as far as they can be had here, and the rules of src/l0/rules.ts one by one.
  */
 export const directedScenarios = (): Scenario[] => [
   ...roleScenarios(),

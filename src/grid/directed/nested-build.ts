@@ -1,20 +1,5 @@
-import type { Entry, Flag, L2State, Page, Scenario, Step, VmcbChanges } from '../scenario.ts';
-import { directed, type SmallSpace, smallSpace, stateIn, type TableMode } from './build.ts';
-
-/** Used before: an entry that L0 may map without an access at hand. */
-export const USED = 'P W U A D';
-
-/** An L1 with nothing to do but run its L2 under nested tables of its own format. */
-export const hostIn = (mode: TableMode, prefix = 'l1'): SmallSpace => {
-  const page = `${prefix}.page`;
-  const space = smallSpace(
-    prefix,
-    mode,
-    { 0: { to: `${prefix}.pt`, flags: 'P W U' } },
-    { pt: { 0: { to: page, flags: 'P W U' } } },
-  );
-  return { ...space, pages: { ...space.pages, [page]: {} } };
-};
+import type { Entry, Flag, L2State, Page, Scenario, Step } from '../scenario.ts';
+import { at, directed, hostIn, type SmallSpace, smallSpace, stateIn, type TableMode, USED } from './build.ts';
 
 /** Nested tables and what they map: linear addresses of `at` are L2-physical ones there. */
 export function nestedSpace(
@@ -40,6 +25,17 @@ export const pagesWith = (mode: TableMode, flags: Readonly<Record<number, string
       ),
     },
   );
+
+/** L2 maps pages of the window each to the L2-physical page of the same number, with all rights. */
+export function throughAll(mode: TableMode, pages: readonly number[], prefix = 'l2'): SmallSpace {
+  const entries = pages.map((page) => [page, { to: at(0, page), flags: USED }] as const);
+  return smallSpace(
+    prefix,
+    mode,
+    { 0: { to: `${prefix}.pt`, flags: 'P W U A' } },
+    { pt: Object.fromEntries(entries) },
+  );
+}
 
 /** An L1 that runs an L2, named A, under nested tables. */
 export interface NestedSetting {
@@ -70,15 +66,3 @@ export function underNested(
     steps,
   });
 }
-
-/** A visit of an L2 with changes of its VMCB. */
-export const visitWith = (vmcb: VmcbChanges, ...steps: Step[]): Step[] => [
-  { do: 'enter', l2: 'A', vmcb },
-  ...steps,
-  { do: 'leave' },
-];
-export const FLUSHED: VmcbChanges = { tlbControl: 'asid' };
-
-/** How a mode is called in names of scenarios. */
-export const slug = (mode: TableMode): string =>
-  mode === '2-level+PSE' ? 'pse' : mode === 'PAE' ? 'pae' : '2-level';

@@ -1,18 +1,24 @@
 import type { Page, Scenario, Step } from '../scenario.ts';
 import {
   at,
+  FLUSHED,
   fetches,
+  LARGE_FRAME,
   probe,
   readPage,
   readSlot,
   reads,
-  type SmallSpace,
+  set,
+  slug,
   smallSpace,
   type TableMode,
+  USED,
   visit,
+  visitWith,
   writes,
 } from './build.ts';
-import { FLUSHED, nestedSpace, pagesWith, slug, USED, underNested, visitWith } from './nested-build.ts';
+import { nestedSpace, pagesWith, throughAll, underNested } from './nested-build.ts';
+import { PROBED, TABLE, THROUGH_EACH_DIRECTORY } from './rights.ts';
 
 const ALL = [
   (page: number, about: string) => reads(page, about),
@@ -97,7 +103,7 @@ const smepOfHost = (): Scenario =>
       guest: throughAll('2-level', [0, 1, 2]),
     },
     [true, false].flatMap((host): Step[] => [
-      { do: 'set', flag: 'CR4.SMEP', value: host },
+      set('CR4.SMEP', host),
       ...[false, true].flatMap((own): Step[] =>
         visitWith(
           { ...FLUSHED, flags: own ? ['CR0.WP', 'CR4.SMEP'] : ['CR0.WP'] },
@@ -109,17 +115,6 @@ const smepOfHost = (): Scenario =>
       ),
     ]),
   );
-
-/** L2 maps pages of the window each to the L2-physical page of the same number, with all rights. */
-function throughAll(mode: TableMode, pages: readonly number[]): SmallSpace {
-  const entries = pages.map((page) => [page, { to: at(0, page), flags: USED }] as const);
-  return smallSpace(
-    'l2',
-    mode,
-    { 0: { to: 'l2.pt', flags: 'P W U A' } },
-    { pt: Object.fromEntries(entries) },
-  );
-}
 
 /** Pages of L2 with its tables behind nested pages: those are read as a user writes. */
 function tablesBehind(mode: TableMode, guestMode: TableMode): Scenario {
@@ -238,37 +233,22 @@ function tableUnderTwoDirectories(mode: TableMode): Scenario {
     `table-under-two-directories-${slug(mode)}`,
     'One nested page table under a writable, a read-only and a supervisor directory entry.',
     { nested },
-    visit(
-      reads(at(0, 1), 'read-only page'),
-      reads(at(1, 2), 'read-only directory'),
-      writes(at(0, 2), 'writable'),
-      writes(at(1, 2), 'read-only directory'),
-      writes(at(1, 3), 'read-only directory', 3),
-      writes(at(0, 3), 'writable', 3),
-      writes(at(2, 2), 'supervisor directory'),
-      reads(at(2, 3), 'supervisor directory', 3),
-      writes(at(1, 3), 'read-only directory'),
-    ),
+    visit(...THROUGH_EACH_DIRECTORY),
   );
 }
 
-/** A frame of large pages that has a nested page table in it, so that L0 must map it in small pieces. */
-const FRAME = 0x0080_0000;
-const PROBED = 5;
-const TABLE = 0x10;
-
 /** Two large nested pages of one frame, one of them read-only: what they share must not say otherwise. */
 function splitShared(mode: '2-level+PSE' | 'PAE'): Scenario {
-  const large = (flags: string) => ({ to: FRAME, flags: `${flags} PS` });
+  const large = (flags: string) => ({ to: LARGE_FRAME, flags: `${flags} PS` });
   const nested = nestedSpace(
     mode,
     { 0: large('P W U'), 1: large('P U'), 2: large('P W U'), 3: { to: 'npt.pt', flags: 'P W U' } },
     { pt: { 0: { to: 'npt.other', flags: USED } } },
   );
   const pages: Record<string, Page> = {
-    'npt.pt': { ...nested.pages['npt.pt'], at: FRAME + TABLE * 0x1000 },
-    'npt.frame': { at: FRAME + PROBED * 0x1000 },
-    'npt.half': { at: FRAME + 0x20_3000 },
+    'npt.pt': { ...nested.pages['npt.pt'], at: LARGE_FRAME + TABLE * 0x1000 },
+    'npt.frame': { at: LARGE_FRAME + PROBED * 0x1000 },
+    'npt.half': { at: LARGE_FRAME + 0x20_3000 },
   };
   const half = (slot: number): number => at(slot) + 0x20_3000;
   return underNested(

@@ -1,30 +1,31 @@
-import type { Entry, Scenario, Step } from '../scenario.ts';
+import type { Scenario, Step } from '../scenario.ts';
 import {
   at,
   directed,
+  editPage,
+  editSlot,
+  FLUSHED,
   fetches,
+  hostIn,
   invlpg,
+  LARGE_FRAME,
   probe,
   readPage,
   reads,
   type SmallSpace,
   set,
+  slug,
   smallSpace,
   stateIn,
+  switchTo,
   type TableMode,
+  USED,
   visit,
+  visitB,
+  visitWith,
   writes,
 } from './build.ts';
-import {
-  FLUSHED,
-  hostIn,
-  nestedSpace,
-  pagesWith,
-  slug,
-  USED,
-  underNested,
-  visitWith,
-} from './nested-build.ts';
+import { nestedSpace, pagesWith, throughAll, underNested } from './nested-build.ts';
 
 /** Slots of a 2-level directory, one in each gigabyte above the agents'. */
 const IN_EACH_GIGABYTE = [0, 256, 512] as const;
@@ -58,14 +59,8 @@ const quadrants = (): Scenario => {
   return underNested('quadrants', 'Pages in both halves of nested tables, in every gigabyte.', { nested }, [
     ...visit(...look),
     // A later entry of the upper half, and one of the lower: each must reach its own shadow.
-    {
-      do: 'edit',
-      page: 'npt.pt-1',
-      index: 514,
-      width: 4,
-      entry: { to: 'npt.low-0', flags: USED },
-    },
-    { do: 'edit', page: 'npt.pt-1', index: 513, width: 4, entry: { flags: '' } },
+    editPage(nested, 'pt-1', 514, { to: 'npt.low-0', flags: USED }),
+    editPage(nested, 'pt-1', 513, { flags: '' }),
     ...visitWith(FLUSHED, ...look),
   ]);
 };
@@ -82,24 +77,22 @@ const directoryEdits = (): Scenario => {
     reads(at(slot, 1), 'lower half'),
     reads(at(slot, 513), 'upper half'),
   ];
-  const edit = (slot: number, entry: Entry): Step => ({
-    do: 'edit',
-    page: 'npt.pd',
-    index: 256 + slot,
-    width: 4,
-    entry,
-  });
   const all = IN_EACH_GIGABYTE.flatMap(look);
   return underNested('directory-edits', 'L1 edits each gigabyte of a nested directory.', { nested }, [
     ...visit(...all),
     ...IN_EACH_GIGABYTE.flatMap((slot, index) => [
-      edit(slot, { to: 'npt.b', flags: 'P W U A' }),
+      editSlot(nested, slot, { to: 'npt.b', flags: 'P W U A' }),
       ...visitWith(FLUSHED, ...all),
-      edit(slot, index === 1 ? { to: 'npt.a', flags: 'P U A' } : { flags: '' }),
+      editSlot(nested, slot, index === 1 ? { to: 'npt.a', flags: 'P U A' } : { flags: '' }),
       ...visitWith(FLUSHED, ...all, writes(at(slot, 513), 'edited directory')),
     ]),
   ]);
 };
+
+const readsAndWrites = (page: number): Step[] => [
+  reads(at(0, page), `page ${page}`),
+  writes(at(0, page), `page ${page}`, 3),
+];
 
 /** Two roots, taken in turn; the same L2-physical addresses are other pages. */
 function twoRoots(mode: TableMode): Scenario {
@@ -116,10 +109,7 @@ function twoRoots(mode: TableMode): Scenario {
     },
     'other',
   );
-  const look = [0, 1, 2].flatMap((page) => [
-    reads(at(0, page), `page ${page}`),
-    writes(at(0, page), `page ${page}`, 3),
-  ]);
+  const look = [0, 1, 2].flatMap(readsAndWrites);
   const through = (root: string): Step[] => visitWith({ ...FLUSHED, nested: root }, ...look);
   return underNested(
     `two-roots-${slug(mode)}`,
@@ -155,11 +145,7 @@ const hostModes = (): Scenario => {
     'npt.pd': { ...legacy.pages['npt.pd'], entries8: { [PDPT / 8 + 1]: pdpte } },
   };
   const hosts = [hostIn('2-level'), hostIn('PAE', 'l1-pae')] as const;
-  const look = [0, 1, 2].flatMap((page) => [
-    reads(at(0, page), `page ${page}`),
-    writes(at(0, page), `page ${page}`, 3),
-  ]);
-  const to = (host: SmallSpace): Step => ({ do: 'switch', ...stateIn(host, 'CR0.WP') });
+  const look = [0, 1, 2].flatMap(readsAndWrites);
   return directed({
     name: 'nested-host-modes',
     about: 'L1 switches between 2-level and PAE paging, and one page is the root of nested tables of both.',
@@ -168,11 +154,11 @@ const hostModes = (): Scenario => {
     l2: { A: { mode: 'off', flags: [], asid: 1, nested: `npt.pd+0x${PDPT.toString(16)}` } },
     steps: [
       ...visit(...look),
-      to(hosts[1]),
+      switchTo(hosts[1]),
       ...visitWith(FLUSHED, ...look),
-      to(hosts[0]),
+      switchTo(hosts[0]),
       ...visitWith(FLUSHED, ...look),
-      to(hosts[1]),
+      switchTo(hosts[1]),
       ...visitWith(FLUSHED, ...look),
     ],
   });
@@ -180,16 +166,15 @@ const hostModes = (): Scenario => {
 
 /** CR4.PSE of L1: bit 7 of nested directory entries is a large page or nothing. */
 const pseOfHost = (): Scenario => {
-  const FRAME = 0x0080_0000;
   const nested = nestedSpace(
     '2-level',
-    { 0: { to: FRAME, flags: 'P W U A D PS' }, 1: { to: FRAME, flags: 'P U A PS' } },
+    { 0: { to: LARGE_FRAME, flags: 'P W U A D PS' }, 1: { to: LARGE_FRAME, flags: 'P U A PS' } },
     {},
   );
   const pages = {
     // Without PSE the frame's first page is a page table, or so the entry says.
-    'npt.table': { at: FRAME, entries4: { 5: { to: 'npt.page', flags: USED } } },
-    'npt.in-frame': { at: FRAME + 0x5000 },
+    'npt.table': { at: LARGE_FRAME, entries4: { 5: { to: 'npt.page', flags: USED } } },
+    'npt.in-frame': { at: LARGE_FRAME + 0x5000 },
     'npt.page': {},
   };
   const look = [
@@ -234,25 +219,16 @@ const nxOfHost = (): Scenario => {
 /** L2's own registers while nested tables are used: those of L1 at VMRUN decide their format, and no later ones do. */
 function modesOfGuest(mode: TableMode, other: TableMode): Scenario {
   const nested = pagesWith(mode, { 0: USED, 1: 'P U A', 2: 'P W U' });
-  const entries = Object.fromEntries(
-    [0, 1, 2, 3].map((page) => [page, { to: at(0, page), flags: USED }] as const),
-  );
-  const space = (prefix: string, of: TableMode): SmallSpace =>
-    smallSpace(prefix, of, { 0: { to: `${prefix}.pt`, flags: 'P W U A' } }, { pt: entries });
-  const [same, others] = [space('l2', mode), space('l2-other', other)];
-  const look = [0, 1, 2, 3].flatMap((page) => [
-    reads(at(0, page), `page ${page}`),
-    writes(at(0, page), `page ${page}`, 3),
-    fetches(at(0, page), `page ${page}`),
-  ]);
-  const to = (guest: SmallSpace): Step => ({ do: 'switch', ...stateIn(guest, 'CR0.WP') });
+  const pages = [0, 1, 2, 3];
+  const [same, others] = [throughAll(mode, pages), throughAll(other, pages, 'l2-other')];
+  const look = pages.flatMap((page) => [...readsAndWrites(page), fetches(at(0, page), `page ${page}`)]);
   return underNested(
     `modes-of-guest-${slug(mode)}`,
     'L2 switches between 2-level and PAE paging and none while it uses nested tables of one format.',
     { nested, guest: same, pages: others.pages },
     [
-      ...visit(...look, to(others), ...look, { do: 'switch', mode: 'off', flags: [] }, ...look),
-      ...visitWith({ ...FLUSHED, ...stateIn(others, 'CR0.WP') }, ...look, to(same), ...look),
+      ...visit(...look, switchTo(others), ...look, { do: 'switch', mode: 'off', flags: [] }, ...look),
+      ...visitWith({ ...FLUSHED, ...stateIn(others, 'CR0.WP') }, ...look, switchTo(same), ...look),
     ],
   );
 }
@@ -296,12 +272,7 @@ const emulatedInModes = (): Scenario => {
     [
       ...visit(...look),
       ...visitWith({ ...FLUSHED, ...stateIn(legacy, 'CR0.WP') }, ...look),
-      ...visitWith(
-        { ...FLUSHED, ...stateIn(pae, 'CR0.WP') },
-        ...look,
-        { do: 'switch', ...stateIn(legacy, 'CR0.WP') },
-        ...look,
-      ),
+      ...visitWith({ ...FLUSHED, ...stateIn(pae, 'CR0.WP') }, ...look, switchTo(legacy), ...look),
     ],
   );
 };
@@ -362,9 +333,7 @@ const threeOnOnePage = (): Scenario => {
     },
     [
       ...visit(...look),
-      { do: 'enter', l2: 'B' },
-      ...look,
-      { do: 'leave' },
+      ...visitB(...look),
       ...visit(...look),
       { do: 'read', page: 'npt.page-0', offset: 0, width: 4 },
       readPage(nested, 'pt', 0),

@@ -3,26 +3,25 @@ import {
   at,
   directed,
   editPage,
+  editSlot,
+  FLUSHED,
+  hostIn,
   invlpg,
+  RELOAD,
   readPage,
   reads,
   set,
+  slug,
   smallSpace,
   stateIn,
   type TableMode,
+  USED,
   visit,
+  visitB,
+  visitWith,
   writes,
 } from './build.ts';
-import {
-  FLUSHED,
-  hostIn,
-  nestedSpace,
-  pagesWith,
-  slug,
-  USED,
-  underNested,
-  visitWith,
-} from './nested-build.ts';
+import { nestedSpace, pagesWith, throughAll, underNested } from './nested-build.ts';
 
 const first = reads(at(0, 0), 'first page');
 const second = reads(at(0, 1), 'second page');
@@ -58,12 +57,7 @@ function editedByHost(mode: TableMode): Scenario {
 /** L1 edits L2's own tables, which no table of L0 stands for: the flush must reach the processor. */
 const guestTablesEdited = (): Scenario => {
   const nested = pagesWith('2-level', { 0: USED, 1: USED });
-  const guest = smallSpace(
-    'l2',
-    'PAE',
-    { 0: { to: 'l2.pt', flags: 'P W U A' } },
-    { pt: { 0: { to: at(0, 0), flags: USED }, 1: { to: at(0, 1), flags: USED } } },
-  );
+  const guest = throughAll('PAE', [0, 1]);
   const to = (page: number, address: number): Step =>
     editPage(guest, 'pt', page, { to: address, flags: USED });
   return underNested(
@@ -127,18 +121,7 @@ function editedByGuest(mode: TableMode): Scenario {
       },
     },
   );
-  const guest = smallSpace(
-    'l2',
-    mode,
-    { 0: { to: 'l2.pt', flags: 'P W U A' } },
-    {
-      pt: {
-        0: { to: at(0, 0), flags: USED },
-        1: { to: at(0, 1), flags: USED },
-        2: { to: at(0, 2), flags: USED },
-      },
-    },
-  );
+  const guest = throughAll(mode, [0, 1, 2]);
   const through = (page: number, to: string, flags = USED): Step => ({
     do: 'probe',
     form: 'write4',
@@ -159,7 +142,7 @@ function editedByGuest(mode: TableMode): Scenario {
         first,
         second,
         through(1, 'npt.a', 'P U A'),
-        { do: 'reload-cr3' },
+        RELOAD,
         first,
         writes(at(0, 1), 'now read-only'),
         through(0, 'npt.a'),
@@ -182,7 +165,7 @@ const pdptesEdited = (): Scenario => {
     { pt: { 0: { to: 'other.a', flags: 'P U A' }, 1: { to: 'other.b', flags: USED } } },
     'other',
   );
-  const edit = (entry: Entry, index = 1): Step => ({ do: 'edit', page: 'npt.pdpt', index, width: 8, entry });
+  const edit = (entry: Entry, index = 1): Step => editPage(nested, 'pdpt', index, entry);
   return underNested(
     'pdptes-edited',
     'L1 edits PDPTEs of nested tables between visits: to other directories, absent, with reserved bits.',
@@ -216,13 +199,7 @@ const pdptesOfGuest = (): Scenario => {
     { 0: { to: 'l2.pt', flags: 'P W U A' } },
     { pt: { 0: { to: at(0, 0), flags: USED }, 1: { to: 'l2.page', flags: USED } } },
   );
-  const edit = (flags: EntryFlags): Step => ({
-    do: 'edit',
-    page: 'l2.pdpt',
-    index: 2,
-    width: 8,
-    entry: { to: 'l2.pd', flags },
-  });
+  const edit = (flags: EntryFlags): Step => editPage(guest, 'pdpt', 2, { to: 'l2.pd', flags });
   const own = reads(at(0, 1), 'own page');
   return underNested(
     'pdptes-of-guest',
@@ -237,7 +214,7 @@ const pdptesOfGuest = (): Scenario => {
         set('CR4.PGE', true),
         own,
         set('CR4.PSE', true),
-        { do: 'reload-cr3' },
+        RELOAD,
         first,
         reads(at(256, 0), 'reserved PDPTE'),
       ),
@@ -268,16 +245,7 @@ const flatAndPaged = (): Scenario => {
       A: { mode: 'off', flags: [], asid: 1 },
       B: { mode: '2-level', root: 'l2.pd', flags: ['CR0.WP'], asid: 1 },
     },
-    steps: [
-      ...visit(look),
-      { do: 'enter', l2: 'B' },
-      look,
-      { do: 'leave' },
-      ...visit(look),
-      { do: 'enter', l2: 'B' },
-      look,
-      { do: 'leave' },
-    ],
+    steps: [...visit(look), ...visitB(look), ...visit(look), ...visitB(look)],
   });
 };
 /** Past what the agents map of themselves. */
@@ -293,8 +261,7 @@ function takenOutAndBack(mode: TableMode): Scenario {
       'pt-2': { 0: { to: 'npt.b', flags: USED }, 1: { to: 'npt.c', flags: USED } },
     },
   );
-  const slot = (to: string): Step =>
-    editPage(nested, 'pd', mode === 'PAE' ? 0 : 256, { to, flags: 'P W U A' });
+  const slot = (to: string): Step => editSlot(nested, 0, { to, flags: 'P W U A' });
   return underNested(
     `table-taken-out-and-back-${slug(mode)}`,
     'A nested page table is replaced, edited, and put back.',

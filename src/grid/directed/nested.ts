@@ -1,5 +1,5 @@
 import type { Scenario } from '../scenario.ts';
-import { at, directed, PLAIN_L1_PAGES, plainL1, reads, smallSpace, stateIn, visit, writes } from './build.ts';
+import { at, reads, smallSpace, stateIn, underPlainL1, visit, visitWith, without, writes } from './build.ts';
 
 const inner = () =>
   smallSpace(
@@ -10,7 +10,7 @@ const inner = () =>
       pt: { 0: { to: 'l2.page', flags: 'P W U' }, 1: { flags: '' }, 2: { to: 'l2.page', flags: 'P U' } },
     },
   );
-const pages = () => ({ ...PLAIN_L1_PAGES, ...inner().pages, 'l2.page': {} });
+const pages = () => ({ ...inner().pages, 'l2.page': {} });
 const look = [
   reads(at(0, 0), 'present'),
   writes(at(0, 0), 'present', 3),
@@ -20,35 +20,28 @@ const look = [
 
 /** Page faults that L0's tables make are no business of L1, those of L2's tables are. */
 const faultsIntercepted = (): Scenario =>
-  directed({
-    name: 'faults-intercepted',
-    about: "L1 intercepts L2's page faults.",
-    pages: pages(),
-    l1: stateIn(plainL1(), 'CR0.WP'),
-    l2: { A: { ...stateIn(inner(), 'CR0.WP'), asid: 1, interceptPageFaults: true } },
-    steps: [...visit(...look), { do: 'enter', l2: 'A', reflect: true }, ...look, { do: 'leave' }],
-  });
+  underPlainL1(
+    'faults-intercepted',
+    "L1 intercepts L2's page faults.",
+    { ...stateIn(inner(), 'CR0.WP'), interceptPageFaults: true },
+    pages(),
+    [...visit(...look), { do: 'enter', l2: 'A', reflect: true }, ...look, { do: 'leave' }],
+  );
 
 /** A bit of CR4 that the processor lacks, in the VMCB: VMRUN refuses it, whatever CR4 L0 would run L2 with. */
 function illegalCr4(): Scenario {
-  const scenario = directed({
-    name: 'illegal-cr4-at-entry',
-    about: 'L1 enters L2 with CR4.SMEP set on a processor without SMEP, then without.',
-    absent: ['smep'],
-    pages: pages(),
-    l1: stateIn(plainL1(), 'CR0.WP'),
-    l2: { A: { ...stateIn(inner(), 'CR0.WP'), asid: 1 } },
-    steps: [
+  const scenario = underPlainL1(
+    'illegal-cr4-at-entry',
+    'L1 enters L2 with CR4.SMEP set on a processor without SMEP, then without.',
+    stateIn(inner(), 'CR0.WP'),
+    pages(),
+    [
       ...visit(...look),
-      { do: 'enter', l2: 'A', vmcb: { flags: ['CR0.WP', 'CR4.SMEP'] } },
-      ...look,
-      { do: 'leave' },
-      { do: 'enter', l2: 'A', vmcb: { flags: ['CR0.WP'] } },
-      ...look,
-      { do: 'leave' },
+      ...visitWith({ flags: ['CR0.WP', 'CR4.SMEP'] }, ...look),
+      ...visitWith({ flags: ['CR0.WP'] }, ...look),
     ],
-  });
-  return { ...scenario, features: scenario.features.filter((feature) => feature !== 'smep') };
+  );
+  return without(scenario, 'smep');
 }
 
 /** What L1 hears of L2, and what it may enter it with. */

@@ -3,16 +3,18 @@ import type { Page, Scenario, SettableFlag, Step } from '../scenario.ts';
 import {
   at,
   directed,
+  editPage,
+  FLUSHED,
   inL2,
-  PLAIN_L1_PAGES,
-  plainL1,
   RELOAD,
   reads,
   type SmallSpace,
   set,
   smallSpace,
   stateIn,
+  underPlainL1,
   visit,
+  visitWith,
   writes,
 } from './build.ts';
 
@@ -38,13 +40,8 @@ function twoDirectories(prefix: string): TwoDirectories {
   return {
     space: first,
     pages: { ...first.pages, ...second.pages, [`${prefix}.page`]: {}, [`${prefix}-second.page`]: {} },
-    point: (to, flags = 'P') => ({
-      do: 'edit',
-      page: `${prefix}.pdpt`,
-      index: 1,
-      width: 8,
-      entry: { to: to === 'first' ? `${prefix}.pd` : `${prefix}-second.pd`, flags },
-    }),
+    point: (to, flags = 'P') =>
+      editPage(first, 'pdpt', 1, { to: to === 'first' ? `${prefix}.pd` : `${prefix}-second.pd`, flags }),
   };
 }
 
@@ -184,11 +181,7 @@ function oneRoot(): Scenario {
       ...look,
       point('second'),
       ...look,
-      { do: 'enter', l2: 'A', vmcb: { tlbControl: 'asid' } },
-      ...look,
-      point('first'),
-      ...look,
-      { do: 'leave' },
+      ...visitWith(FLUSHED, ...look, point('first'), ...look),
       ...look,
       ...visit(...look, point('second')),
       ...look,
@@ -198,13 +191,12 @@ function oneRoot(): Scenario {
 
 function illegalAtEntry(): Scenario {
   const { space, pages, point } = twoDirectories('l2');
-  return directed({
-    name: 'illegal-pdptes-at-entry',
-    about: "L2's PDPTEs have a reserved bit set when L1 enters it, and later not.",
-    pages: { ...PLAIN_L1_PAGES, ...pages },
-    l1: stateIn(plainL1(), 'CR0.WP'),
-    l2: { A: { ...stateIn(space, 'CR0.WP'), asid: 1 } },
-    steps: [
+  return underPlainL1(
+    'illegal-pdptes-at-entry',
+    "L2's PDPTEs have a reserved bit set when L1 enters it, and later not.",
+    stateIn(space, 'CR0.WP'),
+    pages,
+    [
       ...visit(...look),
       point('second', 'P W'),
       ...visit(...look),
@@ -212,7 +204,7 @@ function illegalAtEntry(): Scenario {
       point('second'),
       ...visit(...look),
     ],
-  });
+  );
 }
 
 /** When PDPTEs are loaded, and when not. */

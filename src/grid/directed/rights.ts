@@ -1,55 +1,50 @@
-import type { Flag, Page, Scenario, Step } from '../scenario.ts';
+import type { Page, Scenario, Step } from '../scenario.ts';
 import {
   at,
   editPage,
   inL2,
+  inSpace,
   invlpg,
+  LARGE_FRAME,
+  pagesSpace,
   readPage,
   readSlot,
   reads,
   type SmallSpace,
+  slug,
   smallSpace,
   stateIn,
   type TableMode,
+  USED,
   writes,
 } from './build.ts';
 
-/** A frame of large pages that has a page table in it, so that L0 must map it in small pieces. */
-const FRAME = 0x0080_0000;
-/** Page of the frame that is probed, and the one that is a page table. */
-const PROBED = 5;
-const TABLE = 0x10;
+/** Page of a frame of large pages that is probed, and one that is a page table, so that L0 must map the frame in small pieces. */
+export const PROBED = 5;
+export const TABLE = 0x10;
 /** Slot that goes through that table. */
 const BY_TABLE = 3;
 
 /** Large pages of one frame with these rights in slots 0, 1, ... */
 function aliases(mode: TableMode, ...flags: string[]): SmallSpace {
-  const large = flags.map((text, slot) => [slot, { to: FRAME, flags: `${text} PS` }] as const);
+  const large = flags.map((text, slot) => [slot, { to: LARGE_FRAME, flags: `${text} PS` }] as const);
   const slots = { ...Object.fromEntries(large), [BY_TABLE]: { to: 'l2.pt', flags: 'P W U' } };
-  const space = smallSpace('l2', mode, slots, { pt: { 0: { to: 'l2.other', flags: 'P W U A D' } } });
+  const space = smallSpace('l2', mode, slots, { pt: { 0: { to: 'l2.other', flags: USED } } });
   const pages: Record<string, Page> = {
     ...space.pages,
-    'l2.pt': { ...space.pages['l2.pt'], at: FRAME + TABLE * 0x1000 },
-    'l2.frame': { at: FRAME + PROBED * 0x1000 },
+    'l2.pt': { ...space.pages['l2.pt'], at: LARGE_FRAME + TABLE * 0x1000 },
+    'l2.frame': { at: LARGE_FRAME + PROBED * 0x1000 },
     'l2.other': {},
   };
   return { ...space, pages };
 }
 
-const scenario = (
-  name: string,
-  about: string,
-  space: SmallSpace,
-  flags: readonly Flag[],
-  steps: readonly Step[],
-): Scenario => inL2(name, about, stateIn(space, ...flags), space.pages, steps);
-
 /** The one may be written, the other not, and what they share in the shadow tables must not say otherwise. */
 function splitShared(mode: TableMode): Scenario {
   const space = aliases(mode, 'P W U', 'P U');
   const [writable, readOnly] = [at(0, PROBED), at(1, PROBED)];
-  return scenario(
-    `split-shared-${mode === 'PAE' ? 'pae' : 'pse'}`,
+  return inSpace(
+    `split-shared-${slug(mode)}`,
     'Two large pages of one frame, one of them read-only.',
     space,
     ['CR0.WP'],
@@ -69,7 +64,7 @@ function splitShared(mode: TableMode): Scenario {
 
 function splitDirtyWithoutWp(): Scenario {
   const space = aliases('2-level+PSE', 'P U', 'P W U');
-  return scenario(
+  return inSpace(
     'split-dirty-without-wp',
     'A frame is written by CR0.WP=0 through one large page, then through a clean one.',
     space,
@@ -88,7 +83,7 @@ function splitDirtyWithoutWp(): Scenario {
 
 /** The table is written through the large page. */
 function tableInLargePage(): Scenario {
-  const space = aliases('2-level+PSE', 'P W U A D');
+  const space = aliases('2-level+PSE', USED);
   const pages = { ...space.pages, 'l2.new': { at: NEW } };
   const throughLarge = (entry: number): Step => ({
     do: 'probe',
@@ -115,6 +110,19 @@ function tableInLargePage(): Scenario {
 }
 const NEW = 0x00a0_0000;
 
+/** Probes of a table that slots 0 to 2 map writable, read-only and for supervisors; its page 1 is read-only itself. */
+export const THROUGH_EACH_DIRECTORY: readonly Step[] = [
+  reads(at(0, 1), 'read-only page'),
+  reads(at(1, 2), 'read-only directory'),
+  writes(at(0, 2), 'writable'),
+  writes(at(1, 2), 'read-only directory'),
+  writes(at(1, 3), 'read-only directory', 3),
+  writes(at(0, 3), 'writable', 3),
+  writes(at(2, 2), 'supervisor directory'),
+  reads(at(2, 3), 'supervisor directory', 3),
+  writes(at(1, 3), 'read-only directory'),
+];
+
 /** CVE-2021-38198: the table's shadow under the one directory entry must not be that under the other. */
 function tableUnderTwoDirectories(mode: TableMode): Scenario {
   const space = smallSpace(
@@ -128,44 +136,29 @@ function tableUnderTwoDirectories(mode: TableMode): Scenario {
     {
       pt: {
         1: { to: 'l2.a', flags: 'P U A' },
-        2: { to: 'l2.b', flags: 'P W U A D' },
-        3: { to: 'l2.c', flags: 'P W U A D' },
+        2: { to: 'l2.b', flags: USED },
+        3: { to: 'l2.c', flags: USED },
       },
     },
   );
-  const name = `table-under-two-directories-${mode === 'PAE' ? 'pae' : '2-level'}`;
   return inL2(
-    name,
+    `table-under-two-directories-${slug(mode)}`,
     'One page table under a writable, a read-only and a supervisor directory entry.',
     stateIn(space, 'CR0.WP'),
     { ...space.pages, 'l2.a': {}, 'l2.b': {}, 'l2.c': {} },
-    [
-      reads(at(0, 1), 'read-only page'),
-      reads(at(1, 2), 'read-only directory'),
-      writes(at(0, 2), 'writable'),
-      writes(at(1, 2), 'read-only directory'),
-      writes(at(1, 3), 'read-only directory', 3),
-      writes(at(0, 3), 'writable', 3),
-      writes(at(2, 2), 'supervisor directory'),
-      reads(at(2, 3), 'supervisor directory', 3),
-      writes(at(1, 3), 'read-only directory'),
-    ],
+    THROUGH_EACH_DIRECTORY,
   );
 }
 
 /** Accessed and dirty flags of pages that are neighbours of the one that faults. */
 function accessedAndDirty(mode: TableMode): Scenario {
-  const pages = { 0: 'P W U', 1: 'P W U', 2: 'P W U A', 3: 'P U', 4: 'P W U A D' };
-  const entries = Object.fromEntries(
-    Object.entries(pages).map(([page, flags]) => [page, { to: `l2.page-${page}`, flags }]),
-  );
-  const space = smallSpace('l2', mode, { 0: { to: 'l2.pt', flags: 'P W U' } }, { pt: entries });
+  const space = pagesSpace(mode, { 0: 'P W U', 1: 'P W U', 2: 'P W U A', 3: 'P U', 4: USED });
   const flags = (page: number): Step => readPage(space, 'pt', page);
-  return inL2(
-    `accessed-and-dirty-${mode === 'PAE' ? 'pae' : '2-level'}`,
+  return inSpace(
+    `accessed-and-dirty-${slug(mode)}`,
     'Accessed and dirty flags of a page and its neighbours.',
-    stateIn(space, 'CR0.WP'),
-    { ...space.pages, ...Object.fromEntries(Object.keys(pages).map((page) => [`l2.page-${page}`, {}])) },
+    space,
+    ['CR0.WP'],
     [
       readSlot(space, 0),
       reads(at(0, 4), 'dirty'),
@@ -199,7 +192,7 @@ function beyondMaxPhyAddr(): Scenario {
     { 0: { to: 'l2.pt', flags: 'P W U' } },
     {
       pt: {
-        0: { to: 'l2.a', flags: 'P W U A D' },
+        0: { to: 'l2.a', flags: USED },
         1: { to: 'l2.b', flags: 'P W U A D 51' },
         2: { to: 'l2.c', flags: 'P W U A D 62' },
       },

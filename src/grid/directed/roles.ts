@@ -1,41 +1,24 @@
 import { matrixSpace, stateOf } from '../matrix/space.ts';
-import type { Flag, PagingMode, Scenario } from '../scenario.ts';
+import type { Scenario } from '../scenario.ts';
 import {
   at,
-  directed,
   fetches,
   inL2,
-  PLAIN_L1_PAGES,
-  plainL1,
+  inSpace,
+  LARGE_FRAME,
+  pagesSpace,
   probe,
   RELOAD,
   reads,
-  type SmallSpace,
   set,
+  slug,
   smallSpace,
   stateIn,
   type TableMode,
+  underPlainL1,
   visit,
   writes,
 } from './build.ts';
-
-/** One page table with some pages of different rights. */
-function pagesSpace(mode: TableMode, flags: Readonly<Record<number, string>>): SmallSpace {
-  const entries = Object.fromEntries(
-    Object.entries(flags).map(([page, text]) => [page, { to: `l2.page-${page}`, flags: text }]),
-  );
-  const space = smallSpace('l2', mode, { 0: { to: 'l2.pt', flags: 'P W U' } }, { pt: entries });
-  const pages = Object.fromEntries(Object.keys(flags).map((page) => [`l2.page-${page}`, {}]));
-  return { ...space, pages: { ...space.pages, ...pages } };
-}
-
-const scenario = (
-  name: string,
-  about: string,
-  space: SmallSpace,
-  flags: readonly Flag[],
-  steps: Scenario['steps'],
-): Scenario => inL2(name, about, stateIn(space, ...flags), space.pages, steps);
 
 function nxToggled(): Scenario {
   const space = pagesSpace('PAE', { 0: 'P W U NX', 1: 'P W U' });
@@ -45,7 +28,7 @@ function nxToggled(): Scenario {
     reads(at(0, 1), 'present'),
     fetches(at(0, 1), 'present'),
   ];
-  return scenario(
+  return inSpace(
     'nx-toggled',
     'Bit 63 of a used entry is execute-disable, then reserved, then execute-disable.',
     space,
@@ -64,7 +47,7 @@ function wpToggled(): Scenario {
     writes(at(0, 0), 'read-only', 3),
     writes(at(0, 2), 'present', 3),
   ];
-  return scenario(
+  return inSpace(
     'wp-toggled',
     'A supervisor writes to read-only pages with CR0.WP clear, set and clear.',
     space,
@@ -80,7 +63,7 @@ function smapToggledWithoutWp(): Scenario {
     probe('read4', 0, at(0, 0), 'read-only', true),
     reads(at(0, 1), 'supervisor'),
   ];
-  return scenario(
+  return inSpace(
     'smap-toggled-without-wp',
     'A page made writable by CR0.WP=0 stays a user page to SMAP.',
     space,
@@ -100,7 +83,7 @@ function smapToggledWithoutWp(): Scenario {
 
 function smapAndAcWithoutWp(): Scenario {
   const space = pagesSpace('2-level', { 0: 'P U' });
-  return scenario(
+  return inSpace(
     'smap-and-ac-without-wp',
     'EFLAGS.AC lets a supervisor write to a read-only user page once, and no more.',
     space,
@@ -118,7 +101,7 @@ function smapAndAcWithoutWp(): Scenario {
 function smepToggledWithoutWp(): Scenario {
   const space = pagesSpace('2-level', { 0: 'P U' });
   const look = [fetches(at(0, 0), 'read-only'), fetches(at(0, 0), 'read-only', 3)];
-  return scenario(
+  return inSpace(
     'smep-toggled-without-wp',
     'A page made writable by CR0.WP=0 stays a user page to SMEP.',
     space,
@@ -137,7 +120,7 @@ function smepToggledWithoutWp(): Scenario {
 /** EFER.NX is clear, so that an execute-disable bit of L0's own making must not be met by the guest. */
 function smepWithoutWpOrNx(): Scenario {
   const space = pagesSpace('2-level', { 0: 'P U' });
-  return scenario(
+  return inSpace(
     'smep-without-wp-or-nx',
     'A supervisor writes to a read-only user page under SMEP, without NX.',
     space,
@@ -157,7 +140,7 @@ function smepToggledWithWp(): Scenario {
   const space = pagesSpace('2-level', { 0: 'P W U' });
   const look = [fetches(at(0, 0), 'present'), reads(at(0, 0), 'present'), fetches(at(0, 0), 'present', 3)];
   const flags = (flag: 'CR4.SMEP' | 'CR4.SMAP') => [set(flag, true), ...look, set(flag, false), ...look];
-  return scenario(
+  return inSpace(
     'smep-and-smap-toggled-with-wp',
     'CR4.SMEP and CR4.SMAP change under CR0.WP=1.',
     space,
@@ -194,12 +177,11 @@ function paeToggled(): Scenario {
 
 /** A page table at the place of a 4 MiB page. */
 function pseToggled(): Scenario {
-  const frame = 0x0080_0000;
   const space = smallSpace('l2', '2-level', { 0: { to: 'l2.frame', flags: 'P W U PS' } });
   const pages = {
     ...space.pages,
-    'l2.frame': { at: frame, entries4: { 5: { to: 'l2.small', flags: 'P W U' } } },
-    'l2.frame-5': { at: frame + 0x5000 },
+    'l2.frame': { at: LARGE_FRAME, entries4: { 5: { to: 'l2.small', flags: 'P W U' } } },
+    'l2.frame-5': { at: LARGE_FRAME + 0x5000 },
     'l2.small': {},
   };
   const look = [reads(at(0, 5), 'large or small'), writes(at(0, 5), 'large or small', 3)];
@@ -213,7 +195,7 @@ function pseToggled(): Scenario {
 }
 
 /** With paging off, linear addresses are physical ones. */
-function pagingToggled(mode: Exclude<PagingMode, 'off'>): Scenario {
+function pagingToggled(mode: TableMode): Scenario {
   const options = { leaves: ['present', 'supervisor'], directories: ['dir'] };
   const paged = matrixSpace('l2', mode, options);
   const flat = matrixSpace('flat', 'off', options);
@@ -222,7 +204,7 @@ function pagingToggled(mode: Exclude<PagingMode, 'off'>): Scenario {
     writes(paged.targets[0].at, 'present', 3),
   ];
   return inL2(
-    `paging-toggled-${mode.toLowerCase()}`,
+    `paging-toggled-${slug(mode)}`,
     'CR0.PG changes while CR3 keeps its value.',
     stateOf(paged, ['CR0.WP']),
     { ...paged.pages, ...flat.pages },
@@ -260,17 +242,15 @@ function withoutPaging(): Scenario {
 
 /** L1 and L2 in different modes have other pages at the same addresses. */
 function sameAddresses(): Scenario {
-  const outer = plainL1();
   const inner = pagesSpace('PAE', { 0: 'P W U' });
   const look = [reads(at(0), 'present'), writes(at(0), 'present', 3), fetches(at(0), 'present')];
-  return directed({
-    name: 'same-addresses-in-both',
-    about: 'L1 in 2-level paging and L2 in PAE paging look at the same address in turn.',
-    pages: { ...PLAIN_L1_PAGES, ...inner.pages },
-    l1: stateIn(outer, 'CR0.WP'),
-    l2: { A: { ...stateIn(inner, 'CR0.WP'), asid: 1 } },
-    steps: [...look, ...visit(...look), ...look, ...visit(...look), ...look],
-  });
+  return underPlainL1(
+    'same-addresses-in-both',
+    'L1 in 2-level paging and L2 in PAE paging look at the same address in turn.',
+    stateIn(inner, 'CR0.WP'),
+    inner.pages,
+    [...look, ...visit(...look), ...look, ...visit(...look), ...look],
+  );
 }
 
 /** Halves of a page table and quarters of a directory: 4-byte tables have more entries than shadow tables. */

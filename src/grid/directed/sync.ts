@@ -1,26 +1,28 @@
-import type { Entry, Flag, Scenario, Step, VmcbChanges } from '../scenario.ts';
+import type { Entry, Scenario, Step, VmcbChanges } from '../scenario.ts';
 import {
   at,
   directed,
   editPage,
   editSlot,
+  FLUSHED,
   inL2,
+  inSpace,
   invlpg,
-  PLAIN_L1_PAGES,
-  plainL1,
   RELOAD,
   reads,
   type SmallSpace,
   set,
+  slug,
   smallSpace,
   stateIn,
   type TableMode,
+  USED,
+  underPlainL1,
   visit,
+  visitWith,
   writes,
 } from './build.ts';
 
-/** Used before: an entry that L0 may map without an access at hand. */
-const USED = 'P W U A D';
 const to = (page: string, flags = USED): Entry => ({ to: `l2.${page}`, flags });
 
 /** Two page tables and three data pages; the first table is in slot 0, and maps two of them. */
@@ -36,14 +38,6 @@ function twoTables(mode: TableMode, flags = USED): SmallSpace {
   );
   return { ...space, pages: { ...space.pages, 'l2.a': {}, 'l2.b': {}, 'l2.c': {} } };
 }
-
-const scenario = (
-  name: string,
-  about: string,
-  space: SmallSpace,
-  flags: readonly Flag[],
-  steps: readonly Step[],
-): Scenario => inL2(name, about, stateIn(space, ...flags), space.pages, steps);
 
 const first = reads(at(0, 0), 'first page');
 const second = reads(at(0, 1), 'second page');
@@ -62,7 +56,7 @@ function editedThenFlushed(): Scenario {
     invlpg(at(0, 0)),
     invlpg(at(0, 0)),
   ];
-  return scenario(
+  return inSpace(
     'edited-then-flushed',
     'A page table entry changes, and each way to invalidate it follows.',
     space,
@@ -78,22 +72,16 @@ function editedThenFlushed(): Scenario {
 /** L1 edits L2's table while L2 is away, and has its TLB flushed, in turn by both means. */
 function editedWhileAway(): Scenario {
   const space = twoTables('PAE');
-  const enter = (vmcb: VmcbChanges): Step[] => [
-    { do: 'enter', l2: 'A', vmcb },
-    first,
-    second,
-    { do: 'leave' },
-  ];
-  return directed({
-    name: 'edited-while-away',
-    about: "L1 edits L2's page table, and flushes L2's TLB or gives L2 another ASID.",
-    pages: { ...PLAIN_L1_PAGES, ...space.pages },
-    l1: stateIn(plainL1(), 'CR0.WP'),
-    l2: { A: { ...stateIn(space, 'CR0.WP'), asid: 1 } },
-    steps: [
+  const enter = (vmcb: VmcbChanges): Step[] => visitWith(vmcb, first, second);
+  return underPlainL1(
+    'edited-while-away',
+    "L1 edits L2's page table, and flushes L2's TLB or gives L2 another ASID.",
+    stateIn(space, 'CR0.WP'),
+    space.pages,
+    [
       ...visit(first, second),
       editPage(space, 'pt', 0, to('c')),
-      ...enter({ tlbControl: 'asid' }),
+      ...enter(FLUSHED),
       editPage(space, 'pt', 0, to('a')),
       ...enter({ asid: 2 }),
       editPage(space, 'pt', 1, to('c')),
@@ -102,7 +90,7 @@ function editedWhileAway(): Scenario {
       { do: 'invlpga', at: at(0, 1), asid: 2 },
       ...enter({}),
     ],
-  });
+  );
 }
 
 /** L2 edits L1's own table; L1 has its translations flushed by TLB_CONTROL at the next entry. */
@@ -129,9 +117,7 @@ function hostFlushed(): Scenario {
       invlpg(at(0, 0)),
       first,
       edit('a'),
-      { do: 'enter', l2: 'A', vmcb: { tlbControl: 'all' } },
-      reads(at(0), 'of L2'),
-      { do: 'leave' },
+      ...visitWith({ tlbControl: 'all' }, reads(at(0), 'of L2')),
       first,
       second,
     ],
@@ -141,8 +127,8 @@ function hostFlushed(): Scenario {
 /** An absent directory entry becomes present without an invalidation; its table changed while it was out of reach. */
 function takenOutAndBack(mode: TableMode): Scenario {
   const space = twoTables(mode);
-  return scenario(
-    `table-taken-out-and-back-${mode.toLowerCase()}`,
+  return inSpace(
+    `table-taken-out-and-back-${slug(mode)}`,
     'A page table changes while no directory refers to it.',
     space,
     ['CR0.WP'],
@@ -167,7 +153,7 @@ function takenOutAndBack(mode: TableMode): Scenario {
 /** An entry is invalidated while the MMU is in another role, with other shadow pages of the same table. */
 function invalidatedInAnotherRole(): Scenario {
   const space = twoTables('PAE', 'P W A D');
-  return scenario(
+  return inSpace(
     'invalidated-in-another-role',
     'A page table entry is edited and invalidated, and then CR0.WP changes back.',
     space,
@@ -191,7 +177,7 @@ function invalidatedInAnotherRole(): Scenario {
 /** The same, so many roles later that the first root is gone and is built again of the pages that it had. */
 function invalidatedManyRolesLater(): Scenario {
   const space = twoTables('PAE', 'P W A D');
-  return scenario(
+  return inSpace(
     'invalidated-many-roles-later',
     'A page table entry is edited and invalidated after five changes of the role.',
     space,
@@ -221,7 +207,7 @@ function invalidatedManyRolesLater(): Scenario {
 /** A page fault invalidates the page that it is about, also what a supervisor had cached of it. */
 function faultInvalidates(): Scenario {
   const space = twoTables('PAE', 'P W A D');
-  return scenario(
+  return inSpace(
     'fault-invalidates',
     'An entry becomes absent without an invalidation, and a user access faults on it.',
     space,
@@ -233,7 +219,7 @@ function faultInvalidates(): Scenario {
 /** A page that is mapped writable becomes a page table. */
 function pageBecomesTable(): Scenario {
   const space = twoTables('PAE');
-  return scenario(
+  return inSpace(
     'page-becomes-table',
     'A page is written to, becomes a page table, and is written to again.',
     space,
@@ -261,8 +247,8 @@ function writtenWithoutWp(mode: TableMode): Scenario {
     first,
     second,
   ];
-  return scenario(
-    `tables-written-without-wp-${mode.toLowerCase()}`,
+  return inSpace(
+    `tables-written-without-wp-${slug(mode)}`,
     'A supervisor writes to its own tables with CR0.WP clear.',
     space,
     [],
@@ -320,7 +306,7 @@ function directoryEdits(): Scenario {
 function twoSpaces(): Scenario {
   const space = twoTables('2-level');
   const other = smallSpace('other', '2-level', { 0: to('pt-2', 'P W U A') });
-  return scenario(
+  return inSpace(
     'two-spaces',
     'L2 goes between two address spaces by MOV to CR3.',
     { ...space, pages: { ...space.pages, ...other.pages } },

@@ -11,6 +11,7 @@ import {
   stateIn,
   type TableMode,
   visit,
+  without,
   writes,
 } from './build.ts';
 
@@ -101,16 +102,17 @@ const withoutEferNx = (): Scenario =>
     ],
   );
 
-function withoutNx(): Scenario {
-  const scenario = inL1(
-    'smep-without-wp-on-a-cpu-without-nx',
-    'The same for a guest whose processor has no NX: L0 uses that of its own.',
-    'PAE',
-    ['CR4.SMEP'],
-    [...thereAndBack, set('EFER.NX', true), kernel.fetches],
+const withoutNx = (): Scenario =>
+  without(
+    inL1(
+      'smep-without-wp-on-a-cpu-without-nx',
+      'The same for a guest whose processor has no NX: L0 uses that of its own.',
+      'PAE',
+      ['CR4.SMEP'],
+      [...thereAndBack, set('EFER.NX', true), kernel.fetches],
+    ),
+    'nx',
   );
-  return { ...scenario, features: scenario.features.filter((one) => one !== 'nx'), absent: ['nx'] };
-}
 
 /** An entry that lets the kernel write is a supervisor page, which SMAP would not guard: each write is emulated instead. */
 const underSmap = (): Scenario =>
