@@ -7,14 +7,16 @@
  * of them every so often.
  */
 import { RIGHTS } from '../arch/paging/format.ts';
+import { PDPTE_COUNT } from '../arch/paging/pae.ts';
 import { controlOf, type MmuContext } from './mmu/context.ts';
-import { type GuestEntry, guestEntry, nestedLeaf, upperHalf } from './mmu/guest-entry.ts';
+import { type GuestEntry, guestEntry, nestedLeaf, nestedPdpte, upperHalf } from './mmu/guest-entry.ts';
 import type { Mmu, MmuChecker } from './mmu/mmu.ts';
 import {
   childRole,
   cpuRoleBase,
   cpuRoleExtended,
   directRootRole,
+  has4ByteGpte,
   isDirect,
   isPrivate,
   nestedRoleBase,
@@ -28,6 +30,7 @@ import {
   roleString,
   shadowRootRole,
 } from './mmu/role.ts';
+import type { Root } from './mmu/roots.ts';
 import { NONE, type ShadowPage } from './mmu/shadow-page.ts';
 import type { ShadowTables } from './mmu/shadow-tables.ts';
 import { isLeaf, isMmio, isPresent, SPTE, spteAddress, spteRights } from './mmu/spte.ts';
@@ -169,6 +172,20 @@ export class ShadowChecker implements MmuChecker {
           this.#require((lo | hi) === 0, null, `PDPTE ${i} is 0x${lo.toString(16)} without a directory`);
         else this.#checkDirectory(page, root.built && lo === page.address + 1 && hi === 0, root.role, i);
       }
+      if (root.built && this.#context.kind === 'nested' && !has4ByteGpte(root.role))
+        this.#checkNestedPdptes(root);
+    }
+  }
+
+  /** PDPTEs of nested tables are no registers: those in use are those in memory, unless a write to them is yet to be looked at. */
+  #checkNestedPdptes(root: Root): void {
+    if (root.guardEpoch !== this.#tables.guards.epoch) return;
+    for (let i = 0; i < PDPTE_COUNT; i += 1) {
+      const lo = root.pdptes[2 * i];
+      if ((lo & SPTE.P) === 0) continue;
+      const inMemory = nestedPdpte(this.#tables, root.pgd, i);
+      const same = inMemory.lo === lo && inMemory.hi === root.pdptes[2 * i + 1];
+      this.#require(same, null, `PDPTE ${i} of the nested tables is not that in memory`);
     }
   }
 

@@ -40,7 +40,7 @@ export class FaultHandler {
   constructor(tables: ShadowTables, context: MmuContext, roots: Roots) {
     this.#tables = tables;
     this.#context = context;
-    this.#guestTables = new GuestTables(tables.memory, tables.slots, tables.mmio, tables.rules);
+    this.#guestTables = new GuestTables(tables, context.kind === 'nested' ? null : tables.guards);
     this.walk = new GuestWalk(context, this.#guestTables, tables);
     this.mapper = new Mapper(tables, context, roots, this.walk.result);
   }

@@ -10,6 +10,8 @@ import { SPTE } from './spte.ts';
 
 const PAGE = 4096;
 const PDPTE_SHIFT = 30;
+/** Bits 1, 2 and 8:5 of a PDPTE (SDM vol. 3A table 4-8). */
+const PDPTE_RESERVED = 0x1e6;
 
 /** What the guest's entry behind an SPTE says now. */
 export interface GuestEntry {
@@ -45,6 +47,13 @@ export function guestEntry(tables: ShadowTables, page: ShadowPage, entry: number
 export const upperHalf = (tables: ShadowTables, page: ShadowPage, entry: number): number =>
   isDivided(page.role, tables.format) ? (entry & 1) * page.entries : 0;
 
+/** PDPTE `index` of the table at L1-physical `pgd`, as it is in memory. */
+export function nestedPdpte(tables: ShadowTables, pgd: number, index: number): { lo: number; hi: number } {
+  const { u32 } = tables.memory;
+  const host = tables.slots.hostAddress(pgd + index * 8) >>> 2;
+  return { lo: u32[host], hi: u32[host + 1] };
+}
+
 /**
  * What L1's PAE nested tables say of an L2-physical address (APM vol. 2 15.25.5).
  *
@@ -61,7 +70,7 @@ export function nestedLeaf(tables: ShadowTables, pgd: number, address: number): 
     // PDPTEs have no rights.
     if (shift < PDPTE_SHIFT) rights &= entryRights(lo, hi);
     const large = shift === 21 && (lo & SPTE.PS) !== 0;
-    const present = (lo & SPTE.P) !== 0;
+    const present = (lo & SPTE.P) !== 0 && (shift < PDPTE_SHIFT || (lo & PDPTE_RESERVED) === 0);
     const frame = guestFrame(lo, hi, large, false) + (large ? (address >>> 12) & 511 : 0);
     if (!present || large || shift === 12)
       return { present, large, rights, frame, dirty: (lo & SPTE.D) !== 0 };

@@ -6,8 +6,17 @@ import type { MmioBus } from '../../cpu/physical-memory.ts';
 import type { HostMemory } from '../hardware.ts';
 import type { MemorySlots } from '../memslots.ts';
 import type { Rules } from '../rules.ts';
+import type { TableGuards } from './guards.ts';
 
 const PAGE = 4096;
+
+/** Where a VM's tables are, and the rules for them; ShadowTables is one. */
+export interface GuestTableSources {
+  readonly memory: HostMemory;
+  readonly slots: MemorySlots;
+  readonly mmio: MmioBus;
+  readonly rules: Rules;
+}
 
 /** EntryMemory over a VM's slots. */
 export class GuestTables implements EntryMemory {
@@ -22,12 +31,18 @@ export class GuestTables implements EntryMemory {
   readonly #slots: MemorySlots;
   readonly #mmio: MmioBus;
   readonly #rules: Rules;
+  readonly #guards: TableGuards | null;
 
-  constructor(memory: HostMemory, slots: MemorySlots, mmio: MmioBus, rules: Rules) {
+  /**
+   * @param guards lifted where flags are set in a guarded page: to the nested tables that lie there the bits may mean something
+   *               else, in PDPTEs they are reserved. Null for the walk of those tables, which tells them nothing new
+   */
+  constructor({ memory, slots, mmio, rules }: GuestTableSources, guards: TableGuards | null) {
     this.#memory = memory;
     this.#slots = slots;
     this.#mmio = mmio;
     this.#rules = rules;
+    this.#guards = guards;
   }
 
   readEntry(address: number, size: 4 | 8): boolean {
@@ -46,15 +61,17 @@ export class GuestTables implements EntryMemory {
 
   /** A walk may have changed the entry since it read it: tables of both stages of nested paging may be the same ones. */
   updateEntry(address: number, size: 4 | 8, lo: number, hi: number, newLo: number): Update {
-    const slot = this.#slots.find(Math.floor(address / PAGE));
+    const frame = Math.floor(address / PAGE);
+    const slot = this.#slots.find(frame);
     if (slot === undefined || slot.readOnly) return this.#updateAsDevice(address, size, lo, hi, newLo);
     const memory = this.#memory;
-    const read = slot.pfn(Math.floor(address / PAGE)) * PAGE + (address & (PAGE - 1));
+    const read = slot.pfn(frame) * PAGE + (address & (PAGE - 1));
     const word = read >>> 2;
     if (memory.u32[word] !== lo || (size === 8 && memory.u32[word + 1] !== hi)) return UPDATE.CHANGED;
     const at = this.#rules.hostAddressOfFlags(read, address);
     memory.u32[at >>> 2] = newLo;
     memory.written(at as Hpa, 4);
+    if (this.#guards?.has(frame)) this.#guards.lift();
     return UPDATE.DONE;
   }
 

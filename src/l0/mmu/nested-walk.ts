@@ -111,9 +111,9 @@ export class NestedWalk implements LinearWalk {
    */
   constructor(tables: ShadowTables, context: MmuContext, nested: LinearWalk) {
     this.#context = context;
-    const { memory, slots, mmio, rules } = tables;
+    const { rules } = tables;
     this.#stage = new SecondStage(nested, rules);
-    this.#entries = new NestedEntries(new GuestTables(memory, slots, mmio, rules), this.#stage, rules);
+    this.#entries = new NestedEntries(new GuestTables(tables, tables.guards), this.#stage, rules);
     this.#own = new GuestWalk(context, this.#entries, tables);
   }
 
