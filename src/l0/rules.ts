@@ -347,6 +347,12 @@ export const RULES = {
   /** NP_ENABLE of vmcb12 at this entry says whether L1's nested tables translate for L2 (APM vol. 2 15.25.3). */
   usesNestedTables: (enabled: boolean): boolean => enabled,
 
+  /** INVLPGA with ASID 0 is about L1, even if L2 executes it (APM vol. 2 15.16.2). */
+  invlpgaIsForL1: (asid: number, _byL2: boolean): boolean => asid === 0,
+
+  /** INVLPGA brings shadow tables up to date as INVLPG does, if it is for the level that executes it. */
+  invlpgaSyncs: (forItself: boolean): boolean => forItself,
+
   /** INVLPGA for an ASID of L1's guests reaches what the processor has of L2 (APM vol. 2 15.16.2). */
   invlpgaReachesL2: (): boolean => true,
 

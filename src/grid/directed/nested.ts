@@ -1,5 +1,18 @@
-import type { Scenario } from '../scenario.ts';
-import { at, reads, smallSpace, stateIn, underPlainL1, visit, visitWith, without, writes } from './build.ts';
+import type { Scenario, Step } from '../scenario.ts';
+import {
+  at,
+  directed,
+  editPage,
+  reads,
+  type SmallSpace,
+  smallSpace,
+  stateIn,
+  underPlainL1,
+  visit,
+  visitWith,
+  without,
+  writes,
+} from './build.ts';
 
 const inner = () =>
   smallSpace(
@@ -44,5 +57,44 @@ function illegalCr4(): Scenario {
   return without(scenario, 'smep');
 }
 
-/** What L1 hears of L2, and what it may enter it with. */
-export const nestedScenarios = (): Scenario[] => [faultsIntercepted(), illegalCr4()];
+/** INVLPGA of whoever executes it names ASIDs as L1 gives them, 0 being L1's own (APM vol. 2 15.16.2). */
+function invalidatesByAsid(): Scenario {
+  const spaceOf = (prefix: string): SmallSpace => {
+    const page = { to: `${prefix}.page`, flags: 'P W U A D' };
+    const table = { to: `${prefix}.pt`, flags: 'P W U A' };
+    return smallSpace(prefix, '2-level', { 0: table }, { pt: { 0: page, 1: page, 2: page } });
+  };
+  const [outer, own] = [spaceOf('l1'), spaceOf('l2')];
+  const entries = [reads(at(0, 0), 'edited'), reads(at(0, 1), 'taken out'), reads(at(0, 2), 'untouched')];
+  /** Edits two entries and drops their pages under an ASID. */
+  const change = (space: SmallSpace, to: string, asid: number): Step[] => [
+    editPage(space, 'pt', 0, { to, flags: 'P W U A D' }),
+    editPage(space, 'pt', 1, { flags: '' }),
+    ...[0, 1].map((page): Step => ({ do: 'invlpga', at: at(0, page), asid })),
+  ];
+  return directed({
+    name: 'invlpga-by-l2',
+    about: "L2 edits its own tables and those of L1, and drops the pages by INVLPGA under each one's ASID.",
+    pages: { ...outer.pages, ...own.pages, 'l1.page': {}, 'l1.other': {}, 'l2.page': {}, 'l2.other': {} },
+    l1: stateIn(outer, 'CR0.WP'),
+    l2: { A: { ...stateIn(own, 'CR0.WP'), asid: 1 } },
+    steps: [
+      ...entries,
+      ...visit(
+        ...entries,
+        ...change(own, 'l2.other', 1),
+        ...entries,
+        ...change(outer, 'l1.other', 0),
+        ...entries,
+        // A processor may have kept L2's page under the other ASID or not.
+        editPage(own, 'pt', 0, { to: 'l2.page', flags: 'P W U A D' }),
+        { do: 'invlpga', at: at(0, 0), asid: 0 },
+        ...entries,
+      ),
+      ...entries,
+    ],
+  });
+}
+
+/** What L1 hears of L2, what it may enter it with, and how far L2 reaches. */
+export const nestedScenarios = (): Scenario[] => [faultsIntercepted(), illegalCr4(), invalidatesByAsid()];

@@ -199,6 +199,12 @@ const CHANGES: readonly Mutant[] = [
     fate: byProbe('directed/nested-guest-tables-edited'),
   }),
   nested({
+    name: 'invlpga-of-l1-by-l2-ignored',
+    history: 'INVLPGA with ASID 0, if L2 executes it, is taken to be about L2.',
+    override: () => ({ invlpgaIsForL1: (asid, byL2) => asid === 0 && !byL2 }),
+    fate: byProbe('directed/invlpga-by-l2'),
+  }),
+  nested({
     name: 'one-asid-on-nested-tables',
     history: 'L2 runs under the ASID of L1, and transitions do not flush it.',
     override: () => ({ hasOwnAsid: () => false, tlbIsStale: (flushed, epoch) => flushed !== epoch }),

@@ -213,6 +213,12 @@ const FLUSHES: readonly Mutant[] = [
     fate: byProbe('directed/edited-then-flushed'),
   },
   {
+    name: 'invlpga-without-sync',
+    history: 'INVLPGA for the level that executes it does so.',
+    override: () => ({ invlpgaSyncs: () => false }),
+    fate: byProbe('directed/invlpga-by-l2'),
+  },
+  {
     name: 'fault-without-invalidation',
     history: 'A page fault that goes to the guest leaves the translation of its page alone.',
     override: () => ({ faultInvalidates: () => false }),

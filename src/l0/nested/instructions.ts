@@ -72,12 +72,16 @@ export function handleClgi(vcpu: Vcpu): void {
 }
 
 /**
- * INVLPGA rAX, ECX: ASID 0 is L1 itself, every other one is a guest of L1. The guest's tables are read again at its next VMRUN.
+ * INVLPGA rAX, ECX: ASIDs are as L1 gives them, whoever executes it, and 0 is L1 itself (APM vol. 2 15.16.2). What L0 holds of
+ * the tables of the level that is running is brought up to date; those of the other one are read again as it is entered.
  */
 export function handleInvlpga(vcpu: Vcpu): void {
   if (!isAllowed(vcpu)) return;
   const linear = addressInRax(vcpu);
-  if (vcpu.state.register(GPR.ECX) === 0 && !vcpu.state.guestMode) vcpu.invalidatePage(linear);
-  else if (vcpu.vm.rules.invlpgaReachesL2()) vcpu.hardware.invlpga(linear as Gva, vcpu.nested.asid02.asid);
+  const { hardware, asid01, nested, state, vm } = vcpu;
+  const ofL1 = vm.rules.invlpgaIsForL1(state.register(GPR.ECX), state.guestMode);
+  if (vm.rules.invlpgaSyncs(ofL1 !== state.guestMode)) vcpu.invalidatePage(linear);
+  else if (ofL1) hardware.invlpga(linear as Gva, asid01.asid);
+  else if (vm.rules.invlpgaReachesL2()) hardware.invlpga(linear as Gva, nested.asid02.asid);
   vcpu.skipInstruction();
 }
