@@ -11,8 +11,9 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 /** Up to 52 bits: guest-physical addresses of nested faults. */
 const addressText = (address: number): string => `0x${address.toString(16)}`;
 const long = (value: bigint | number): string => `0x${BigInt(value).toString(16).padStart(16, '0')}`;
-const wide = (lo: number, hi: number): string =>
-  `0x${((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)).toString(16)}`;
+const whole = ([lo, hi]: readonly [lo: number, hi: number]): bigint =>
+  (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
+const wide = (lo: number, hi: number): string => `0x${whole([lo, hi]).toString(16)}`;
 const level = (nested: boolean): string => (nested ? 'L2' : 'L1');
 
 /** Page-fault error code, the number and its bits. */
@@ -104,7 +105,7 @@ export function lineTrace(write: (line: string) => void, now: () => number): Tra
       ),
     nestedExit: (code, info1, info2) =>
       say(
-        `kvm_nested_vmexit_inject: reason ${kvmExitName(code)} ext_inf1 ${hex(info1)} ext_inf2 ${hex(info2)}`,
+        `kvm_nested_vmexit_inject: reason ${kvmExitName(code)} ext_inf1 ${long(whole(info1))} ext_inf2 ${long(whole(info2))}`,
       ),
     roleChange: (cpuBase, extended, root) =>
       say(

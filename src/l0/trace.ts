@@ -45,8 +45,12 @@ export interface TraceSink {
    * that L1 injects (EVENTINJ).
    */
   nestedEntry(rip: number, vmcb12: number, nestedRip: number, event: number): void;
-  /** An exit of L2 is handed to L1 (kvm_nested_vmexit_inject). */
-  nestedExit(code: number, info1: number, info2: number): void;
+  /** An exit of L2 is handed to L1 (kvm_nested_vmexit_inject), with both halves of EXITINFO1 and EXITINFO2. */
+  nestedExit(
+    code: number,
+    info1: readonly [lo: number, hi: number],
+    info2: readonly [lo: number, hi: number],
+  ): void;
   /** The MMU was set up anew because a role changed. */
   roleChange(cpuBase: PageRole, extended: ExtendedRole, root: PageRole): void;
   /** kvm_mmu_get_page */

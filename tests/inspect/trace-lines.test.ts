@@ -97,7 +97,7 @@ describe('the trace of a !PAE L1 and a PAE L2', () => {
 
   it('ends the nested run with the exit that L1 sees', () => {
     expect(from(/^kvm_nested_vmexit_inject/)[0]).toBe(
-      'kvm_nested_vmexit_inject: reason hypercall ext_inf1 0x0 ext_inf2 0x0',
+      'kvm_nested_vmexit_inject: reason hypercall ext_inf1 0x0000000000000000 ext_inf2 0x0000000000000000',
     );
   });
 });

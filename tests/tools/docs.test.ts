@@ -33,6 +33,23 @@ describe('docs/smep-and-not-wp.md', () => {
   });
 });
 
+describe('docs/nested-paging.md', () => {
+  const blocks = PAGES['docs/nested-paging.md'];
+
+  // APM vol. 2 15.25.6: error code in the low half of EXITINFO1, bit 32 for a final address, the address in EXITINFO2.
+  it('hands a nested fault to L1 with all of EXITINFO1, where the tables of L1 forbid the access', () => {
+    expect(blocks['a fault of L1']()).toMatch(
+      /^kvm_nested_vmexit_inject: reason npf ext_inf1 0x0000000100000004 ext_inf2 0x0000000041000f80$/m,
+    );
+  });
+
+  it('tells L1 nothing of a fault that they allow, and maps the clean page read-only', () => {
+    const again = blocks['a fault of L0']();
+    expect(again).not.toMatch(/^kvm_nested_vmexit_inject/m);
+    expect(again).toMatch(/^kvm_mmu_set_spte: gfn 304 .*\(r-xu\) level 1 .* 4-byte /m);
+  });
+});
+
 describe('withBlocks', () => {
   it('leaves everything else alone, and refuses blocks that there are not', () => {
     expect(withBlocks('a\n```\nb\n```\n', {})).toBe('a\n```\nb\n```\n');

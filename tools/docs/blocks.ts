@@ -7,11 +7,18 @@ import { mutantNamed } from '../../src/grid/mutants/mutants.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { UnsupportedHost } from '../../src/l0/hypervisor.ts';
 import { HostedMachine } from '../../src/vmm/hosted-machine.ts';
+import { twiceAtOnce } from './nested-fault.ts';
 import { nestedRoots, offers, reasons } from './offers.ts';
 import { align, pageRun, traceOfStep } from './page-run.ts';
 
 const directed = new Map(directedScenarios().map((scenario) => [scenario.name, scenario]));
 const scenario = (name: string): Scenario => directed.get(`directed/${name}`)!;
+/** L0's trace of a step of `smep-without-wp`, without entries and exits. */
+const trace = (step: number) => (): string =>
+  traceOfStep(scenario('smep-without-wp'), step)
+    .filter((line) => !/^kvm_(?:entry|exit):/.test(line))
+    .join('\n');
+
 const run = (name: string) => (): string => pageRun(scenario(name), READ_ONLY_PAGE);
 
 /** Each mutant with the scenario of the page that catches it. */
@@ -52,9 +59,9 @@ function refusal(): string {
 
 const SMEP_AND_NOT_WP = {
   'smep-without-wp': run('smep-without-wp'),
-  'trace of the kernel writing': () => traceOfStep(scenario('smep-without-wp'), 2),
-  'trace of the kernel fetching': () => traceOfStep(scenario('smep-without-wp'), 4),
-  'trace of the user fetching': () => traceOfStep(scenario('smep-without-wp'), 6),
+  'trace of the kernel writing': trace(2),
+  'trace of the kernel fetching': trace(4),
+  'trace of the user fetching': trace(6),
   'smep-without-wp-and-efer-nx': run('smep-without-wp-and-efer-nx'),
   'smep-without-wp-or-nx': run('smep-without-wp-or-nx'),
   'smep-without-wp-on-a-cpu-without-nx': run('smep-without-wp-on-a-cpu-without-nx'),
@@ -68,6 +75,8 @@ const NESTED_PAGING = {
   'what is offered': offers,
   'why not': reasons,
   'roots of nested tables': nestedRoots,
+  'a fault of L1': () => twiceAtOnce().first,
+  'a fault of L0': () => twiceAtOnce().again,
 };
 
 type Blocks = Readonly<Record<string, () => string>>;

@@ -135,18 +135,17 @@ export function align(rows: readonly (readonly string[])[]): string[] {
 /** Where L0 happens to have its tables, and the agents their code, is no matter of the page's. */
 const PASSING = / at 0x[0-9a-f]+(?= in sp)/;
 
-/** What L0 traces of a scenario while it is at one step (from 1), without times, entries and exits. */
-export function traceOfStep(scenario: Scenario, number: number): string {
+/** What L0 traces of a scenario while it is at one step (from 1), without times. */
+export function traceOfStep(scenario: Scenario, number: number, l0: 'shadow' | 'npt' = 'shadow'): string[] {
   const lines: string[] = [];
   let at = 0;
   const host = umbraHost({
-    l0: 'shadow',
+    l0,
     host: 'pae',
     prepare: (machine) => {
       machine.vm.trace = lineTrace(
         (line) => {
-          const text = line.replace(/^\d+ /, '').replace(PASSING, '');
-          if (at === number && !/^kvm_(?:entry|exit):/.test(text)) lines.push(text);
+          if (at === number) lines.push(line.replace(/^\d+ /, '').replace(PASSING, ''));
         },
         () => 0,
       );
@@ -156,5 +155,5 @@ export function traceOfStep(scenario: Scenario, number: number): string {
     },
   });
   runCompiled(compileScenario(scenario), host);
-  return lines.join('\n');
+  return lines;
 }

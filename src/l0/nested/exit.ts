@@ -120,7 +120,7 @@ function leaveL2(
   decoded: boolean,
 ): void {
   const { trace } = vcpu.vm;
-  if (trace !== null) trace.nestedExit(code, info1, info2);
+  if (trace !== null) trace.nestedExit(code, [info1, info1Hi], [info2, info2Hi]);
   vcpu.statistics.nestedExits += 1;
   const vmcb12 = new Vmcb12Writer(vcpu);
   saveL2(vcpu, vmcb12);
