@@ -14,7 +14,7 @@ import { type Placement, placeOf, placePages, resolve } from './placement.ts';
 import { RootKeeper } from './reach.ts';
 import { FLAG_BITS, pagingModeOf } from './registers.ts';
 import type { EditStep, EntryEdit, PagingMode, ProbeStep, Scenario, Step } from './scenario.ts';
-import { type Mending, ScriptWriter } from './script.ts';
+import { type Mending, patHalves, ScriptWriter } from './script.ts';
 import { L1, type TrackedSpace, Tracker } from './tracker.ts';
 
 /** A scenario ready to run on anything that boots multiboot images. */
@@ -240,6 +240,10 @@ function compileStep(context: Context, step: Exclude<Step, { do: 'enter' }>): vo
       return;
     case 'host':
       script.operation(OPERATION.HOST_MEMORY, placeOf(placement, step.page) | HOST_ACTIONS[step.action]);
+      return;
+    case 'pat':
+      if (step.value === undefined) script.operation(OPERATION.PAT);
+      else script.operation(OPERATION.PAT, 1, ...patHalves(step.value));
       return;
     case 'registers':
       script.operation(OPERATION.REGISTERS);

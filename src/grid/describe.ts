@@ -41,6 +41,8 @@ export function stepText(step: Step): string {
       const ac = step.ac === true ? ' AC' : '';
       return `probe ${step.form} cpl ${step.cpl} at ${hex(step.at)}${value}${entry}${ac}${about}`;
     }
+    case 'pat':
+      return step.value === undefined ? 'pat' : `pat = ${step.value}`;
     case 'host':
       return `host ${step.action} ${step.page}`;
   }

@@ -1,5 +1,6 @@
 import type { AddressSpaceModel } from '../oracle/address-space.ts';
 import type { RegisterWrite } from '../oracle/control-registers.ts';
+import type { PatRegisters } from '../oracle/svm/pat.ts';
 import { entryValue } from './entry.ts';
 import { registersOf } from './expect-vmrun.ts';
 import { type Placement, placeOf, resolve } from './placement.ts';
@@ -11,16 +12,21 @@ import type { Tracker } from './tracker.ts';
 /** A step that has one outcome and leaves the level as it is. */
 export type PlainStep = Exclude<Step, { do: 'probe' | 'enter' | 'leave' }>;
 
+/** Bits of an MSR that nobody has written. */
+const ANY = 0xffff_ffff_ffff_ffffn;
+
 /** Carries out plain steps on the oracle's model of memory and registers. */
 export class PlainSteps {
   readonly #model: AddressSpaceModel;
   readonly #placement: Placement;
   readonly #tracker: Tracker;
+  readonly #pats: PatRegisters;
 
-  constructor(model: AddressSpaceModel, placement: Placement, tracker: Tracker) {
+  constructor(model: AddressSpaceModel, placement: Placement, tracker: Tracker, pats: PatRegisters) {
     this.#model = model;
     this.#placement = placement;
     this.#tracker = tracker;
+    this.#pats = pats;
   }
 
   /** What comes of a step of `level`, which is carried out. */
@@ -70,6 +76,12 @@ export class PlainSteps {
         if (step.action === 'remove') this.#model.removeMemory(page);
         else if (step.action === 'return') this.#model.returnMemory(page);
         return NOTHING;
+      }
+      case 'pat': {
+        if (step.value !== undefined && !this.#pats.write(BigInt(step.value)))
+          return generalProtectionAt(level);
+        const pat = this.#pats.read();
+        return pat === undefined ? valueAt(level, 0n, ANY) : valueAt(level, pat);
       }
       case 'registers':
         return {

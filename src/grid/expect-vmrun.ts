@@ -20,6 +20,8 @@ export interface GuestState {
   /** nCR3, with nested paging. */
   nCr3: bigint | undefined;
   gPat: bigint;
+  /** As it was then. */
+  enteredPat: bigint;
 }
 
 /** As much of it as VMRUN checks. */

@@ -5,6 +5,7 @@ import { AGENT_LAYOUT } from '../guest/agent-layout.ts';
 import { AddressSpaceModel, TLB_CONTROL } from '../oracle/address-space.ts';
 import { type OracleCpu, oracleCpu, oracleFeatures } from '../oracle/cpu.ts';
 import type { PhysicalMemory } from '../oracle/memory.ts';
+import { PatRegisters } from '../oracle/svm/pat.ts';
 import { checkVmrun, type VmrunVerdict } from '../oracle/svm/vmrun-checks.ts';
 import { type CompiledScenario, probeValue } from './compile.ts';
 import { PlainSteps } from './expect-plain.ts';
@@ -42,6 +43,7 @@ export class Expectations {
   readonly model: AddressSpaceModel;
   readonly #compiled: CompiledScenario;
   readonly #tracker: Tracker;
+  readonly #pats = new PatRegisters();
   readonly #steps: PlainSteps;
   readonly #guests = new Map<string, GuestState>();
   readonly #pdptesInMemory: boolean;
@@ -73,7 +75,7 @@ export class Expectations {
       pdptesInMemory: this.#pdptesInMemory,
     });
     this.model = new AddressSpaceModel(memory, withRegisters(base, BOOT_REGISTERS));
-    this.#steps = new PlainSteps(this.model, placement, this.#tracker);
+    this.#steps = new PlainSteps(this.model, placement, this.#tracker, this.#pats);
     for (const [name, state] of Object.entries(scenario.l2)) {
       const cpu = withRegisters(base, this.#tracker.spaceOf(name).registers);
       this.#guests.set(name, {
@@ -83,6 +85,7 @@ export class Expectations {
         interceptPageFaults: state.interceptPageFaults ?? false,
         nCr3: nCr3Of(this.#tracker.nestingOf(name)),
         gPat: PAT_AT_RESET,
+        enteredPat: PAT_AT_RESET,
       });
     }
     const start = this.#steps.switchTo(this.#tracker.current.registers);
@@ -192,6 +195,7 @@ export class Expectations {
     }
     // What VMRUN leaves of a guest that it refuses is not defined: the agent puts back what it entered.
     guest.cpu = guest.entered;
+    guest.gPat = guest.enteredPat;
     this.#skipping = true;
   }
 
@@ -218,6 +222,7 @@ export class Expectations {
     this.#level = step.l2;
     this.#host = this.model.cpu;
     guest.entered = guest.cpu;
+    guest.enteredPat = guest.gPat;
     const verdict = this.#vmrunVerdict(guest, changes);
     const entered: Alternative = { records: injected(changes), source: 'tables' };
     const refused = exitWith(VMEXIT.INVALID);
@@ -246,6 +251,7 @@ export class Expectations {
 
   /** L1 runs on in its own state, with its PDPTEs loaded anew (APM vol. 2 15.6). */
   #exit(): void {
+    this.#pats.vmexit();
     if (this.model.vmexit(this.#host!) === 'shutdown') {
       throw new InputError('L1 shuts down here: its PDPTEs are illegal when L2 exits (APM vol. 2 15.6).');
     }
@@ -278,6 +284,7 @@ export class Expectations {
       changes.tlbControl === undefined ? TLB_CONTROL.NOTHING : TLB_CONTROLS[changes.tlbControl];
     const { cpu, asid, nCr3 } = guest;
     const nested = nCr3 === undefined ? {} : { nested: { host: { ...this.#host!, cr3: nCr3 } } };
+    this.#pats.vmrun(nCr3 === undefined ? undefined : guest);
     return this.model.vmrun({ cpu, asid, tlbControl, ...nested });
   }
 

@@ -109,6 +109,8 @@ export type Step =
   | { readonly do: 'invlpga'; readonly at: number; readonly asid: number }
   | ProbeStep
   | HostMemoryStep
+  /** Writes the PAT MSR, if there is a value (64 bits, as in `gPat`), and reads it. */
+  | { readonly do: 'pat'; readonly value?: string }
   /** Compares CR0, CR3, CR4 and EFER with what software has written. */
   | { readonly do: 'registers' };
 

@@ -31,10 +31,10 @@ export interface Mending {
   readonly value: EntryValue;
 }
 
-/** Both halves of a value of G_PAT. Throws an InputError if it is none. */
-export function gPatHalves(gPat: string): [lo: number, hi: number] {
-  const [, hi, lo] = /^0x([0-9a-f]{8})([0-9a-f]{8})$/.exec(gPat) ?? [];
-  if (hi === undefined) throw new InputError(`"${gPat}" is no value of G_PAT: it is 0x and sixteen digits.`);
+/** Both halves of a value of the PAT. Throws an InputError if it is none. */
+export function patHalves(pat: string): [lo: number, hi: number] {
+  const [, hi, lo] = /^0x([0-9a-f]{8})([0-9a-f]{8})$/.exec(pat) ?? [];
+  if (hi === undefined) throw new InputError(`"${pat}" is no value of the PAT: it is 0x and sixteen digits.`);
   return [Number.parseInt(lo, 16), Number.parseInt(hi, 16)];
 }
 
@@ -105,7 +105,7 @@ export class ScriptWriter {
       this.write(at + VMCB.NESTED_CTL, 4, nesting === undefined ? 0 : NESTED_CTL.NP_ENABLE);
       if (nesting !== undefined) this.write(at + VMCB.N_CR3, 8, nesting.low, nesting.high);
     }
-    if (changes.gPat !== undefined) this.write(at + VMCB_SAVE.G_PAT, 8, ...gPatHalves(changes.gPat));
+    if (changes.gPat !== undefined) this.write(at + VMCB_SAVE.G_PAT, 8, ...patHalves(changes.gPat));
     if (changes.interceptPageFaults !== undefined) {
       this.write(at + VMCB.INTERCEPT_EXCEPTION, 4, changes.interceptPageFaults ? 1 << 14 : 0);
     }

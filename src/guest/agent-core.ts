@@ -225,6 +225,19 @@ function emitRegisters(a: Assembler, who: AgentName): void {
   a.rdmsr();
   a.mov(recordField(RECORD.D), eax);
   a.jmp(`${who}-next`);
+
+  a.label(`${who}-pat`);
+  a.mov(ecx, MSR.PAT);
+  a.cmp(operand(0), 0);
+  a.jz(`${who}-pat-read`);
+  a.mov(eax, operand(1));
+  a.mov(edx, operand(2));
+  a.wrmsr();
+  a.label(`${who}-pat-read`);
+  a.rdmsr();
+  a.mov(ebx, eax);
+  a.mov(ecx, edx);
+  a.jmp(`${who}-done8`);
 }
 
 function emitSet(a: Assembler, who: AgentName): void {
@@ -299,6 +312,8 @@ function emitMemory(a: Assembler, who: AgentName): void {
   a.cmp(operand(1), 8);
   a.jnz(`${who}-done`);
   a.mov(ecx, mem32(ecx, 4));
+  // Records ECX:EBX as the value of the step and goes on.
+  a.label(`${who}-done8`);
   a.mov(eax, statusOf(who, RECORD_STATUS.DONE));
   a.call(`${who}-record`);
   a.mov(recordField(RECORD.A), ebx);

@@ -91,8 +91,10 @@ export const OPERATION = {
   NOTHING:    12,
   /** A word for HOST_MEMORY.PORT. Records nothing. */
   HOST_MEMORY: 13,
+  /** 1 to write the PAT MSR, and both halves of the value. Records it as it is then, or a fault. */
+  PAT:        14,
 } as const;
-export const OPERATION_COUNT = 14;
+export const OPERATION_COUNT = 15;
 
 /**
  * The port of a machine under a hypervisor at which a guest asks for changes to the memory behind its pages: one 32-bit

@@ -63,6 +63,7 @@ export function emitL1Agent(a: Assembler): void {
       [OPERATION.ENTER, 'l1-enter'],
       [OPERATION.NOTHING, 'l1-next'],
       [OPERATION.HOST_MEMORY, 'l1-host-memory'],
+      [OPERATION.PAT, 'l1-pat'],
     ]),
   );
 }

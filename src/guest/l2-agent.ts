@@ -58,6 +58,7 @@ export function emitL2Agent(a: Assembler): void {
       [OPERATION.LEAVE, 'l2-leave'],
       [OPERATION.NOTHING, 'l2-next'],
       [OPERATION.HOST_MEMORY, 'l2-host-memory'],
+      [OPERATION.PAT, 'l2-pat'],
     ]),
   );
 }

@@ -347,6 +347,15 @@ export const RULES = {
   /** NP_ENABLE of vmcb12 at this entry says whether L1's nested tables translate for L2 (APM vol. 2 15.25.3). */
   usesNestedTables: (enabled: boolean): boolean => enabled,
 
+  /** A guest with nested paging runs with the PAT of its G_PAT, any other with that of its host (APM vol. 2 15.25.4). */
+  runsWithGuestPat: (nestedPaging: boolean): boolean => nestedPaging,
+
+  /** RDMSR and WRMSR reach G_PAT there, and leave the host's PAT alone (APM vol. 2 15.25.4). */
+  reachesGuestPat: (nestedPaging: boolean): boolean => nestedPaging,
+
+  /** #VMEXIT saves what the guest has written to it (APM vol. 2 15.25.4). */
+  savesGuestPat: (nestedPaging: boolean): boolean => nestedPaging,
+
   /** INVLPGA with ASID 0 is about L1, even if L2 executes it (APM vol. 2 15.16.2). */
   invlpgaIsForL1: (asid: number, _byL2: boolean): boolean => asid === 0,
 

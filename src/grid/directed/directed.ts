@@ -3,6 +3,7 @@ import { nestedScenarios } from './nested.ts';
 import { nestedRightsScenarios } from './nested-rights.ts';
 import { nestedRoleScenarios } from './nested-roles.ts';
 import { nestedSyncScenarios } from './nested-sync.ts';
+import { patScenarios } from './pat.ts';
 import { pdpteScenarios } from './pdptes.ts';
 import { rightsScenarios } from './rights.ts';
 import { roleScenarios } from './roles.ts';
@@ -23,4 +24,5 @@ export const directedScenarios = (): Scenario[] => [
   ...nestedRightsScenarios(),
   ...nestedRoleScenarios(),
   ...nestedSyncScenarios(),
+  ...patScenarios(),
 ];

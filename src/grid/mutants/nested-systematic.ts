@@ -193,6 +193,24 @@ const CHANGES: readonly Mutant[] = [
     fate: byProbe('directed/nested-host-tables-edited'),
   }),
   nested({
+    name: 'g-pat-ignored',
+    history: 'L2 with nested paging runs with the PAT of L1.',
+    override: () => ({ runsWithGuestPat: () => false }),
+    fate: byProbe('directed/nested-pat'),
+  }),
+  nested({
+    name: 'g-pat-leaked',
+    history: "What L2 with nested paging reads and writes of the PAT is L1's.",
+    override: () => ({ reachesGuestPat: () => false }),
+    fate: byProbe('directed/nested-pat'),
+  }),
+  nested({
+    name: 'g-pat-not-saved',
+    history: 'What L2 has written to the PAT is lost when it exits.',
+    override: () => ({ savesGuestPat: () => false }),
+    fate: byProbe('directed/nested-pat'),
+  }),
+  nested({
     name: 'invlpga-of-l2-ignored',
     history: "L1's INVLPGA does nothing to what the processor has of L2.",
     override: () => ({ invlpgaReachesL2: () => false }),

@@ -162,7 +162,7 @@ function changeOf(words: Words): VmcbChanges {
     case 'nested-high':
       return { nestedHigh: words.number('high half of nCR3') };
     case 'g-pat':
-      return { gPat: parseGPat(words) };
+      return { gPat: parsePat(words) };
     case 'flush':
       return { tlbControl: words.choose(TLB_CONTROL_NAMES, 'TLB_CONTROL') };
     case 'inject': {
@@ -179,8 +179,8 @@ function changeOf(words: Words): VmcbChanges {
 }
 
 /** Sixteen digits, as every one of the eight types has two. */
-function parseGPat(words: Words): string {
-  const word = words.take('a value of G_PAT');
+export function parsePat(words: Words): string {
+  const word = words.take('a value of the PAT');
   if (/^0x[0-9a-f]{16}$/.test(word)) return word;
-  return words.fail(`"${word}" is no value of G_PAT`, 'it is 0x and sixteen digits, as 0x0007040600070406');
+  return words.fail(`"${word}" is no value of the PAT`, 'it is 0x and sixteen digits, as 0x0007040600070406');
 }

@@ -7,7 +7,15 @@ import {
   type Step,
   type StepKind,
 } from '../scenario.ts';
-import { parseEntry, parseEntryEdit, parsePlace, parseReference, parseSpace, parseVmcb } from './parts.ts';
+import {
+  parseEntry,
+  parseEntryEdit,
+  parsePat,
+  parsePlace,
+  parseReference,
+  parseSpace,
+  parseVmcb,
+} from './parts.ts';
 import type { Words } from './words.ts';
 
 const PAGE = 0x1000;
@@ -33,6 +41,7 @@ const PARSERS: Readonly<Record<StepKind, StepParser>> = {
     action: words.choose(HOST_MEMORY_ACTIONS, 'action of the host'),
     page: words.name('a page'),
   }),
+  pat: (words) => ({ do: 'pat', ...(words.skip('=') && { value: parsePat(words) }) }),
   registers: () => ({ do: 'registers' }),
 };
 

@@ -87,7 +87,7 @@ export function writeMsr(vcpu: Vcpu, index: number, lo: number, hi: number): boo
 
 /** An L2 with nested paging has a PAT of its own, any other guest that of L1 (APM vol. 2 15.25.4). */
 const hasOwnPat = ({ state, nested, vm }: Vcpu): boolean =>
-  state.guestMode && nested.nestedPaging && vm.model.features.has('pat');
+  state.guestMode && vm.rules.reachesGuestPat(nested.nestedPaging) && vm.model.features.has('pat');
 
 function writePat(vcpu: Vcpu, lo: number, hi: number): boolean {
   const { state, vmcb01, vm } = vcpu;

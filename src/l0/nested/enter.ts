@@ -168,11 +168,12 @@ function loadL2(vcpu: Vcpu): void {
 /** Whose tables the next entry uses, after guest mode was set: a root made before would be taken for one of L1's. */
 function prepareNestedPaging(vcpu: Vcpu): void {
   const { nested, guestMmu, msrs } = vcpu;
+  const { rules } = vcpu.vm;
   if (guestMmu === null) return;
   // Without nested paging L2 has the PAT of its host (APM vol. 2 15.25.4).
   const own = { lo: nested.read12(VMCB_SAVE.G_PAT), hi: nested.readHigh12(VMCB_SAVE.G_PAT) };
-  setGuestPat(nested.vmcb02, nested.nestedPaging ? own : msrs.get(MSR.PAT));
-  if (!vcpu.vm.rules.usesNestedTables(nested.nestedPaging)) return;
+  setGuestPat(nested.vmcb02, rules.runsWithGuestPat(nested.nestedPaging) ? own : msrs.get(MSR.PAT));
+  if (!rules.usesNestedTables(nested.nestedPaging)) return;
   nested.pagingRegisters.cr3 = nested.read12(VMCB.N_CR3);
   vcpu.useMmu(guestMmu);
 }

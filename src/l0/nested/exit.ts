@@ -150,7 +150,7 @@ function saveL2(vcpu: Vcpu, vmcb12: Vmcb12Writer): void {
   vmcb12.write64(VMCB_SAVE.RAX, state.gpr[RAX * 2], state.gpr[RAX * 2 + 1]);
   vmcb12.write64(VMCB_SAVE.RSP, state.gpr[RSP * 2], state.gpr[RSP * 2 + 1]);
   // G_PAT is L2's PAT MSR under nested paging, and nobody's without (APM vol. 2 15.25.4).
-  if (vcpu.nested.nestedPaging)
+  if (vcpu.vm.rules.savesGuestPat(vcpu.nested.nestedPaging))
     vmcb12.write64(VMCB_SAVE.G_PAT, vmcb.read(VMCB_SAVE.G_PAT), vmcb.readHigh(VMCB_SAVE.G_PAT));
   vmcb12.write64(VMCB.INTERRUPT_STATE, vmcb.read(VMCB.INTERRUPT_STATE) & INTERRUPT_STATE.SHADOW, 0);
   saveVirtualInterrupt(vcpu, vmcb12);

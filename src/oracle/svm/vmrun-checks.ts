@@ -3,6 +3,7 @@ import { cr4Reserved, eferReserved } from '../control-registers.ts';
 import { type OracleFeatures, oracleCpu, pagingMode } from '../cpu.ts';
 import { paePdpteAddress, paePdpteReserved } from '../formats/pae.ts';
 import type { PhysicalMemory } from '../memory.ts';
+import { isReservedPat } from './pat.ts';
 
 /** The fields of a VMCB that VMRUN checks, by their names in APM vol. 2 appendix B. */
 export interface VmcbFields {
@@ -128,15 +129,9 @@ function nestedPagingRules(host: VmrunHost, vmcb: VmcbFields): Rule[] {
     [!host.features.npt, 'the processor has no nested paging (APM vol. 2 15.25.2)'],
     [!has(host.cr0, CR0.PG), 'nested paging needs paging in the host (APM vol. 2 15.25.3)'],
     [has(vmcb.nCr3, bits(63, host.maxPhyAddr)), 'an MBZ bit of nCR3 is set (APM vol. 2 15.25.4)'],
-    [illegalPat(vmcb.gPat), 'a field of G_PAT has a reserved encoding (APM vol. 2 15.25.4, 7.8.1)'],
+    [isReservedPat(vmcb.gPat), 'a field of G_PAT has a reserved encoding (APM vol. 2 15.25.4, 7.8.1)'],
   ];
 }
-
-/** Memory types 0 UC, 1 WC, 4 WT, 5 WP, 6 WB, 7 UC-, one in each byte (APM vol. 2 7.8.1). */
-const illegalPat = (pat: bigint): boolean =>
-  Array.from({ length: 8 }, (_, i) => (pat >> BigInt(8 * i)) & 0xffn).some(
-    (type) => type > 7n || type === 2n || type === 3n,
-  );
 
 function illegalPdptes(host: VmrunHost, vmcb: VmcbFields): boolean {
   const { cr0, cr3, cr4, efer } = vmcb;
