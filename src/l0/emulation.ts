@@ -125,8 +125,9 @@ export class Emulation implements EmulatorBus {
     this.#codePage = -1;
     const outcome = emulator.step(this.#state, this, handled);
     if (outcome === Emulated.exception) {
-      const { event, eventError } = emulator.exit;
+      const { event, eventError, nextRip } = emulator.exit;
       state.vmcb.write64(VMCB.EXITINTINFO, event, eventError);
+      state.vmcb.write64(VMCB.NRIP, nextRip, 0);
       this.#raise(emulator.exception);
     } else if (outcome === Emulated.done) {
       statistics.emulatedInstructions += 1;

@@ -1,3 +1,4 @@
+import { VECTOR } from '../../arch/exceptions.ts';
 import { VMEXIT } from '../../arch/svm-exits.ts';
 import type { Cpu } from '../cpu.ts';
 import type { GuestException } from '../guest-exception.ts';
@@ -73,7 +74,10 @@ export class EmulationGuard extends Svm {
     exception.vector = vector;
     exception.errorCode = errorCode;
     exception.linear = linear;
-    this.#exits.leave(this.#exits.begin(VMEXIT.EXCP + vector));
+    const exit = this.#exits.begin(VMEXIT.EXCP + vector);
+    // BOUND; INT3 and INTO are asked about before they raise anything (APM vol. 2 15.7.1).
+    if (vector === VECTOR.BR) exit.nextRip = this.#owner.nextEip;
+    this.#exits.leave(exit);
     return true;
   }
 

@@ -4,13 +4,19 @@ import { VMEXIT } from '../../arch/svm-exits.ts';
 import { INTERCEPT1, VMCB } from '../../arch/vmcb.ts';
 import { deliverQueued } from '../delivery.ts';
 import type { Vcpu } from '../vcpu.ts';
-import { exitToL1 } from './exit.ts';
+import { exitToL1, exitToL1Decoded } from './exit.ts';
 import { exitForPageFault } from './nested-fault.ts';
 
 /** INT n and its like, whose delivery the last exit met, L2 is still to execute; other events are in the queue. */
 function exitBetweenInstructions(vcpu: Vcpu, code: number): void {
   vcpu.state.vmcb.write64(VMCB.EXITINTINFO, 0, 0);
   exitToL1(vcpu, code);
+}
+
+/** BOUND was emulated, and left its next rIP where the processor would (APM vol. 2 15.7.1). There are no instruction bytes. */
+function exitForBound(vcpu: Vcpu): void {
+  vcpu.state.vmcb.bytes[VMCB.INSTRUCTION_COUNT] = 0;
+  exitToL1Decoded(vcpu, VMEXIT.EXCP + VECTOR.BR, [0, 0], [0, 0]);
 }
 
 /**
@@ -24,6 +30,8 @@ export function interceptEvents(vcpu: Vcpu): void {
   if (!state.guestMode) return;
   if (events.nestedVector === VECTOR.PF) {
     exitForPageFault(vcpu, events.nestedErrorCode, events.nestedAddress, events.fetching);
+  } else if (events.nestedVector === VECTOR.BR) {
+    exitForBound(vcpu);
   } else if (events.nestedVector >= 0) {
     exitToL1(vcpu, VMEXIT.EXCP + events.nestedVector, events.nestedErrorCode);
   } else if (events.tripleFault) {

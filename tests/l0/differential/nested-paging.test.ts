@@ -293,6 +293,23 @@ describe('instruction bytes of a fault (APM vol. 2 15.8.4)', () => {
   });
 });
 
+describe('the next rIP of an exception that an instruction raises by itself (APM vol. 2 15.7.1)', () => {
+  it('is there for a BOUND whose limits are a device', () => {
+    const l2 = (a: Assembler): void => {
+      a.mov(eax, 5);
+      a.emit('Bound', eax, mem32(ABSENT));
+    };
+    const prepare = (image: Image): void => image.put(NESTED_TABLE + (ABSENT / 0x1000) * 4, IO_APIC | PWU);
+    const fields = [[VMCB.INTERCEPT_EXCEPTION, 1 << VECTOR.BR]] as const;
+    // MOV has five bytes, BOUND six.
+    expect(exitOf({ place: 0x5_0000, l2, prepare, fields })).toMatchObject({
+      code: VMEXIT.EXCP + VECTOR.BR,
+      nextRip: 0x5_000b,
+      bytes: [],
+    });
+  });
+});
+
 // CPUID shows nested paging in a bit of its own; a host without PAE paging gives 2-level tables (APM vol. 2 15.25.1, 15.25.3).
 describe('nested paging without PAE', () => {
   const WITHOUT_PAE = 'current-amd,-pae';
