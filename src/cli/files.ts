@@ -129,6 +129,11 @@ export function tryToReplace(path: string, what: string): void {
   attempt(path, what, () => tryToReplaceFile(path));
 }
 
+/** Writes all of some bytes to a descriptor, however few it takes at a time. @throws the system's error */
+export function writeAll(descriptor: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done);
+}
+
 /** A file that grows while the command works, for whoever looks on. What is there stays until `begin`. */
 export class LiveFile {
   readonly #path: string;
@@ -163,7 +168,7 @@ export class LiveFile {
     const bytes = Buffer.from(this.#pending);
     this.#pending = '';
     try {
-      for (let done = 0; done < bytes.length; ) done += writeSync(this.#descriptor, bytes, done);
+      writeAll(this.#descriptor, bytes);
     } catch (error) {
       throw new Failure(cannotWrite(this.#what, this.#path, error));
     }
@@ -236,6 +241,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ELOOP: 'its symbolic links go in circles',
   ENAMETOOLONG: 'its name is too long',
   ENOSPC: 'the disk is full',
+  EFBIG: 'it gets larger than a file may be',
   EDQUOT: 'the quota on the disk is used up',
   EROFS: 'the file system is read-only',
   ERR_FS_FILE_TOO_LARGE: 'it is larger than 2 GiB',

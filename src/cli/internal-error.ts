@@ -1,6 +1,3 @@
-/** Exit status where Umbra itself is wrong (EX_SOFTWARE of sysexits.h). */
-export const INTERNAL_STATUS = 70;
-
 /**
  * What the user is told where nobody foresaw an error.
  * @param debug the stack as well

@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { INTERNAL_STATUS } from './exit-status.ts';
 import type { Host } from './host.ts';
-import { INTERNAL_STATUS, internalError } from './internal-error.ts';
+import { internalError } from './internal-error.ts';
 import { umbra } from './program.ts';
+import { standardOutput } from './standard-output.ts';
 import { services } from './wiring.ts';
 
 const debug = process.env.UMBRA_DEBUG === '1';
@@ -12,7 +14,7 @@ const host: Host = {
   get stdin() {
     return process.stdin;
   },
-  stdout: process.stdout,
+  stdout: standardOutput(),
   stderr: process.stderr,
   debug,
   now: () => performance.now(),
@@ -29,12 +31,8 @@ const host: Host = {
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
-// Whoever reads the output may go at any time, as `head` does.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
-}
+// What standard error does not take can be told to nobody.
+process.stderr.on('error', () => {});
 // What escapes even the command line: an error in a callback.
 process.on('uncaughtException', (error) => {
   process.stderr.write(internalError(error, debug));

@@ -1,20 +1,21 @@
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../arch/input-error.ts';
+import { INTERNAL_STATUS, OUTPUT_STATUS, USAGE_STATUS } from './exit-status.ts';
 import { type ExportOptions, exportToFile } from './export.ts';
 import { Failure } from './failure.ts';
 import { addGrid, addMutants } from './grid/command.ts';
 import type { Host } from './host.ts';
 import { addHosts } from './hosts/command.ts';
-import { INTERNAL_STATUS, internalError } from './internal-error.ts';
+import { internalError } from './internal-error.ts';
 import { parseQueue } from './jobs/redis.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import { jobsOption, option } from './options.ts';
 import { addRun } from './run/command.ts';
 import type { Services } from './services.ts';
 import { addSoak } from './soak/command.ts';
+import { watchOutput } from './standard-output.ts';
 
 const FAILURE_STATUS = 1;
-const USAGE_STATUS = 2;
 
 /**
  * Runs the command line.
@@ -23,6 +24,20 @@ const USAGE_STATUS = 2;
  * @returns the exit status; whatever there is to say has been said on the host's streams
  */
 export async function umbra(
+  args: readonly string[],
+  version: string,
+  host: Host,
+  services: Services,
+): Promise<number> {
+  const outputLost = watchOutput(host.stdout);
+  const status = await obey(args, version, host, services);
+  const lost = await outputLost();
+  if (lost === undefined) return status;
+  host.stderr.write(`umbra: ${lost}\n`);
+  return OUTPUT_STATUS;
+}
+
+async function obey(
   args: readonly string[],
   version: string,
   host: Host,

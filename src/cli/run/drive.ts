@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { OUTPUT_STATUS } from '../exit-status.ts';
 import type { Host } from '../host.ts';
+import { readerIsGone } from '../standard-output.ts';
 import { GuestConsole } from './console.ts';
 import { type Ending, endingOf, LIMIT_STATUS, NOTHING_LEFT } from './ending.ts';
 import type { RunningMachine } from './session.ts';
@@ -46,9 +48,9 @@ export async function drive(
   const started = host.now();
   const guestConsole = new GuestConsole(host.stdin, (bytes) => machine.input(bytes));
   let signal: 'SIGINT' | 'SIGTERM' | undefined;
-  let outputClosed = false;
-  const onOutputError = (): void => {
-    outputClosed = true;
+  let outputError: Error | undefined;
+  const onOutputError = (error: Error): void => {
+    outputError = error;
     guestConsole.wake();
   };
   const stopListening = host.onSignal((received) => {
@@ -94,7 +96,8 @@ export async function drive(
         await new Promise((resolve) => setImmediate(resolve));
         breath = host.now();
       }
-      if (guestConsole.left || outputClosed) return { kind: 'left', status: 0 };
+      if (outputError && !readerIsGone(outputError)) return { kind: 'output-lost', status: OUTPUT_STATUS };
+      if (guestConsole.left || outputError) return { kind: 'left', status: 0 };
       if (signal) return { kind: 'signal', status: signal === 'SIGINT' ? 130 : 143 };
       if (host.now() >= deadline) {
         return {
@@ -107,7 +110,7 @@ export async function drive(
   }
 
   async function print(bytes: number[]): Promise<void> {
-    if (!host.stdout.write(Uint8Array.from(bytes)) && !outputClosed && !host.stdout.destroyed) {
+    if (!host.stdout.write(Uint8Array.from(bytes)) && !outputError && !host.stdout.destroyed) {
       // A reader that is slow slows the guest; one that is gone ends it.
       await Promise.race([once(host.stdout, 'drain'), once(host.stdout, 'close')]).catch(onOutputError);
     }

@@ -8,6 +8,7 @@ export interface Ending {
     | 'timeout'
     | 'max-instructions'
     | 'left'
+    | 'output-lost'
     | 'signal';
   readonly status: number;
   readonly sentence?: string;

@@ -89,9 +89,16 @@ describe('the ends of a run', () => {
 
   it('a reader of standard output that goes away ends it', async () => {
     const { ending } = await play([{ send: 'x' }], {}, (host) => {
-      setImmediate(() => host.stdout.destroy(new Error('EPIPE')));
+      setImmediate(() => host.stdout.destroy(Object.assign(new Error('gone'), { code: 'EPIPE' })));
     });
     expect(ending).toEqual({ kind: 'left', status: 0 });
+  });
+
+  it('standard output that takes no more ends it', async () => {
+    const { ending } = await play([{ send: 'x' }], {}, (host) => {
+      setImmediate(() => host.stdout.destroy(Object.assign(new Error('full'), { code: 'ENOSPC' })));
+    });
+    expect(ending).toEqual({ kind: 'output-lost', status: 74 });
   });
 
   it('a machine that cannot be made leaves the terminal alone', async () => {
