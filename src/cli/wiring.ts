@@ -8,7 +8,7 @@ import { failureAt, runRandom } from '../grid/random/run-random.ts';
 import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
 import { gridParts, runGrid } from '../grid/run-grid.ts';
 import type { Scenario } from '../grid/scenario.ts';
-import { selectScenarios } from '../grid/select.ts';
+import { firstNames, selectScenarios } from '../grid/select.ts';
 import { parseScenarios } from '../grid/text/parse.ts';
 import { umbraHosts } from '../grid/umbra-host.ts';
 import { lineTrace } from '../inspect/trace-lines.ts';
@@ -34,9 +34,8 @@ function execute({ jobs, queue, check, trace }: GridSetup, host: Host): Execute 
 const traced = (check: boolean, trace: (line: string) => void): Execute =>
   async function* (tasks) {
     if (tasks.length !== 1) {
-      throw new InputError(
-        `--trace is of one scenario, and these are ${tasks.length}; name one (--list shows the names).`,
-      );
+      const names = tasks.map(({ work }) => workName(work));
+      throw new InputError(`--trace is of one scenario, and these are ${firstNames(names)}; name one.`);
     }
     const prepare = (machine: HostedMachine): void => {
       machine.vm.trace = lineTrace(trace, () => machine.clock.now);

@@ -67,6 +67,20 @@ describe('a selection', () => {
     expect(parts[1].scenarios).toContainEqual({ seed: 1, index: 17 });
   });
 
+  it.each(['2-level/pae/sharing', 'directed/smep-without-wp', 'random/1/17'])('is %s alone', (name) => {
+    expect(names([]).filter((other) => other.includes(name)).length).toBeGreaterThan(1);
+    expect(names([name])).toEqual([name]);
+  });
+
+  it('has what a name and a part of names choose together', () => {
+    const parts = names(['npt/identity/2-level']);
+    expect(names(['2-level/pae/sharing', 'npt/identity/2-level'])).toEqual(['2-level/pae/sharing', ...parts]);
+  });
+
+  it('refuses an empty pattern, as of a shell variable that is not set', () => {
+    expect(() => names(['edits', ''])).toThrow('A pattern is empty, and would match every scenario');
+  });
+
   it('refuses a pattern that matches nothing', () => {
     expect(() => names(['edits', 'nothing-like-this'])).toThrow(
       /No scenario's name matches "nothing-like-this"/,

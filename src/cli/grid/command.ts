@@ -24,7 +24,10 @@ export function addGrid(
   program
     .command('grid')
     .description('Switch L1 and L2 between paging modes and let the oracle judge every probe.')
-    .argument('[pattern...]', 'run only scenarios with this in their names; * and ? make it a glob')
+    .argument(
+      '[pattern...]',
+      'run only the scenario of this name, or those with this in their names; * and ? make it a glob',
+    )
     .option('--only <pattern>', 'the same; may be repeated', collect)
     .option('--list', 'print names of scenarios instead, and what each is about')
     .option('--json <file>', 'write the cells, or the mutants, and the time as JSON')
