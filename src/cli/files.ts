@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { resolve } from 'node:path';
 import { InputError } from '../arch/input-error.ts';
+import { OUTPUT_STATUS } from './exit-status.ts';
 import { Failure } from './failure.ts';
 import { replaceFile, tryToReplaceFile } from './replace-file.ts';
 
@@ -68,7 +69,7 @@ export class OutputFile {
     try {
       this.#put();
     } catch (error) {
-      throw new Failure(cannotWrite(this.#what, this.#path, error));
+      throw outputFailure(this.#what, this.#path, error);
     } finally {
       if (this.#stream !== undefined) closeSync(this.#stream);
     }
@@ -170,7 +171,7 @@ export class LiveFile {
     try {
       writeAll(this.#descriptor, bytes);
     } catch (error) {
-      throw new Failure(cannotWrite(this.#what, this.#path, error));
+      throw outputFailure(this.#what, this.#path, error);
     }
   }
 
@@ -227,8 +228,11 @@ function attempt<Result>(path: string, what: string, work: () => Result): Result
   }
 }
 
-/** Why a result cannot be where it was wanted, as a sentence. */
-export const cannotWrite = (what: string, path: string, error: unknown): string =>
+/** A result cannot be where it was wanted, which shows only now that the work is done. */
+export const outputFailure = (what: string, path: string, error: unknown): Failure =>
+  new Failure(cannotWrite(what, path, error), OUTPUT_STATUS);
+
+const cannotWrite = (what: string, path: string, error: unknown): string =>
   `Cannot write the ${what} ${path}: ${reason(error)}.`;
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -1,6 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../arch/input-error.ts';
-import { INTERNAL_STATUS, OUTPUT_STATUS, USAGE_STATUS } from './exit-status.ts';
+import {
+  exitStatusHelp,
+  INTERNAL_STATUS,
+  OUTPUT_STATUS,
+  QUEUE_EXIT_STATUS,
+  UNAVAILABLE_STATUS,
+  USAGE_STATUS,
+} from './exit-status.ts';
 import { type ExportOptions, exportToFile } from './export.ts';
 import { Failure } from './failure.ts';
 import { addGrid, addMutants } from './grid/command.ts';
@@ -14,8 +21,6 @@ import { addRun } from './run/command.ts';
 import type { Services } from './services.ts';
 import { addSoak } from './soak/command.ts';
 import { watchOutput } from './standard-output.ts';
-
-const FAILURE_STATUS = 1;
 
 /**
  * Runs the command line.
@@ -59,7 +64,7 @@ async function obey(
     }
     if (error instanceof Failure) {
       host.stderr.write(`umbra: ${error.message}\n`);
-      return FAILURE_STATUS;
+      return error.status;
     }
     host.stderr.write(internalError(error, host.debug === true));
     return INTERNAL_STATUS;
@@ -102,6 +107,7 @@ function addWorker(program: Command, host: Host, services: Services, end: (statu
     .description('Run scenarios for every umbra grid --queue with the same address, until you end it.')
     .addOption(option('--queue <url>', 'the Redis to work for', parseQueue).makeOptionMandatory())
     .addOption(jobsOption())
+    .addHelpText('after', `\n${exitStatusHelp({ 0: 'you ended it', ...QUEUE_EXIT_STATUS })}`)
     .action(async (options: WorkerOptions) => end(await services.work(options, host)));
 }
 
@@ -121,12 +127,21 @@ function addExport(program: Command, host: Host, services: Services): void {
 }
 
 const EXPORT_HELP = `
-The image is multiboot 1 and needs 128 MiB of memory. It ends through the debug-exit port 0xf4: 0 if everything was as the
-oracle says, 1 if anything was not. On its command line, first=N and last=N choose among its scenarios.
+The image is multiboot 1 and needs 128 MiB of memory. It ends through the debug-exit port 0xf4, to which it writes 0 if
+everything was as the oracle says, 1 if anything was not; of v, umbra run and QEMU's isa-debug-exit make the exit status
+(v << 1) | 1, so the shell sees 1 if all is well and 3 if not. On its command line, first=N and last=N choose among its
+scenarios.
+
+${exitStatusHelp({ 0: 'the image is written' })}
 
 Example:
   umbra export --all -o grid.elf
   qemu-system-i386 -cpu max -m 128 -kernel grid.elf -append "first=3" -nographic -device isa-debug-exit,iobase=0xf4`;
+
+const KERNELS_EXIT_STATUS = {
+  0: 'the files are there',
+  [UNAVAILABLE_STATUS]: 'a program that it needs is not there, or apt does not give the packages',
+};
 
 function addKernels(program: Command, host: Host, services: Services): void {
   program
@@ -135,5 +150,6 @@ function addKernels(program: Command, host: Host, services: Services): void {
       "Fetch Debian's 32-bit kernels and make an initramfs, through this machine's apt; nothing is installed.",
     )
     .argument('[dir]', 'where vmlinuz-686, vmlinuz-686-pae and initramfs.cpio.gz go', 'kernels')
+    .addHelpText('after', `\n${exitStatusHelp(KERNELS_EXIT_STATUS)}`)
     .action((dir: string) => services.fetchKernels(dir, host));
 }

@@ -1,4 +1,15 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -95,12 +106,32 @@ describe('umbra', () => {
     [['worker']],
     [['soak']],
     [['export']],
+    [['hosts']],
     [['kernels']],
   ])('helps: %j', async (command: string[]) => {
     const { status, out, error } = await call([...command, '--help']);
     expect(status).toBe(0);
     expect(out).toMatch(/^Usage: umbra/);
     expect(error).toBe('');
+  });
+
+  it.each([
+    ['run', '0 2 70 74 120 122 124 130, 143 (v << 1) | 1'],
+    ['grid', '0 1 2 69 70 74'],
+    ['mutants', '0 2 70 74'],
+    ['worker', '0 2 69 70 74'],
+    ['soak', '0 1 2 69 70 74'],
+    ['export', '0 2 70 74'],
+    ['hosts', '0 2 70 74'],
+    ['kernels', '0 2 69 70 74'],
+  ])('has the exit statuses in the help of %s', async (command, statuses) => {
+    const { out } = await call([command, '--help']);
+    const rows = /^Exit status:\n((?: {2}.+\n)+)/m.exec(out)?.[1] ?? '';
+    expect(rows.match(/^ {2}\S.*?(?= {2})/gm)?.map((status) => status.trim())).toEqual(
+      statuses.match(/130, 143|\(.*1|\d+/g),
+    );
+    // Everything in one column.
+    expect(new Set(rows.match(/^ {2}.*? {2,}(?=\S)/gm)?.map(({ length }) => length)).size).toBe(1);
   });
 
   it.each<[string[], RegExp]>([
@@ -665,6 +696,39 @@ describe('a place where nothing can be written', () => {
   );
 });
 
+describe('a result that cannot be written in the end', () => {
+  /** A pipe that somebody has open for reading. */
+  function pipe(name: string) {
+    execFileSync('mkfifo', [file(name)]);
+    const reader = openSync(file(name), constants.O_RDONLY | constants.O_NONBLOCK);
+    return { path: file(name), leave: () => closeSync(reader) };
+  }
+
+  it.each<[string, string[]]>([
+    ['of the grid', ['grid', '--json']],
+    ['of mutants', ['grid', '--mutants', '--json']],
+    ['of an export', ['export', '--all', '-o']],
+    ['of a guest with a status of its own', ['run', 'package.json', '--stats']],
+  ])('ends with 74: that %s', async (what, args) => {
+    const { path, leave } = pipe(what);
+    /** While the work goes on. */
+    function leaving<Result>(result: Result): Result {
+      leave();
+      return result;
+    }
+    const { status, error } = await call([...args, path], {
+      runGrid: () => leaving(cells([])),
+      huntMutants: () => leaving(hunts([])),
+      exportImage: () => leaving(image([1])),
+      createMachine: (config) =>
+        leaving(new ActedMachine(config, [{ stop: { kind: 'debug-exit', value: 1 } }])),
+    });
+    expect(status).toBe(74);
+    expect(error).toContain(`umbra: Cannot write the `);
+    expect(error).toContain(` ${path}: EPIPE`);
+  });
+});
+
 describe('umbra grid with scenarios', () => {
   it('shows a scenario', async () => {
     expect(await call(['grid', '--show', 'pae/pae/edits'])).toMatchObject({
@@ -798,12 +862,12 @@ describe('umbra kernels', () => {
     expect(folders).toEqual(['kernels', 'there']);
   });
 
-  it('ends with 1 and a sentence where it cannot be done', async () => {
+  it('ends with 69 and a sentence where it cannot be done', async () => {
     const fetchKernels = async () => {
       throw new Failure('umbra kernels needs apt-get.');
     };
     expect(await call(['kernels'], { fetchKernels })).toMatchObject({
-      status: 1,
+      status: 69,
       error: 'umbra: umbra kernels needs apt-get.\n',
     });
   });

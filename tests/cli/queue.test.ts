@@ -173,7 +173,7 @@ describe.skipIf(missing !== undefined)(
       const first = run.next();
       while (!host.error.includes('No worker is at')) await new Promise((resolve) => setTimeout(resolve, 20));
       host.signal('SIGINT');
-      await expect(first).rejects.toThrow('Ended by SIGINT.');
+      await expect(first).rejects.toMatchObject({ message: 'Ended by SIGINT.', status: 130 });
       const { stdout } = spawnSync('redis-cli', ['-u', url, 'llen', `bull:${QUEUE_NAME}:wait`], {
         encoding: 'utf8',
       });
@@ -188,6 +188,7 @@ describe('a queue that is not there', () => {
     const run = onQueue(CHECKS, url, new TestHost())([])[Symbol.asyncIterator]();
     const error: unknown = await run.next().catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(Failure);
+    expect((error as Failure).status).toBe(69);
     expect((error as Failure).message).toContain(`There is no Redis at ${url}: connect ECONNREFUSED`);
   });
 

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { InputError } from '../../arch/input-error.ts';
 import { type RunHost, runHost } from '../../grid/run-host.ts';
 import type { LoadPolicy } from '../../vmm/load-policy.ts';
+import { exitStatusHelp, QUEUE_EXIT_STATUS } from '../exit-status.ts';
 import { LiveFile, refuseSharedOutput } from '../files.ts';
 import type { Host } from '../host.ts';
 import { loadPolicyOption } from '../host-options.ts';
@@ -69,7 +70,11 @@ export function addGrid(
 }
 
 const GRID_HELP = `
-Exit status: 0 if everything is as the oracle says, 1 if anything is not, 2 for a wrong option or scenario file.`;
+${exitStatusHelp({
+  0: 'everything is as the oracle says; every mutant is as its entry says',
+  1: 'anything is not',
+  ...QUEUE_EXIT_STATUS,
+})}`;
 
 interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace' | 'hosts'>, Partial<RunHost> {
   readonly only?: readonly string[];
@@ -178,6 +183,7 @@ export function addMutants(program: Command, host: Host, services: Services): vo
       'List the ways in which L0 can be broken on purpose: the bug of history, and what catches it.',
     )
     .argument('[name...]', 'only these')
+    .addHelpText('after', `\n${exitStatusHelp({ 0: 'they are listed' })}`)
     .action((names: readonly string[]) => {
       const inexpressible = names.length === 0 ? services.inexpressible : [];
       host.stdout.write(mutantList(services.mutants(names), inexpressible));

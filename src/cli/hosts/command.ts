@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { HostRow } from '../../vmm/host-survey.ts';
+import { exitStatusHelp } from '../exit-status.ts';
 import type { Host } from '../host.ts';
 import { hostTable } from './table.ts';
 
@@ -21,4 +22,6 @@ export function addHosts(program: Command, host: Host, survey: () => readonly Ho
 const HOSTS_HELP = `
 Every row comes from the boot code of a 32-bit Linux 5.13 kernel, told again and executed. Kernels: pae and nopae as they
 were; nopae-nx and pae-nx with the change proposed in July 2021, which removes the load of CR4 with the test for PAE; and
-nopae-nx-cr4, which keeps the load. docs/nx-on-nopae.md says what it is about.`;
+nopae-nx-cr4, which keeps the load. docs/nx-on-nopae.md says what it is about.
+
+${exitStatusHelp({ 0: 'they are listed, whether they boot or not' })}`;

@@ -5,6 +5,7 @@ import { type Execute, workName } from '../../grid/execute.ts';
 import type { ScenarioVerdict } from '../../grid/judge.ts';
 import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
 import type { Mutant } from '../../grid/mutants/mutant.ts';
+import { SIGNAL_STATUS } from '../exit-status.ts';
 import { Failure } from '../failure.ts';
 import type { Host } from '../host.ts';
 import type { Progress } from '../progress.ts';
@@ -58,7 +59,9 @@ async function* runOnQueue<Answer>(
   const queue = new Queue<QueuedJob, QueueAnswer>(QUEUE_NAME, { connection });
   const events = new QueueEvents(QUEUE_NAME, { connection: connection.duplicate() });
   const run = new QueueRun(randomUUID(), jobs.length, what, accept);
-  const stopListening = host.onSignal((signal) => run.arrive(new Failure(`Ended by ${signal}.`)));
+  const stopListening = host.onSignal((signal) =>
+    run.arrive(new Failure(`Ended by ${signal}.`, SIGNAL_STATUS[signal])),
+  );
   try {
     await events.waitUntilReady();
     events.on('completed', ({ jobId, returnvalue }) =>

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
-import { cannotWrite } from '../files.ts';
+import { outputFailure } from '../files.ts';
 import type { Host } from '../host.ts';
 import { withProgress } from '../progress.ts';
 import { replaceFile } from '../replace-file.ts';
@@ -114,7 +114,7 @@ function put(folder: string, name: string, bytes: Uint8Array, say: (line: string
   try {
     replaceFile(path, bytes, '.new');
   } catch (error) {
-    throw new Failure(cannotWrite('file', path, error));
+    throw outputFailure('file', path, error);
   }
   say(`  ${path}: ${mebibytes(bytes.length)}`);
 }

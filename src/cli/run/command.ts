@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { FEATURES } from '../../arch/cpu-features.ts';
 import { parseCpuModel } from '../../arch/cpu-model-text.ts';
 import { CPU_MODEL_NAMES } from '../../arch/cpu-models.ts';
+import { exitStatusHelp, SIGNAL_STATUS, USAGE_STATUS } from '../exit-status.ts';
 import type { Host } from '../host.ts';
 import { hostKernelOption, loadPolicyOption } from '../host-options.ts';
 import { collect, once, option } from '../options.ts';
@@ -87,14 +88,15 @@ Under L0, --cpu is the guest's CPU and --host-cpu the one that L0 runs on. The h
 and SVM for L0 itself, NX for --l0 shadow, and PAE for --host pae; umbra hosts tells which kernel boots where. Instructions that need no intercept behave as on the host, whatever CPUID tells the
 guest: CMOV works in a guest whose CPU is a pentium.
 
-Exit status:
-  0            --until matched, the guest powered off, or you left
-  (v << 1) | 1 the guest wrote v to the debug-exit port 0xf4
-  ${L0_FAILURE_STATUS}          L0 gave up on the guest
-  ${LIMIT_STATUS}          --timeout or --max-instructions was reached, or the guest halted for good
-  ${TRIPLE_FAULT_STATUS}          triple fault
-  2            wrong usage or an image that cannot be booted
-  70           an error in Umbra itself
+${exitStatusHelp({
+  0: '--until matched, the guest powered off or reset, or you left',
+  [USAGE_STATUS]: 'wrong usage, or an image that cannot be booted',
+  [TRIPLE_FAULT_STATUS]: 'triple fault',
+  [L0_FAILURE_STATUS]: 'L0 gave up on the guest',
+  [LIMIT_STATUS]: '--timeout or --max-instructions was reached, or the guest halted for good',
+  [Object.values(SIGNAL_STATUS).join(', ')]: 'ended by SIGINT, by SIGTERM',
+  '(v << 1) | 1': 'the guest wrote v to the debug-exit port 0xf4',
+})}
 
 Example:
   umbra run kernels/vmlinuz-686 --initrd kernels/initramfs.cpio.gz --append "console=ttyS0 cryptomgr.notests"`;

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { OUTPUT_STATUS } from '../exit-status.ts';
+import { OUTPUT_STATUS, SIGNAL_STATUS } from '../exit-status.ts';
 import type { Host } from '../host.ts';
 import { readerIsGone } from '../standard-output.ts';
 import { GuestConsole } from './console.ts';
@@ -98,7 +98,7 @@ export async function drive(
       }
       if (outputError && !readerIsGone(outputError)) return { kind: 'output-lost', status: OUTPUT_STATUS };
       if (guestConsole.left || outputError) return { kind: 'left', status: 0 };
-      if (signal) return { kind: 'signal', status: signal === 'SIGINT' ? 130 : 143 };
+      if (signal) return { kind: 'signal', status: SIGNAL_STATUS[signal] };
       if (host.now() >= deadline) {
         return {
           kind: 'timeout',

@@ -14,10 +14,10 @@ export interface Ending {
   readonly sentence?: string;
 }
 
-/** Even, so that no debug exit of the guest has it. */
+/** Even, so that no debug exit of the guest has them. */
+export const TRIPLE_FAULT_STATUS = 120;
 export const L0_FAILURE_STATUS = 122;
 export const LIMIT_STATUS = 124;
-export const TRIPLE_FAULT_STATUS = 125;
 
 export const NOTHING_LEFT: Ending = {
   kind: 'dead',

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { RunHost } from '../../grid/run-host.ts';
 import type { LoadPolicy } from '../../vmm/load-policy.ts';
+import { exitStatusHelp, QUEUE_EXIT_STATUS } from '../exit-status.ts';
 import { hostOption, hostsFor, l0Option } from '../grid/hosts.ts';
 import type { Host } from '../host.ts';
 import { loadPolicyOption } from '../host-options.ts';
@@ -46,4 +47,8 @@ export function addSoak(
 const SOAK_HELP = `
 Ctrl-C ends it behind the batch that runs. The corpus is whole at every moment, whatever is killed.
 
-Exit status: 0 if the corpus has no failure, 1 if it has; they are printed as a scenario file for umbra grid --replay.`;
+${exitStatusHelp({
+  0: 'the corpus has no failure',
+  1: 'it has; they are printed as a scenario file for umbra grid --replay',
+  ...QUEUE_EXIT_STATUS,
+})}`;

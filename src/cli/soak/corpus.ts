@@ -1,8 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
 import initSqlJs, { type Database } from 'sql.js';
 import { InputError } from '../../arch/input-error.ts';
+import { OUTPUT_STATUS } from '../exit-status.ts';
 import { Failure } from '../failure.ts';
-import { cannotWrite, readInput, tryToReplace } from '../files.ts';
+import { outputFailure, readInput, tryToReplace } from '../files.ts';
 import { replaceFile } from '../replace-file.ts';
 
 /** Written into the file's header (PRAGMA application_id): "umbr". */
@@ -123,12 +124,13 @@ export class Corpus {
     if (identity(this.#path) !== this.#written) {
       throw new Failure(
         `The corpus ${this.#path} was changed by somebody else; give each soak a file of its own.`,
+        OUTPUT_STATUS,
       );
     }
     try {
       replaceFile(this.#path, this.#database.export(), '.new');
     } catch (error) {
-      throw new Failure(cannotWrite('corpus', this.#path, error));
+      throw outputFailure('corpus', this.#path, error);
     }
     this.#written = identity(this.#path);
   }

@@ -30,7 +30,7 @@ describe('the ends of a run', () => {
       'debug-exit',
       255,
     ],
-    ['triple fault', { kind: 'triple-fault', report: 'EIP=0' }, 'triple-fault', 125],
+    ['triple fault', { kind: 'triple-fault', report: 'EIP=0' }, 'triple-fault', 120],
     ['halted for good', { kind: 'dead' }, 'dead', 124],
   ];
   it.each(cases)('%s', async (_, stop, kind, status) => {
