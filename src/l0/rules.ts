@@ -253,6 +253,9 @@ export const RULES = {
   childServes: (child: ShadowPage, frame: number, role: PageRole): boolean =>
     child.gfn === frame && child.role === role,
 
+  /** So are they until a walk that L0 makes sets flags there: in PDPTEs bits 8:5 are reserved (SDM vol. 3A table 4-8). */
+  flagsLiftGuards: (): boolean => true,
+
   // --- rights ------------------------------------------------------------------------------------------------------
 
   /**

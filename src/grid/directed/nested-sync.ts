@@ -188,6 +188,27 @@ const pdptesEdited = (): Scenario => {
 };
 
 /**
+ * Another L2 has the table of nested PDPTEs for a page table of its own, and sets A in one of them, which reserves it there: the
+ * first finds out once nothing is cached any more.
+ */
+const pdpteUsedByGuest = (): Scenario => {
+  const nested = pagesWith('PAE', { 0: USED });
+  const guest = smallSpace('l2', '2-level', { 0: { to: nested.root, flags: 'P W U A' } });
+  // PDPTE 1, by its low half.
+  const pdpte = reads(at(0, 2), 'page of the nested directory');
+  return underNested(
+    'pdpte-used-by-guest',
+    'A PDPTE of nested tables is an entry of a page table as well, by which an L2 reads.',
+    {
+      nested,
+      pages: guest.pages,
+      l2: { B: { ...stateIn(guest, 'CR0.WP'), asid: 2, nested: nested.root } },
+    },
+    [...visit(first), ...visitB(pdpte), ...visitWith({ tlbControl: 'all' }, first)],
+  );
+};
+
+/**
  * An L1 on nested tables of L0 has its PDPTEs read on use as well: a change of CR4 loads none and refuses none. For an L2 without
  * nested paging VMRUN checks them all the same (APM vol. 2 15.25.10).
  */
@@ -287,6 +308,7 @@ export const nestedSyncScenarios = (): Scenario[] => [
   editedByGuest('2-level'),
   editedByGuest('PAE'),
   pdptesEdited(),
+  pdpteUsedByGuest(),
   pdptesOfGuest(),
   flatAndPaged(),
   takenOutAndBack('2-level'),

@@ -259,6 +259,13 @@ const CHANGES: readonly Mutant[] = [
     override: () => ({ guardedTablesServe: () => true }),
     fate: byProbe('directed/nested-pdptes-edited'),
   }),
+  nested({
+    name: 'flags-in-nested-pdptes-unseen',
+    history:
+      'PDPTEs of nested tables are read again after stores, not after a walk of L0 has set flags in them.',
+    override: () => ({ flagsLiftGuards: () => false }),
+    fate: byProbe('directed/nested-pdpte-used-by-guest'),
+  }),
   nested(
     {
       name: 'private-tables-not-emptied',

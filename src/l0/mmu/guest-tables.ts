@@ -71,7 +71,7 @@ export class GuestTables implements EntryMemory {
     const at = this.#rules.hostAddressOfFlags(read, address);
     memory.u32[at >>> 2] = newLo;
     memory.written(at as Hpa, 4);
-    if (this.#guards?.has(frame)) this.#guards.lift();
+    if (this.#guards?.has(frame) && this.#rules.flagsLiftGuards()) this.#guards.lift();
     return UPDATE.DONE;
   }
 
