@@ -29,13 +29,15 @@ export async function exportToFile(
   }
   const chosen = all ? 'all' : scenarios.map(nameOrFile);
   const file = new OutputFile(output, 'image');
+  let size = 0;
   try {
     const image = await withProgress(host, exportImage(chosen));
+    size = image.length;
     file.writeBytes(image);
-    host.stderr.write(`${output}: ${Math.ceil(image.length / 1024)} KiB\n`);
   } finally {
     file.close();
   }
+  host.stderr.write(`${output}: ${Math.ceil(size / 1024)} KiB\n`);
 }
 
 function nameOrFile(text: string): string | ScenarioText {

@@ -85,8 +85,8 @@ CPU features, named as in Linux's /proc/cpuinfo:
 ${wrapped(FEATURES.filter(({ implemented }) => implemented).map(({ name }) => name))}
 
 Under L0, --cpu is the guest's CPU and --host-cpu the one that L0 runs on. The host must have what the guest is offered,
-and SVM for L0 itself, NX for --l0 shadow, and PAE for --host pae; umbra hosts tells which kernel boots where. Instructions that need no intercept behave as on the host, whatever CPUID tells the
-guest: CMOV works in a guest whose CPU is a pentium.
+and SVM for L0 itself, NX for --l0 shadow, and PAE for --host pae; umbra hosts tells which kernel boots where. Instructions
+that need no intercept behave as on the host, whatever CPUID tells the guest: CMOV works in a guest whose CPU is a pentium.
 
 ${exitStatusHelp({
   0: '--until matched, the guest powered off or reset, or you left',
