@@ -1,9 +1,11 @@
 import {
   closeSync,
   constants,
+  fstatSync,
   ftruncateSync,
   openSync,
   readFileSync,
+  readSync,
   realpathSync,
   rmSync,
   type Stats,
@@ -20,9 +22,30 @@ import { replaceFile, tryToReplaceFile } from './replace-file.ts';
 /** Reads a file that the user named. @throws InputError where it cannot be read */
 export function readInput(path: string, what: string): Uint8Array {
   try {
-    return readFileSync(path);
+    return readToEnd(path);
   } catch (error) {
     throw new InputError(`Cannot read the ${what} ${path}: ${reason(error)}.`);
+  }
+}
+
+/** What a pipe or a device may have to read, which does not tell before: /dev/zero has no end. */
+const MOST_MEBIBYTES = 256;
+
+function readToEnd(path: string): Uint8Array {
+  const descriptor = openSync(path, 'r');
+  try {
+    if (fstatSync(descriptor).isFile()) return readFileSync(descriptor);
+    const parts: Uint8Array[] = [];
+    for (let size = 0; size <= MOST_MEBIBYTES * 2 ** 20; ) {
+      const part = new Uint8Array(0x1_0000);
+      const read = readSync(descriptor, part);
+      if (read === 0) return Buffer.concat(parts);
+      parts.push(part.subarray(0, read));
+      size += read;
+    }
+    throw new Error(`it is no file, and has more than ${MOST_MEBIBYTES} MiB`);
+  } finally {
+    closeSync(descriptor);
   }
 }
 
@@ -127,7 +150,12 @@ function tryToPutInPlace(path: string, before: Stats | undefined): void {
 
 /** Tries, for a file that will be replaced, whether it can be. @throws InputError where not */
 export function tryToReplace(path: string, what: string): void {
-  attempt(path, what, () => tryToReplaceFile(path));
+  attempt(path, what, () => {
+    const stats = statOf(path);
+    // Whoever may put files into /dev would replace the device.
+    if (stats && !stats.isFile() && !stats.isDirectory()) throw new Error('it is a device or a pipe');
+    tryToReplaceFile(path);
+  });
 }
 
 /** Writes all of some bytes to a descriptor, however few it takes at a time. @throws the system's error */

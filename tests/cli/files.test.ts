@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { InputError } from '../../src/arch/input-error.ts';
 import { Failure } from '../../src/cli/failure.ts';
-import { closeAll, LiveFile, OutputFile, refuseSharedOutput } from '../../src/cli/files.ts';
+import { closeAll, LiveFile, OutputFile, readInput, refuseSharedOutput } from '../../src/cli/files.ts';
 
 let folder: string;
 const path = (name: string): string => join(folder, name);
@@ -34,6 +34,24 @@ function pipe(at: string): number {
   execFileSync('mkfifo', [at]);
   return openSync(at, constants.O_RDONLY | constants.O_NONBLOCK);
 }
+
+describe('a file to read', () => {
+  it('may be a pipe', () => {
+    const read =
+      'import("./src/cli/files.ts").then((f) => process.stdout.write(f.readInput("/dev/stdin", "image")))';
+    const bytes = Buffer.alloc(200_000, 'abc');
+    const { stdout } = spawnSync('bash', ['-c', `cat | ${process.execPath} --import tsx -e '${read}'`], {
+      input: bytes,
+    });
+    expect(bytes.equals(stdout)).toBe(true);
+  });
+
+  it.runIf(existsSync('/dev/zero'))('may have no end', () => {
+    expect(() => readInput('/dev/zero', 'image')).toThrow(
+      'Cannot read the image /dev/zero: it is no file, and has more than 256 MiB.',
+    );
+  });
+});
 
 describe('a file for a result', () => {
   it('changes when it is closed, and then at once', () => {

@@ -116,6 +116,12 @@ describe('umbra', () => {
     expect(error).toBe('');
   });
 
+  it('says that a soak ends with a batch', async () => {
+    const { out } = await call(['soak', '--help']);
+    expect(out).toContain('batches of 200');
+    expect(out).toContain('it never runs less than one');
+  });
+
   it.each([
     ['run', '0 2 70 74 120 122 124 130, 143 (v << 1) | 1'],
     ['grid', '0 1 2 69 70 74'],

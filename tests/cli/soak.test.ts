@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -176,11 +176,18 @@ describe('umbra soak', () => {
   });
 
   it('says before the work that a place cannot be read or written', async () => {
-    await expect(Corpus.open(folder)).rejects.toThrow(`Cannot read the corpus ${folder}: it is a folder.`);
+    await expect(Corpus.open(folder)).rejects.toThrow(`Cannot write the corpus ${folder}: it is a folder.`);
     const nowhere = file('missing/corpus.sqlite');
     await expect(Corpus.open(nowhere)).rejects.toThrow(
       `Cannot write the corpus ${nowhere}: there is no such`,
     );
+  });
+
+  it.runIf(existsSync('/dev/null'))('is no device', async () => {
+    await expect(Corpus.open('/dev/null')).rejects.toThrow(
+      'Cannot write the corpus /dev/null: it is a device or a pipe.',
+    );
+    expect(statSync('/dev/null').isFile()).toBe(false);
   });
 
   it('does not write over what another soak has written', async () => {

@@ -8,7 +8,7 @@ import { loadPolicyOption } from '../host-options.ts';
 import { parseQueue } from '../jobs/redis.ts';
 import { jobsOption, option } from '../options.ts';
 import { parseHours, parseSeed } from '../values.ts';
-import { type MakeSoakBench, type SoakOptions, soak } from './soak.ts';
+import { BATCH, type MakeSoakBench, type SoakOptions, soak } from './soak.ts';
 
 type SoakCommandOptions = Omit<SoakOptions, 'hosts'> & {
   readonly l0?: RunHost['l0'];
@@ -45,7 +45,9 @@ export function addSoak(
 }
 
 const SOAK_HELP = `
-Ctrl-C ends it behind the batch that runs. The corpus is whole at every moment, whatever is killed.
+Scenarios run in batches of ${BATCH}, some seconds' worth, and the corpus is written after each. Whether
+the hours are over or Ctrl-C ends it, the batch that runs comes to its end: it never runs less than one. The corpus is whole at
+every moment, whatever is killed.
 
 ${exitStatusHelp({
   0: 'the corpus has no failure',

@@ -69,8 +69,8 @@ export class Corpus {
    */
   static async open(path: string): Promise<Corpus> {
     const { Database } = await initSqlJs();
-    const bytes = existsSync(path) ? readInput(path, 'corpus') : undefined;
     tryToReplace(path, 'corpus');
+    const bytes = existsSync(path) ? readInput(path, 'corpus') : undefined;
     try {
       const database = new Database(bytes);
       if (bytes !== undefined && one(database, 'PRAGMA application_id') !== APPLICATION)

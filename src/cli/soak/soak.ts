@@ -26,7 +26,7 @@ export interface SoakBench {
 export type MakeSoakBench = (setup: GridSetup, host: Host) => SoakBench;
 
 /** Scenarios between two saves: some seconds' worth. */
-const BATCH = 200;
+export const BATCH = 200;
 const HOUR = 3_600_000;
 
 /**
