@@ -72,8 +72,8 @@ export const services: Services = {
   },
   mutants: (names) => (names.length === 0 ? MUTANTS : names.map(mutantNamed)),
   inexpressible: INEXPRESSIBLE,
-  huntMutants: (mutants, { jobs, queue }, host) =>
-    queue === undefined ? huntOnThreads(mutants, jobs) : huntOnQueue(mutants, queue, host),
+  huntMutants: (requests, { jobs, queue }, host) =>
+    queue === undefined ? huntOnThreads(requests, jobs) : huntOnQueue(requests, queue, host),
   work,
   surveyHosts,
   fetchKernels,

@@ -13,7 +13,8 @@ describe('a job', () => {
       ...scenarios.map((work): Job => ({ task: { work, on: 'shadow/pae' }, checks: { check: true } })),
       { task: { work: { seed: 0xffff_ffff, index: 7 }, on: 'bare' }, checks: { check: false } },
       { task: { work: { seed: 3, index: 7, nested: true }, on: 'bare' }, checks: { check: false } },
-      { hunt: 'wp-not-in-role' },
+      { hunt: { mutant: 'wp-not-in-role' } },
+      { hunt: { mutant: 'wp-not-in-role', on: 'shadow/nopae', scenarios: directedScenarios() } },
     ];
     for (const job of jobs) {
       const queued = queuedJob(job);
@@ -43,9 +44,14 @@ describe('a job', () => {
       'a job, line 1: "nonsense" stands before any scenario; a file begins with "scenario NAME"',
     ],
     [{ judge: '', ...HOST }, 'scenario'],
-    [{ hunt: 'wp' }, 'There is no mutant "wp"'],
-    [{ hunt: 7 }, 'A job with hunt has the name of a mutant there, and nothing else.'],
-    [{ hunt: 'wp-not-in-role', judge }, 'and nothing else'],
+    [{ hunt: { mutant: 'wp' } }, 'There is no mutant "wp"'],
+    [{ hunt: 7 }, 'A hunt is an object, and here it is 7.'],
+    [{ hunt: { mutant: 7 } }, 'A hunt has the name of a mutant'],
+    [{ hunt: { mutant: 'wp-not-in-role', on: 'bare' } }, 'and perhaps on, a host with an L0'],
+    [{ hunt: { mutant: 'wp-not-in-role', scenarios: [] } }, 'and scenarios, their text'],
+    [{ hunt: { mutant: 'wp-not-in-role', scenarios: '' } }, 'scenario'],
+    [{ hunt: { mutant: 'wp-not-in-role', twice: true } }, 'A hunt has the name of a mutant'],
+    [{ hunt: { mutant: 'wp-not-in-role' }, judge }, 'A job with hunt has nothing else.'],
   ])('is not %j', (data, sentence) => {
     const read = (): Job => readJob(data);
     expect(read).toThrow(InputError);

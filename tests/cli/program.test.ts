@@ -460,6 +460,7 @@ describe('umbra mutants', () => {
 describe('umbra grid --mutants', () => {
   const caught: HuntVerdict = {
     mutant: 'wp-not-in-role',
+    on: 'shadow/pae',
     finding: {
       caught: 'by a probe',
       scenario: 'directed/wp-toggled',
@@ -471,6 +472,7 @@ describe('umbra grid --mutants', () => {
   };
   const proved: HuntVerdict = {
     mutant: 'no-flush-on-vmrun',
+    on: 'shadow/pae',
     finding: { caught: 'never' },
     scenarios: 110,
     asExpected: true,
@@ -481,13 +483,13 @@ describe('umbra grid --mutants', () => {
     const { status, out } = await call(
       ['grid', '--mutants', '--jobs', '3', 'wp-not-in-role', 'no-flush-on-vmrun'],
       {
-        huntMutants: (mutants, setup) => {
-          asked.push(mutants.map(({ name }) => name).sort(), setup);
+        huntMutants: (requests, setup) => {
+          asked.push(requests, setup);
           return hunts([caught, proved]);
         },
       },
     );
-    expect(asked).toEqual([['no-flush-on-vmrun', 'wp-not-in-role'], { jobs: 3 }]);
+    expect(asked).toEqual([[{ mutant: 'wp-not-in-role' }, { mutant: 'no-flush-on-vmrun' }], { jobs: 3 }]);
     expect(status).toBe(0);
     expect(out).toMatch(
       /^wp-not-in-role {5}caught by a probe, directed\/wp-toggled, step 10\nno-flush-on-vmrun {2}no bug, as proved\n\n2 mutants: 1 caught by a probe, 0 only by --check, 1 proved to be no bug, 0 survived; 111 scenarios, /,
@@ -501,6 +503,68 @@ describe('umbra grid --mutants', () => {
     const { status, out } = await call(['grid', '--mutants'], { huntMutants: () => hunts([verdict]) });
     expect(status).toBe(1);
     expect(out).toMatch(text);
+  });
+
+  it('hunts where it is told to: at home if that is among the hosts, else under the same paging', async () => {
+    const asked: unknown[] = [];
+    const huntMutants: Services['huntMutants'] = (requests) => {
+      asked.push(requests.map(({ on }) => on));
+      return hunts([caught]);
+    };
+    const names = ['wp-not-in-role', 'nested-nx-ignored', 'private-tables-not-emptied'];
+    for (const options of [[], ['--l0', 'npt'], ['--host', 'nopae'], ['--l0', 'shadow', '--host', 'nopae']])
+      await call(['grid', '--mutants', ...names, ...options], { huntMutants });
+    expect(asked).toEqual([
+      [undefined, undefined, undefined],
+      ['npt/pae', 'npt/pae', 'npt/nopae'],
+      ['shadow/nopae', 'npt/nopae', 'npt/nopae'],
+      ['shadow/nopae', 'shadow/nopae', 'shadow/nopae'],
+    ]);
+  });
+
+  it('tells of a mutant that lives elsewhere by name, and does not count it as survived', async () => {
+    const idle: HuntVerdict = {
+      ...caught,
+      on: 'npt/pae',
+      finding: { caught: 'not run', why: 'it lives on shadow/pae' },
+      scenarios: 0,
+    };
+    const unseen: HuntVerdict = { ...caught, on: 'shadow/nopae', finding: { caught: 'never' } };
+    const seen: HuntVerdict = { ...caught, on: 'shadow/nopae' };
+    const junit = file('mutants.xml');
+    const { status, out } = await call(['grid', '--mutants', '--host', 'nopae', '--junit', junit], {
+      huntMutants: () => hunts([idle, unseen, seen]),
+    });
+    expect(status).toBe(0);
+    expect(out.split('\n').slice(0, -2)).toEqual([
+      'wp-not-in-role  not run: it lives on shadow/pae',
+      'wp-not-in-role  not caught on shadow/nopae, but it lives on shadow/pae',
+      'wp-not-in-role  caught by a probe on shadow/nopae, directed/wp-toggled, step 10',
+      '',
+    ]);
+    expect(out).toContain(
+      '\n3 mutants: 1 caught by a probe, 0 only by --check, 0 proved to be no bug, 0 survived, 1 not caught there, 1 not run; 2 scenarios, ',
+    );
+    expect(readFileSync(junit, 'utf8')).toContain(
+      'name="wp-not-in-role"><skipped message="it lives on shadow/pae"/></testcase>',
+    );
+  });
+
+  it('says why no mutant was run', async () => {
+    const finding = { caught: 'not run', why: 'it lives on shadow/pae' } as const;
+    const { status, error } = await call(['grid', '--mutants', '--l0', 'npt'], {
+      huntMutants: () => hunts([{ ...caught, on: 'npt/pae', finding }]),
+    });
+    expect({ status, error }).toEqual({
+      status: 2,
+      error:
+        'umbra: No mutant was run: wp-not-in-role has no meaning on npt/pae, for it lives on shadow/pae.\n',
+    });
+  });
+
+  it('counts one mutant and one scenario as one', async () => {
+    const { out } = await call(['grid', '--mutants'], { huntMutants: () => hunts([caught]) });
+    expect(out).toMatch(/^1 mutant: .*; 1 scenario, /m);
   });
 
   it('has a queue hunt them where it is told to', async () => {

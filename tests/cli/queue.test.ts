@@ -123,8 +123,14 @@ describe.skipIf(missing !== undefined)(
     it('has mutants hunted, each where it lives', { timeout: 60_000 }, async () => {
       const worker = await startWorker();
       const mutants = ['wp-not-in-role', 'private-tables-not-emptied'].map(mutantNamed);
-      const verdicts = await resultOf(huntOnQueue(mutants, url, new TestHost()));
-      expect(verdicts).toEqual(mutants.map(hunt));
+      const verdicts = await resultOf(
+        huntOnQueue(
+          mutants.map(({ name }) => ({ mutant: name })),
+          url,
+          new TestHost(),
+        ),
+      );
+      expect(verdicts).toEqual(mutants.map((mutant) => hunt(mutant)));
       worker.kill('SIGINT');
       await new Promise((resolve) => worker.once('exit', resolve));
     });

@@ -99,12 +99,47 @@ describe('hunt', () => {
     expect(catchWith(scenario, elsewhere).caught).toBe('never');
   });
 
+  it('runs a mutant on another kernel below L0, and not where L0 has another paging', () => {
+    const mutant = mutantNamed('wp-not-in-role');
+    expect(hunt(mutant, { on: 'shadow/nopae' })).toMatchObject({
+      on: 'shadow/nopae',
+      asExpected: true,
+      finding: { caught: 'by a probe', scenario: 'directed/wp-toggled', step: 10 },
+    });
+    expect(hunt(mutant, { on: 'npt/pae' })).toEqual({
+      mutant: 'wp-not-in-role',
+      on: 'npt/pae',
+      finding: { caught: 'not run', why: 'it lives on shadow/pae' },
+      scenarios: 0,
+      asExpected: true,
+    });
+  });
+
+  it('runs the scenarios that it is given, and no other', () => {
+    const mutant = mutantNamed('cr4-of-l2-unchecked');
+    const one = (name: string) => [scenarios.get(name)!];
+    expect(hunt(mutant, { scenarios: one('directed/wp-toggled') })).toMatchObject({
+      finding: { caught: 'never' },
+      // Once for the probes, once for --check.
+      scenarios: 2,
+      asExpected: false,
+    });
+    expect(hunt(mutant, { scenarios: one('directed/nested-nx') })).toMatchObject({
+      finding: {
+        caught: 'not run',
+        why: 'directed/nested-nx: Umbra, L0 with shadow paging on a PAE kernel does not offer npt',
+      },
+      scenarios: 0,
+      asExpected: true,
+    });
+  });
+
   it('says at which step --check found an invariant broken', () => {
     const mutant = mutantNamed('guest-mode-not-in-page-role');
     const first = scenarios.get('directed/faults-intercepted')!;
     const finding = catchWith(first, mutantHost(mutant, true));
     expect(finding.caught).toBe('by --check');
-    if (finding.caught === 'never') return;
+    if (!('step' in finding)) return;
     // The invariant is of an L2's page, so that L1 has entered one.
     const entered = first.steps.findIndex((step) => step.do === 'enter') + 1;
     expect(finding.step).toBeGreaterThanOrEqual(entered);

@@ -137,6 +137,7 @@ describe.skipIf(missing !== undefined)(
       hunt(mutantNamed('wp-not-in-role')),
       {
         mutant: 'guest-mode-set-too-late',
+        on: 'shadow/pae',
         finding: {
           caught: 'by --check',
           scenario: 'directed/faults-intercepted',
@@ -146,8 +147,20 @@ describe.skipIf(missing !== undefined)(
         scenarios: 1,
         asExpected: true,
       },
-      { mutant: 'no-flush-on-vmrun', finding: { caught: 'never' }, scenarios: 110, asExpected: true },
-      { mutant: 'nx-not-forced', finding: { caught: 'never' }, scenarios: 110, asExpected: false },
+      {
+        mutant: 'no-flush-on-vmrun',
+        on: 'shadow/pae',
+        finding: { caught: 'never' },
+        scenarios: 110,
+        asExpected: true,
+      },
+      {
+        mutant: 'nx-not-forced',
+        on: 'shadow/pae',
+        finding: { caught: 'never' },
+        scenarios: 110,
+        asExpected: false,
+      },
     ];
 
     beforeAll(async () => {
@@ -155,7 +168,7 @@ describe.skipIf(missing !== undefined)(
       const file = join(folder, 'mutants.html');
       const toggled = directedScenarios().find(({ name }) => name === 'directed/wp-toggled')!;
       const mutant = mutantNamed('wp-not-in-role');
-      const story = tellStory(toggled, 'shadow/pae', (watch) => mutantHost(mutant, false, watch));
+      const story = tellStory(toggled, 'shadow/pae', (watch) => mutantHost(mutant, false, { watch }));
       writeFileSync(file, mutantsPage(mutantFindings(verdicts), new Map([['wp-not-in-role', story]])));
       browser = await open();
       page = await browser.newPage();

@@ -119,7 +119,7 @@ describe('a story', () => {
   it('shows the tables as a wrong step found and left them', () => {
     const toggled = directedScenarios().find(({ name }) => name === 'directed/wp-toggled')!;
     const mutant = mutantNamed('wp-not-in-role');
-    const { steps } = tellStory(toggled, 'shadow/pae', (watch) => mutantHost(mutant, false, watch));
+    const { steps } = tellStory(toggled, 'shadow/pae', (watch) => mutantHost(mutant, false, { watch }));
     const wrong = steps.filter(({ right }) => !right);
     // CR0.WP=1 forbids the supervisor to write; the page of WP=0, which the mutant goes on with, does not.
     expect(wrong[0]).toMatchObject({
@@ -141,7 +141,9 @@ describe('a story', () => {
     const mutant = mutantNamed('leaf-access-in-role');
     const fate = mutant.fate.caught === 'by a probe' ? mutant.fate.scenario : '';
     const scenario = directedScenarios().find(({ name }) => name === fate)!;
-    const { steps, notes } = tellStory(scenario, 'shadow/pae', (watch) => mutantHost(mutant, false, watch));
+    const { steps, notes } = tellStory(scenario, 'shadow/pae', (watch) =>
+      mutantHost(mutant, false, { watch }),
+    );
     expect(steps.length).toBeLessThan(scenario.steps.length);
     const last = steps.at(-1)!;
     expect(last).toMatchObject({ right: false, seen: [] });

@@ -61,7 +61,7 @@ export function addGrid(
     .addOption(once('--trace <file>', "write L0's trace of the scenario; needs one"))
     .option(
       '--mutants',
-      'run it on mutants of L0 instead, all or those named (umbra mutants), until each is caught',
+      'run it on mutants of L0 instead, all or those named (umbra mutants), until each is caught; with --l0 or --host not where each lives, but there',
     )
     .addHelpText('after', GRID_HELP)
     .action(async (patterns: readonly string[], options: GridCommandOptions) => {
@@ -136,7 +136,9 @@ async function gridCommand(
     if (trace !== undefined) throw new InputError('--mutants and --trace do not go together; use one.');
     const { jobs, queue } = setup;
     const where = queue === undefined ? { jobs } : { jobs, queue };
-    const hunt = { mutants: services.mutants(patterns), ...where, json, junit, html };
+    const asked = l0 !== undefined || kernel !== undefined;
+    const hosts = asked ? { hosts: chosen.filter((name) => name !== 'bare') } : {};
+    const hunt = { mutants: services.mutants(patterns), ...hosts, ...where, json, junit, html };
     return huntMutants(hunt, host, services.huntMutants, services.reports);
   }
   const [other] = named({ show, replay, random });

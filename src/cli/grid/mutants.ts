@@ -1,7 +1,9 @@
-import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
+import { InputError } from '../../arch/input-error.ts';
+import { type HuntRequest, type HuntVerdict, huntingGround } from '../../grid/mutants/hunt.ts';
 import type { Inexpressible } from '../../grid/mutants/inexpressible.ts';
-import { homeOf, type Mutant } from '../../grid/mutants/mutant.ts';
+import { type HostWithL0, homeOf, type Mutant } from '../../grid/mutants/mutant.ts';
 import { type MutantFinding, mutantFindings, mutantSum, placeOf } from '../../grid/report/mutants.ts';
+import { plural } from '../../grid/report/page.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
 import type { GridReports } from './grid.ts';
@@ -17,9 +19,9 @@ export interface HuntSetup {
   readonly queue?: string;
 }
 
-/** Runs the grid on mutants, each until it is caught; verdicts in the order of the mutants. */
+/** Runs scenarios on mutants, each until it is caught; verdicts in the order of the requests. */
 export type HuntMutants = (
-  mutants: readonly Mutant[],
+  requests: readonly HuntRequest[],
   setup: HuntSetup,
   host: Host,
 ) => AsyncGenerator<Progress, readonly HuntVerdict[]>;
@@ -49,6 +51,8 @@ export function mutantList(mutants: readonly Mutant[], inexpressible: readonly I
 
 interface HuntOptions extends HuntSetup, ReportPaths {
   readonly mutants: readonly Mutant[];
+  /** Hosts to hunt on; each where it lives unless given. */
+  readonly hosts?: readonly HostWithL0[];
 }
 
 /**
@@ -56,14 +60,18 @@ interface HuntOptions extends HuntSetup, ReportPaths {
  * @returns the exit status: 1 where a mutant survives, or it is not as its entry says
  */
 export async function huntMutants(
-  { mutants, json, junit, html, ...setup }: HuntOptions,
+  { mutants, hosts, json, junit, html, ...setup }: HuntOptions,
   host: Host,
   hunt: HuntMutants,
   reports: GridReports,
 ): Promise<number> {
+  const requests = mutants.map((mutant): HuntRequest => {
+    return { mutant: mutant.name, ...(hosts && { on: huntingGround(mutant, hosts) }) };
+  });
   return withReports({ json, junit, html }, async (files) => {
     const started = host.now();
-    const verdicts = await withProgress(host, hunt(mutants, setup, host), 'mutants');
+    const verdicts = await withProgress(host, hunt(requests, setup, host), 'mutants');
+    refuseIdleHunt(verdicts);
     const seconds = (host.now() - started) / 1000;
     const findings = mutantFindings(verdicts);
     host.stdout.write(renderHunt(findings, seconds));
@@ -74,6 +82,15 @@ export async function huntMutants(
   });
 }
 
+/** Throws an InputError where no mutant was run. */
+function refuseIdleHunt(verdicts: readonly HuntVerdict[]): void {
+  const idle = verdicts.flatMap(({ mutant, on, finding }) =>
+    finding.caught === 'not run' ? [`${mutant} has no meaning on ${on}, for ${finding.why}`] : [],
+  );
+  if (idle.length === 0 || idle.length < verdicts.length) return;
+  throw new InputError(`No mutant was run: ${idle[0]}${idle.length > 1 ? ', and others like it' : ''}.`);
+}
+
 /** A line for each mutant, the stories of those that are not as their entries say, and the sum. */
 function renderHunt(findings: readonly MutantFinding[], seconds: number): string {
   const width = Math.max(...findings.map(({ name }) => name.length));
@@ -82,13 +99,16 @@ function renderHunt(findings: readonly MutantFinding[], seconds: number): string
     asExpected || story === undefined ? [] : [story],
   );
   const scenarios = findings.reduce((sum, finding) => sum + finding.scenarios, 0);
-  const sum = `${mutantSum(findings)}; ${scenarios} scenarios, ${seconds.toFixed(1)} s`;
+  const sum = `${mutantSum(findings)}; ${plural(scenarios, 'scenario')}, ${seconds.toFixed(1)} s`;
   return [...lines, '', ...stories, sum, ''].join('\n');
 }
 
 function outcomeText(finding: MutantFinding): string {
-  const { outcome, asExpected } = finding;
+  const { outcome, on, home, why, asExpected } = finding;
   if (outcome === 'survived') return 'SURVIVED';
   if (outcome === 'proved to be no bug') return 'no bug, as proved';
-  return `${outcome}, ${placeOf(finding)}${asExpected ? '' : ', NOT AS ITS ENTRY SAYS'}`;
+  if (outcome === 'not run') return `not run: ${why}`;
+  if (outcome === 'not caught there') return `not caught on ${on}, but it lives on ${home}`;
+  const where = on === home ? '' : ` on ${on}`;
+  return `${outcome}${where}, ${placeOf(finding)}${asExpected ? '' : ', NOT AS ITS ENTRY SAYS'}`;
 }

@@ -1,5 +1,5 @@
 import { type HuntVerdict, mutantHost } from '../../grid/mutants/hunt.ts';
-import { homeOf } from '../../grid/mutants/mutant.ts';
+import type { HostWithL0 } from '../../grid/mutants/mutant.ts';
 import { mutantNamed } from '../../grid/mutants/mutants.ts';
 import { allScenarios, scenarioByName } from '../../grid/replay.ts';
 import { htmlReport } from '../../grid/report/html.ts';
@@ -51,9 +51,9 @@ async function* mutantsHtml(verdicts: readonly HuntVerdict[]): AsyncGenerator<Pr
   const find = finder();
   const stories = new Map<string, Story>();
   let done = 0;
-  for (const { mutant, finding } of verdicts) {
+  for (const { mutant, on, finding } of verdicts) {
     // What only --check finds is in no step's records.
-    const story = finding.caught === 'by a probe' ? storyOn(mutant, finding.scenario, find) : undefined;
+    const story = finding.caught === 'by a probe' ? storyOn(mutant, on, finding.scenario, find) : undefined;
     if (story !== undefined) stories.set(mutant, story);
     yield { done: ++done, total: verdicts.length, name: mutant };
   }
@@ -61,10 +61,15 @@ async function* mutantsHtml(verdicts: readonly HuntVerdict[]): AsyncGenerator<Pr
 }
 
 /** The story of a scenario on a mutant of L0; undefined where the mutant does not survive its own scenario. */
-function storyOn(mutant: string, scenario: string, find: (name: string) => Scenario): Story | undefined {
+function storyOn(
+  mutant: string,
+  on: HostWithL0,
+  scenario: string,
+  find: (name: string) => Scenario,
+): Story | undefined {
   try {
     const one = mutantNamed(mutant);
-    return tellStory(find(scenario), homeOf(one), (watch) => mutantHost(one, false, watch));
+    return tellStory(find(scenario), on, (watch) => mutantHost(one, false, { on, watch }));
   } catch {
     // What L0 did to itself is in the verdict.
     return undefined;

@@ -1,4 +1,5 @@
 import type { ScenarioReport } from '../../grid/replay.ts';
+import { plural } from '../../grid/report/page.ts';
 import type { RunHostName } from '../../grid/run-host.ts';
 import { readInput } from '../files.ts';
 import type { Host } from '../host.ts';
@@ -85,8 +86,6 @@ export async function randomScenarios(
 /** `3 scenarios, 120 probes judged by the oracle, no mismatch`. */
 export function summary({ scenarios, probes, failures }: ScenarioReport): string {
   const failed =
-    failures.length === 0 ? 'no mismatch' : `${count(failures.length, 'scenario')} with mismatches`;
-  return `${count(scenarios, 'scenario')}, ${count(probes, 'probe')} judged by the oracle, ${failed}`;
+    failures.length === 0 ? 'no mismatch' : `${plural(failures.length, 'scenario')} with mismatches`;
+  return `${plural(scenarios, 'scenario')}, ${plural(probes, 'probe')} judged by the oracle, ${failed}`;
 }
-
-const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;

@@ -3,8 +3,7 @@ import { Queue, QueueEvents } from 'bullmq';
 import { InputError } from '../../arch/input-error.ts';
 import { type Execute, workName } from '../../grid/execute.ts';
 import type { ScenarioVerdict } from '../../grid/judge.ts';
-import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
-import type { Mutant } from '../../grid/mutants/mutant.ts';
+import type { HuntRequest, HuntVerdict } from '../../grid/mutants/hunt.ts';
 import { SIGNAL_STATUS } from '../exit-status.ts';
 import { Failure } from '../failure.ts';
 import type { Host } from '../host.ts';
@@ -27,16 +26,16 @@ export const onQueue = (checks: HostChecks, url: string, host: Host): Execute =>
 
 /** Hunts mutants on the workers of a queue. Throws as `runOnQueue`. @param url where Redis is */
 export async function* huntOnQueue(
-  mutants: readonly Mutant[],
+  requests: readonly HuntRequest[],
   url: string,
   host: Host,
 ): AsyncGenerator<Progress, HuntVerdict[]> {
   const verdicts: HuntVerdict[] = [];
-  const jobs = mutants.map(({ name }): Job => ({ hunt: name }));
+  const jobs = requests.map((hunt): Job => ({ hunt }));
   let done = 0;
   for await (const { index, answer } of runOnQueue(jobs, url, host, 'Mutant', huntIn)) {
     verdicts[index] = answer;
-    yield { done: ++done, total: mutants.length, name: answer.mutant };
+    yield { done: ++done, total: requests.length, name: answer.mutant };
   }
   return verdicts;
 }
@@ -97,9 +96,10 @@ function verdictIn({ verdict }: Returned): ScenarioVerdict | undefined {
 }
 
 function huntIn({ hunt }: Returned): HuntVerdict | undefined {
-  const { mutant, finding, scenarios, asExpected } = (hunt ?? {}) as Partial<HuntVerdict>;
+  const { mutant, on, finding, scenarios, asExpected } = (hunt ?? {}) as Partial<HuntVerdict>;
   const whole =
     typeof mutant === 'string' &&
+    typeof on === 'string' &&
     typeof finding?.caught === 'string' &&
     Number.isSafeInteger(scenarios) &&
     typeof asExpected === 'boolean';
@@ -138,7 +138,7 @@ class QueueRun<Answer> {
       removeOnComplete: true,
       removeOnFail: true,
     };
-    return { name: 'hunt' in job ? job.hunt : workName(job.task.work), data: queuedJob(job), opts };
+    return { name: 'hunt' in job ? job.hunt.mutant : workName(job.task.work), data: queuedJob(job), opts };
   }
 
   jobId(index: number): string {

@@ -3,7 +3,7 @@ import { InputError } from '../../arch/input-error.ts';
 import { Failure } from '../failure.ts';
 
 /** Changes when what travels through the queue does, so that workers of another Umbra leave it alone. */
-export const QUEUE_NAME = 'umbra-jobs-2';
+export const QUEUE_NAME = 'umbra-jobs-3';
 
 const CONNECT_MILLISECONDS = 5000;
 

@@ -3,8 +3,7 @@ import workerpool from 'workerpool';
 import { InputError } from '../../arch/input-error.ts';
 import { judgeWork, type Task, type Work, WorkRun } from '../../grid/execute.ts';
 import type { ScenarioVerdict } from '../../grid/judge.ts';
-import { type HuntVerdict, hunt } from '../../grid/mutants/hunt.ts';
-import { mutantNamed } from '../../grid/mutants/mutants.ts';
+import { huntFor } from '../../grid/mutants/hunt.ts';
 import type { ScenarioHost } from '../../grid/run.ts';
 import type { RunHostName } from '../../grid/run-host.ts';
 import { umbraHosts } from '../../grid/umbra-host.ts';
@@ -54,7 +53,4 @@ function judgeOn(work: Work, hosts: readonly RunHostName[], checks: HostChecks):
   }
 }
 
-/** Hunts the mutant of a name. */
-const huntByName = (name: string): HuntVerdict => hunt(mutantNamed(name));
-
-workerpool.worker({ judge, judgeOn, hunt: huntByName });
+workerpool.worker({ judge, judgeOn, hunt: huntFor });

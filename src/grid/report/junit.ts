@@ -59,7 +59,8 @@ const failure = (story: string): string =>
  */
 export function mutantsJunit(findings: readonly MutantFinding[], seconds: number): string {
   const failures = findings.filter(({ asExpected }) => !asExpected).length;
-  const numbers = `tests="${findings.length}" failures="${failures}" skipped="0" errors="0"`;
+  const skipped = findings.filter(({ outcome }) => outcome === 'not run').length;
+  const numbers = `tests="${findings.length}" failures="${failures}" skipped="${skipped}" errors="0"`;
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites name="umbra grid --mutants" ${numbers} time="${seconds.toFixed(3)}">`,
@@ -72,12 +73,14 @@ export function mutantsJunit(findings: readonly MutantFinding[], seconds: number
 }
 
 function mutantCase(finding: MutantFinding): string {
-  const { name, outcome, asExpected, story, proof } = finding;
+  const { name, outcome, asExpected, story, why, proof } = finding;
   const place = placeOf(finding);
   const what = `${outcome}${place === '' ? '' : `, ${place}`}`;
   const told = [what, proof, story].filter((part) => part !== undefined).join('\n');
+  const head = `    <testcase classname="mutants" name="${attribute(name)}"`;
+  if (why !== undefined) return `${head}><skipped message="${attribute(why)}"/></testcase>`;
   return [
-    `    <testcase classname="mutants" name="${attribute(name)}">`,
+    `${head}>`,
     asExpected ? `      <system-out>${lines(told)}</system-out>` : failure(`Not as its entry says: ${told}`),
     '    </testcase>',
   ].join('\n');

@@ -10,6 +10,8 @@ const LOOKS: Readonly<Record<MutantOutcome, { readonly state: string; readonly w
   'caught only by --check': { state: 'checked', word: '--check' },
   'proved to be no bug': { state: 'proved', word: 'no bug' },
   survived: { state: 'wrong', word: 'SURVIVED' },
+  'not caught there': { state: 'skipped', word: 'not caught there' },
+  'not run': { state: 'skipped', word: 'not run' },
 };
 
 const stateOf = ({ outcome, asExpected }: MutantFinding): string =>
@@ -30,7 +32,7 @@ export function mutantsPage(findings: readonly MutantFinding[], stories: Readonl
       'Each mutant is L0 with one rule answered wrongly: a bug that KVM has had, or one of the same kind. The grid runs on ' +
       'each until a probe differs from what the oracle permits, or, where no guest can see the mutant, until ' +
       '<code>--check</code> finds an invariant of L0 broken. A mutant that is no bug has its proof.',
-    main: `${legend()}
+    main: `${legend(findings)}
 <ul class="mutants">
 ${findings.map(cell).join('\n')}
 </ul>
@@ -38,9 +40,9 @@ ${findings.map((finding) => details(finding, stories.get(finding.name))).join('\
   });
 }
 
-const legend = (): string =>
-  `<p class="legend">${Object.entries(LOOKS)
-    .map(([outcome, { state }]) => `<span class="${state}">${text(outcome)}</span>`)
+const legend = (findings: readonly MutantFinding[]): string =>
+  `<p class="legend">${[...new Set(findings.map(({ outcome }) => outcome))]
+    .map((outcome) => `<span class="${LOOKS[outcome].state}">${text(outcome)}</span>`)
     .join(' ')}</p>`;
 
 function cell(finding: MutantFinding): string {
@@ -50,13 +52,14 @@ function cell(finding: MutantFinding): string {
 }
 
 function details(finding: MutantFinding, told: Story | undefined): string {
-  const { name, history, on, mended, outcome, asExpected, story, proof, unseen, scenarios } = finding;
+  const { name, history, on, home, mended, outcome, asExpected, story, why, proof, unseen, scenarios } =
+    finding;
   const place = placeOf(finding);
   const paragraph = (words: string | undefined, before = ''): string =>
     words === undefined ? '' : `<p>${before}${text(words)}</p>\n`;
   const steps = told === undefined ? '' : `<h3>${text(told.name)} on this mutant</h3>\n${storyBody(told)}\n`;
   return `<details id="${idOf(name)}" class="scenario ${stateOf(finding)}">
 <summary><code>${text(name)}</code> <span>${text(outcome)}${place === '' ? '' : `, ${text(place)}`}</span></summary>
-${paragraph(history)}${paragraph(runHostText(on), 'It lives in ')}${paragraph(mended, 'KVM: mended ')}${asExpected ? '' : '<p><strong>This is not what its entry says.</strong></p>\n'}${paragraph(unseen, 'No guest sees it: ')}${paragraph(proof, 'No bug: ')}${story === undefined ? '' : `<pre class="mismatch">${text(story)}</pre>\n`}${steps}<p>${plural(scenarios, 'scenario')} run on it.</p>
+${paragraph(history)}${paragraph(runHostText(home), 'It lives in ')}${on === home ? '' : paragraph(runHostText(on), 'It was hunted in ')}${paragraph(why, 'Not run: ')}${paragraph(mended, 'KVM: mended ')}${asExpected ? '' : '<p><strong>This is not what its entry says.</strong></p>\n'}${paragraph(unseen, 'No guest sees it: ')}${paragraph(proof, 'No bug: ')}${story === undefined ? '' : `<pre class="mismatch">${text(story)}</pre>\n`}${steps}<p>${plural(scenarios, 'scenario')} run on it.</p>
 </details>`;
 }

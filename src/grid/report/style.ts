@@ -35,7 +35,7 @@ caption { text-align: left; color: var(--dim); padding-bottom: 0.4rem; }
 .legend span { padding: 0.15rem 0.5rem; } .legend span, .mutants li { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 .mutants .right, .legend .right { background: color-mix(in srgb, var(--good) 25%, var(--paper)); }
 .mutants .checked, .legend .checked { background: color-mix(in srgb, #1976d2 28%, var(--paper)); } .scenario.checked { border-color: #1976d2; }
-.mutants .proved, .legend .proved { background: color-mix(in srgb, var(--dim) 25%, var(--paper)); } .scenario.proved { border-color: var(--dim); }
+.mutants .proved, .legend .proved, .mutants .skipped, .legend .skipped { background: color-mix(in srgb, var(--dim) 25%, var(--paper)); } .scenario.proved, .mutants ~ .scenario.skipped { border-color: var(--dim); }
 .mutants .wrong, .legend .wrong { background: color-mix(in srgb, var(--bad) 60%, var(--paper)); font-weight: 600; }
 h3 { font-size: 1rem; margin: 0.8rem 0 0.3rem; }
 @media (max-width: 40rem) { body { padding: 0.5rem; font-size: 14px; } .heat { font-size: 0.8rem; } .heat a { padding: 0.5rem 0.1rem; } }
