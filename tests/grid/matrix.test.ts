@@ -4,7 +4,7 @@ import { compileScenario } from '../../src/grid/compile.ts';
 import { Expectations } from '../../src/grid/expect.ts';
 import { L1_MODES, L2_MODES } from '../../src/grid/matrix/cell.ts';
 import { FAMILIES, type MatrixCell, matrix } from '../../src/grid/matrix/matrix.ts';
-import { NPT_L1_MODES } from '../../src/grid/matrix/npt/cell.ts';
+import { NPT_CELLS, NPT_L1_MODES } from '../../src/grid/matrix/npt/cell.ts';
 import { NPT_FAMILIES } from '../../src/grid/matrix/npt/matrix.ts';
 import type { ExpectedRecord } from '../../src/grid/records.ts';
 import type { ProbeStep, Scenario } from '../../src/grid/scenario.ts';
@@ -82,6 +82,18 @@ describe('the matrix', () => {
     expect(
       shadow.flatMap(({ scenarios }) => scenarios).some(({ features }) => features.includes('npt')),
     ).toBe(false);
+  });
+
+  // Where L0's nested tables are 2-level ones it offers no NX to who has nested paging.
+  it('tries every family with nested paging without NX, but for that about it', () => {
+    const families = Object.entries(NPT_FAMILIES).filter(([family]) => family !== 'host-registers');
+    for (const l1 of NPT_L1_MODES) {
+      const tried = families.filter(([, family]) => {
+        const found = NPT_CELLS.filter((cell) => cell.l1 === l1).flatMap(family);
+        return found.length === 0 || found.some(({ features }) => !features.includes('nx'));
+      });
+      expect(tried, l1).toEqual(families);
+    }
   });
 
   it('meets nested page faults of both kinds, and goes on after them, in each of those cells', () => {

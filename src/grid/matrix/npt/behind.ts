@@ -1,8 +1,8 @@
-import type { Entry, Page, Scenario, Step } from '../../scenario.ts';
+import type { Entry, Flag, Page, Scenario, Step } from '../../scenario.ts';
 import { readEntry } from '../edits.ts';
 import { ProbeWriter } from '../probes.ts';
 import type { EntryPlace, MatrixSpace, Target } from '../space.ts';
-import { type NptCell, nptScenario, nptSpaces, SETTLED, visitA } from './cell.ts';
+import { type NptCell, nptScenario, nptSpaces, nxOfNested, SETTLED, visitA } from './cell.ts';
 import { GUEST_BASE, type GuestSpace, guestRoots, tableOf } from './guest.ts';
 
 const PAGE = 0x1000;
@@ -16,9 +16,11 @@ const SPAN = { PAE: 0x20_0000, '2-level': 0x40_0000, '2-level+PSE': 0x40_0000 } 
  */
 export function behindScenarios(cell: NptCell): Scenario[] {
   if (cell.l2 === 'off') return [];
-  const tables = scenario(cell, 'tables-behind', cell.l2, pageTablesBehind);
+  // Without it bit 63 of nested entries is reserved.
+  const nx = cell.l2 === '2-level+PSE' ? [] : nxOfNested(cell);
+  const tables = scenario(cell, 'tables-behind', cell.l2, pageTablesBehind, nx);
   if (cell.l2 !== 'PAE') return [tables];
-  return [tables, scenario(cell, 'directories-behind', 'PAE', directoriesBehind)];
+  return [tables, scenario(cell, 'directories-behind', 'PAE', directoriesBehind, [])];
 }
 
 type Build = (mode: Exclude<NptCell['l2'], 'off'>, nested: MatrixSpace) => GuestSpace;
@@ -28,6 +30,7 @@ function scenario(
   family: string,
   mode: Exclude<NptCell['l2'], 'off'>,
   build: Build,
+  l1Flags: readonly Flag[],
 ): Scenario {
   const spaces = nptSpaces(cell);
   const guest = build(mode, spaces.nested);
@@ -39,7 +42,7 @@ function scenario(
     about: "L2's tables lie behind nested pages of every kind.",
     spaces: { ...spaces, nested: withoutPages(spaces.nested, guest) },
     guest,
-    l1Flags: ['EFER.NX'],
+    l1Flags,
     steps: [
       ...visitA(writer.some(guest.targets)),
       ...reads(),

@@ -34,6 +34,12 @@ export const nptSpaces = (cell: NptCell, options: SpaceOptions = {}): NptSpaces 
   nested: matrixSpace('npt', cell.l1, { quadrant: NESTED_QUADRANT, frame: 0, ...options }),
 });
 
+/**
+ * EFER.NX for an L1 whose nested entries have a bit for it. Where they have none it changes nothing there, and a host that
+ * cannot offer it would have to skip the scenario; on that host PAE tables are tried with bit 63 reserved, in other scenarios.
+ */
+export const nxOfNested = ({ l1 }: NptCell): readonly Flag[] => (l1 === 'PAE' ? ['EFER.NX'] : []);
+
 interface NptParts {
   readonly family: string;
   readonly about: string;

@@ -1,8 +1,8 @@
-import type { Entry, Scenario, Step, TlbControlName, VmcbChanges } from '../../scenario.ts';
+import type { Entry, Flag, Scenario, Step, TlbControlName, VmcbChanges } from '../../scenario.ts';
 import { readEntry, type Victim, victims } from '../edits.ts';
 import { BASIC_PROBES, ProbeWriter } from '../probes.ts';
 import type { Target } from '../space.ts';
-import { type NptCell, type NptSpaces, nptScenario, nptSpaces, visitA } from './cell.ts';
+import { type NptCell, type NptSpaces, nptScenario, nptSpaces, nxOfNested, visitA } from './cell.ts';
 import { type GuestSpace, plainGuest } from './guest.ts';
 
 const SPACE_OPTIONS = {
@@ -19,8 +19,8 @@ const MOST_ASIDS = 7;
 /** L1 changes nested entries at every level between visits of L2, and tells the processor in one way or another. */
 export function nestedEditScenarios(cell: NptCell): Scenario[] {
   return [
-    edits(cell, 'edits-flushed', (turn) => REMEDIES[1 + (turn % (REMEDIES.length - 1))]),
-    edits(cell, 'edits-unflushed', (turn) => (turn % 4 === 3 ? 'asid' : 'nothing')),
+    edits(cell, 'edits-flushed', nxOfNested(cell), (turn) => REMEDIES[1 + (turn % (REMEDIES.length - 1))]),
+    edits(cell, 'edits-unflushed', [], (turn) => (turn % 4 === 3 ? 'asid' : 'nothing')),
     mends(cell),
   ];
 }
@@ -35,7 +35,12 @@ function parts(cell: NptCell): { spaces: NptSpaces; guest: GuestSpace; all: read
 const seenBy = (guest: GuestSpace, spaces: NptSpaces, { at }: Target): Target =>
   guest.targets[spaces.nested.targets.findIndex((target) => target.at === at)];
 
-function edits(cell: NptCell, family: string, remedyAt: (turn: number) => Remedy): Scenario {
+function edits(
+  cell: NptCell,
+  family: string,
+  nx: readonly Flag[],
+  remedyAt: (turn: number) => Remedy,
+): Scenario {
   const { spaces, guest, all } = parts(cell);
   const writer = new ProbeWriter();
   const steps: Step[] = visitA(writer.some(guest.targets));
@@ -61,7 +66,7 @@ function edits(cell: NptCell, family: string, remedyAt: (turn: number) => Remedy
     about: 'L1 changes nested entries at every level between visits of L2.',
     spaces,
     guest,
-    l1Flags: cell.l1 === 'PAE' ? ['CR0.WP', 'EFER.NX'] : ['CR0.WP'],
+    l1Flags: ['CR0.WP', ...nx],
     steps: [...steps, ...visitA(writer.some(guest.targets))],
   });
 }

@@ -2,7 +2,7 @@ import type { EntryFlags, Scenario, Step, VmcbChanges } from '../../scenario.ts'
 import { pagesOf } from '../cell.ts';
 import { BASIC_PROBES, ProbeWriter } from '../probes.ts';
 import { matrixSpace } from '../space.ts';
-import { type NptCell, nptScenario, nptSpaces, visitA } from './cell.ts';
+import { type NptCell, nptScenario, nptSpaces, nxOfNested, visitA } from './cell.ts';
 import { plainGuest } from './guest.ts';
 
 const SPACE_OPTIONS = { quadrant: 1, leaves: ['present', 'read-only'], directories: ['dir'] } as const;
@@ -37,7 +37,7 @@ export function nestedPdpteScenarios(cell: NptCell): Scenario[] {
       about: 'PDPTEs of nested tables change between visits of L2.',
       spaces,
       guest,
-      l1Flags: ['CR0.WP', 'EFER.NX'],
+      l1Flags: ['CR0.WP', ...(cell.l2 === 'PAE' ? nxOfNested(cell) : [])],
       pages: pagesOf(other),
       steps,
     }),

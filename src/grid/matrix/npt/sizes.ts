@@ -1,7 +1,7 @@
 import type { Entry, Scenario } from '../../scenario.ts';
 import { ProbeWriter } from '../probes.ts';
 import type { Target } from '../space.ts';
-import { type NptCell, nptScenario, nptSpaces, visitA } from './cell.ts';
+import { type NptCell, nptScenario, nptSpaces, nxOfNested, visitA } from './cell.ts';
 import { GUEST_BASE, type GuestSpace, guestRoots } from './guest.ts';
 
 const SLOT = 0x40_0000;
@@ -20,7 +20,8 @@ export function sizeScenarios(cell: NptCell): Scenario[] {
       about: 'Large pages of L2 lie over nested pages of every size and kind.',
       spaces,
       guest,
-      l1Flags: ['CR0.WP', 'EFER.NX'],
+      // Without it bit 63 of nested entries is reserved.
+      l1Flags: ['CR0.WP', ...(number < 2 ? nxOfNested(cell) : [])],
       steps: [
         ...visitA(writer.all(guest.targets)),
         ...visitA(writer.some(guest.targets), { tlbControl: 'asid', flags: [] }),
