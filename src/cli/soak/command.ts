@@ -45,9 +45,9 @@ export function addSoak(
 }
 
 const SOAK_HELP = `
-Scenarios run in batches of ${BATCH}, some seconds' worth, and the corpus is written after each. Whether
-the hours are over or Ctrl-C ends it, the batch that runs comes to its end: it never runs less than one. The corpus is whole at
-every moment, whatever is killed.
+Scenarios run in batches of ${BATCH}, some seconds' worth, and the corpus is written after each. Whether the hours are over or
+Ctrl-C ends it, the batch that runs comes to its end: it never runs less than one. The corpus is whole at every moment,
+whatever is killed.
 
 ${exitStatusHelp({
   0: 'the corpus has no failure',
