@@ -28,7 +28,7 @@ export async function measureImageOn(host: ImageHost, image: Uint8Array): Promis
     writeFileSync(file, image);
     if (host === 'qemu') return { ...(await timeImage(qemuCommand(file, [], ''))), result: 0 };
     const kernels = resolve(process.env.UMBRA_KERNELS ?? 'kernels');
-    const times = await withKvm(kernels, 'amd64', file, [], (command) =>
+    const times = await withKvm(kernels, 'amd64', file, [], 'npt=0', (command) =>
       timeImage(command(`patience=${PATIENCE}`)),
     );
     return { ...times, result: 0 };

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import type { Finding } from '../../tools/elsewhere/explain.ts';
-import { elsewhereScenarios, type ImageFile, withImages } from '../../tools/elsewhere/images.ts';
+import { type ImageFile, scenariosWithoutNesting, withImages } from '../../tools/elsewhere/images.ts';
 import { fetchKvmKernel } from '../../tools/elsewhere/kvm/files.ts';
 import { KVM_FINDINGS } from '../../tools/elsewhere/kvm/findings.ts';
 import { kvmMissing, runOnKvm } from '../../tools/elsewhere/kvm/kvm.ts';
-import { qemuMissing, runOnQemu } from '../../tools/elsewhere/qemu.ts';
+import { qemuMissing, runOnQemu, shortQemuScenarios } from '../../tools/elsewhere/qemu.ts';
 import { QEMU_FINDINGS } from '../../tools/elsewhere/qemu-findings.ts';
 import { type HostReport, reportOf } from '../../tools/elsewhere/report.ts';
 import type { Transcript } from '../../tools/elsewhere/transcript.ts';
@@ -36,7 +36,8 @@ if (missing !== undefined) console.log(`skipped, because ${missing}: the exporte
 
 describe.skipIf(missing !== undefined)('the exported image on QEMU TCG', () => {
   it('shows what is known of QEMU and nothing else', { timeout: 600_000 }, async () => {
-    const scenarios = elsewhereScenarios();
+    // `npm run grid:elsewhere -- qemu` runs every scenario with nested paging.
+    const scenarios = shortQemuScenarios();
     const report = await reportOn(scenarios, QEMU_FINDINGS, ({ path, absent }) => runOnQemu(path, absent));
     expectKnown(report, QEMU_FINDINGS, scenarios.length);
     expect(report.passed).toBeGreaterThan(70);
@@ -59,7 +60,7 @@ describe.skipIf(missingKvm !== undefined)(kvm, () => {
       skip();
     }
     // The smallest ones, which show every finding; `npm run grid:elsewhere -- kvm-amd64` runs them all.
-    const scenarios = elsewhereScenarios().filter(({ name }) => /^(?:directed|elsewhere)\//.test(name));
+    const scenarios = scenariosWithoutNesting().filter(({ name }) => /^(?:directed|elsewhere)\//.test(name));
     const report = await reportOn(scenarios, KVM_FINDINGS, ({ path, absent }) =>
       runOnKvm(FOLDER, 'amd64', path, absent),
     );

@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { judgeWork } from '../../src/grid/execute.ts';
+import type { SeenRecord } from '../../src/grid/records.ts';
+import { allScenarios } from '../../src/grid/replay.ts';
 import { umbraHost } from '../../src/grid/umbra-host.ts';
 import { explainResult } from '../../tools/elsewhere/explain.ts';
 import { minimalScenarios } from '../../tools/elsewhere/images.ts';
 import { KVM_FINDINGS } from '../../tools/elsewhere/kvm/findings.ts';
 import { type ProgramEnd, runToEnd } from '../../tools/elsewhere/machine.ts';
+import { QEMU_FINDINGS } from '../../tools/elsewhere/qemu-findings.ts';
 import { parseTranscript } from '../../tools/elsewhere/transcript.ts';
 
 describe('the minimal scenarios of findings', () => {
@@ -101,5 +104,60 @@ describe("what is known of Linux's KVM", () => {
     expect(findingFor(1, 0)).toBeUndefined();
     expect(findingFor(5, 0)).toBe('cr4-of-l1-lost');
     expect(findingFor(6, 0xe0)).toBe('cr4-of-l1-lost');
+  });
+});
+
+describe('what is known of QEMU with nested paging', () => {
+  const scenarios = new Map(allScenarios().map((scenario) => [scenario.name, scenario]));
+  const processor = { maxPhyAddr: 36, pdptes: 'memory' } as const;
+
+  /** The finding for one step of a scenario at which the image saw so much. */
+  function findingFor(name: string, step: number, seen: readonly SeenRecord[]): string | undefined {
+    const result = { number: 1, name, verdict: 'not ok', reason: '', mismatches: [{ step, seen }] } as const;
+    return explainResult(scenarios.get(name)!, result, processor, QEMU_FINDINGS)[0].finding?.name;
+  }
+  const value = (word: number): SeenRecord[] => [{ kind: 'done', level: 2, words: [word, 0, 0, 0] }];
+
+  it.each([
+    ['npt/2-level/2-level/mends', 3, 'nested-2-level-tables-not-walked'],
+    // Below a host with PAE the same is a mismatch that nobody knows.
+    ['npt/pae/2-level/mends', 3, undefined],
+    ['npt/identity/pae/pae/registers-0', 200, undefined],
+    ['npt/pae/pae/beyond-4-gib', 9, 'guest-address-cut-to-32-bits'],
+    ['npt/pae/pae/beyond-4-gib', 4, undefined],
+    // The PDPTE has a reserved bit at step 30, and none at step 16.
+    ['directed/nested-pdptes-edited', 30, 'nested-pdpte-reserved-bits'],
+    ['directed/nested-pdptes-edited', 16, undefined],
+  ])('explains a wrong value in %s, step %i, by %s', (name, step, finding) => {
+    expect(findingFor(name, step, value(0xbad))).toBe(finding);
+  });
+
+  it.each([
+    ['npt/pae/2-level/refusals', 13, 'g-pat-unchecked'],
+    ['npt/pae/2-level/refusals', 97, 'ncr3-unchecked'],
+    // ASID 0, which QEMU does refuse.
+    ['npt/pae/2-level/refusals', 125, undefined],
+    ['npt/pae/2-level/refusals', 154, 'nested-paging-without-host-paging'],
+    ['npt/pae/off/refusals-without-npt', 5, 'nested-paging-without-cpuid'],
+  ])('explains a VMRUN that is not refused in %s, step %i, by %s', (name, step, finding) => {
+    expect(findingFor(name, step, [])).toBe(finding);
+  });
+
+  it('explains a missing I/D where only SMEP asks for it', () => {
+    const exit = (info1: number): SeenRecord[] => [
+      {
+        kind: 'exit',
+        level: 1,
+        code: 0x400,
+        info1,
+        info2: 0x4100_2f88,
+        eip: 0x8000_6f88,
+        high: { info1: 1, info2: 0 },
+      },
+    ];
+    expect(findingFor('npt/pae/2-level/rights-2', 27, exit(0x05))).toBe('nested-fetch-without-smep-flag');
+    expect(findingFor('npt/pae/2-level/rights-2', 27, exit(0x14))).toBeUndefined();
+    // With EFER.NXE in the host QEMU has the bit.
+    expect(findingFor('npt/pae/2-level/rights-3', 27, exit(0x05))).toBeUndefined();
   });
 });

@@ -7,7 +7,10 @@ import type { PagingRegisters } from '../../src/grid/registers.ts';
 import { withoutFeatures } from '../../src/grid/run.ts';
 import type { Scenario, Step } from '../../src/grid/scenario.ts';
 import type { ProcessorFacts } from '../../src/grid/step-expectation.ts';
+import { type Nesting, NestingTracker } from './nesting.ts';
 import type { ReportedMismatch, Result } from './transcript.ts';
+
+const L1 = 'L1';
 
 /** A step of a scenario, who takes it, and the registers before it by the oracle. */
 export interface Moment {
@@ -15,7 +18,12 @@ export interface Moment {
   /** `L1` or the name of an L2. */
   readonly level: string;
   readonly registers: PagingRegisters;
+  /** Nested paging that the step is taken with, or that it enters an L2 with. */
+  readonly nesting: Nesting | undefined;
 }
+
+/** A step that was otherwise than expected. */
+export type ExplainedStep = MismatchDetails & Moment;
 
 /** What a host does otherwise than the manuals say. Each was checked against them; the oracle is right. */
 export interface Finding {
@@ -23,9 +31,11 @@ export interface Finding {
   /** What it does, what the manual says and where, as sentences. */
   readonly about: string;
   /** `past`: what came before the step, from the first step of the scenario on. */
-  readonly explains: (details: MismatchDetails, past: readonly Moment[]) => boolean;
+  readonly explains: (details: ExplainedStep, past: readonly Moment[]) => boolean;
   /** Later mismatches of the same scenario follow from it. */
   readonly hasConsequences?: true;
+  /** It could explain much: it is asked only where neither another one nor what follows from one explains. */
+  readonly afterOthers?: true;
   /** The host, or the agents on it, do not survive these scenarios, whose steps these are. */
   readonly kills?: (scenario: Scenario, course: readonly Moment[]) => boolean;
 }
@@ -49,7 +59,8 @@ export function explainResult(
   let cause: Finding | undefined;
   const explained = details.map((one): Explained => {
     const past = course.slice(0, one.number - 1);
-    const finding = findings.find(({ explains }) => explains(one, past)) ?? cause;
+    const explaining = findings.filter(({ explains }) => explains(one, past));
+    const finding = explaining.find(({ afterOthers }) => afterOthers !== true) ?? cause ?? explaining[0];
     if (finding?.hasConsequences === true) cause = finding;
     return { scenario: scenario.name, text: mismatchText(scenario, one), finding };
   });
@@ -59,7 +70,7 @@ export function explainResult(
   return [{ scenario: scenario.name, text: `${scenario.name}: ${reason}.`, finding }];
 }
 
-interface NumberedDetails extends MismatchDetails {
+interface NumberedDetails extends ExplainedStep {
   readonly number: number;
 }
 
@@ -74,14 +85,16 @@ function followScenario(
 ): { details: NumberedDetails[]; course: Moment[] } {
   const facts = withoutFeatures(processor, scenario.absent ?? []);
   const expectations = new Expectations(compileScenario(scenario), facts);
+  const nestings = new NestingTracker(scenario);
   const wanted = new Map(mismatches.map(({ step, seen }) => [step, seen]));
   const details: NumberedDetails[] = [];
   const course: Moment[] = [];
   for (let next = expectations.next(); next !== undefined; next = expectations.next()) {
     const { index, step, level, registers, alternatives: expected } = next;
-    course.push({ step, level, registers });
+    const moment = { step, level, registers, nesting: nestings.at(step, level === L1, registers) };
+    course.push(moment);
     const seen = wanted.get(index + 1);
-    if (seen !== undefined) details.push({ number: index + 1, step, level, registers, expected, seen });
+    if (seen !== undefined) details.push({ number: index + 1, ...moment, expected, seen });
     next.settle(expected);
   }
   return { details, course };

@@ -25,11 +25,14 @@ export const hasNestedPaging = ({ l2, steps }: Scenario): boolean =>
   Object.values(l2).some((state) => state.nested !== undefined) ||
   steps.some((step) => step.do === 'enter' && typeof step.vmcb?.nested === 'string');
 
-/** What runs elsewhere: nobody has looked yet at what those hosts make of nested paging. */
-export const elsewhereScenarios = (): Scenario[] => [
+/** What runs on hosts that offer no nested paging. */
+export const scenariosWithoutNesting = (): Scenario[] => [
   ...allScenarios().filter((scenario) => !hasNestedPaging(scenario)),
   ...minimalScenarios(),
 ];
+
+/** Every scenario of the grid, and the smallest ones for findings. */
+export const elsewhereScenarios = (): Scenario[] => [...allScenarios(), ...minimalScenarios()];
 
 /** Images of scenarios, one for each processor that they want, for as long as `use` takes. */
 export async function withImages<Result>(

@@ -32,8 +32,11 @@ export function kvmMissing(): string | undefined {
   return existsSync(HEADER) ? undefined : `there is no ${HEADER} (Debian: apt-get install linux-libc-dev)`;
 }
 
+/** KVM's paging, as its module's parameter says it: shadow paging, or nested paging. */
+export type KvmPaging = 'npt=0' | 'npt=1';
+
 /**
- * Runs an image file as a guest of Linux's KVM with nested=1 and npt=0, on a Debian kernel that QEMU's own processor runs.
+ * Runs an image file as a guest of Linux's KVM with nested=1, on a Debian kernel that QEMU's own processor runs.
  * @param folder where kernels are kept
  */
 export const runOnKvm = (
@@ -41,8 +44,9 @@ export const runOnKvm = (
   name: KvmKernel,
   image: string,
   absent: readonly CpuFeature[],
+  paging: KvmPaging = 'npt=0',
 ): Promise<Transcript> =>
-  withKvm(folder, name, image, absent, (command) =>
+  withKvm(folder, name, image, absent, paging, (command) =>
     runToEnd((commandLine) => {
       const { program, args } = command(commandLine);
       return runProgram({ program, args: [...args, ...COUNTED_CLOCK] }, PATIENCE);
@@ -55,6 +59,7 @@ export async function withKvm<Result>(
   name: KvmKernel,
   image: string,
   absent: readonly CpuFeature[],
+  paging: KvmPaging,
   use: (command: (commandLine: string) => Command) => Promise<Result>,
 ): Promise<Result> {
   const files = await fetchKvmKernel(folder, name);
@@ -70,7 +75,7 @@ export async function withKvm<Result>(
       // biome-ignore format: one option and its value each
       args: [
         '-M', 'pc', '-accel', 'tcg', '-cpu', 'EPYC', '-m', '512', '-kernel', files.kernel, '-initrd', initramfs,
-        '-append', `console=ttyS0 loglevel=1 panic=-1 mitigations=off -- ${without} ${commandLine}`,
+        '-append', `console=ttyS0 loglevel=1 panic=-1 mitigations=off -- ${paging} ${without} ${commandLine}`,
         '-display', 'none', '-serial', 'stdio', '-monitor', 'none', '-net', 'none', '-no-reboot',
       ],
     }));

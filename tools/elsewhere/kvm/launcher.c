@@ -6,7 +6,7 @@
  * No C library: it is 32-bit code for 32- and 64-bit kernels, made by
  *   gcc -m32 -static -nostdlib -ffreestanding -fno-pie -no-pie -fno-stack-protector -O2 launcher.c
  * Arguments are the image's command line; `without=FEATURE` (nx, pge, smep or smap) takes one from the guest's CPUID,
- * and `patience=SECONDS` says how long a guest may be silent.
+ * `patience=SECONDS` says how long a guest may be silent, and `npt=1` gives KVM nested paging.
  */
 #include <linux/kvm.h>
 
@@ -397,12 +397,15 @@ void launch(long *stack)
 	load_module("/irqbypass.ko", "");
 	load_module("/ccp.ko", "");
 	load_module("/kvm.ko", "");
-	load_module("/kvm-amd.ko", "nested=1 npt=0");
+	const char *paging = "nested=1 npt=0";
 	for (long i = 1; i < stack[0]; i++) {
 		const char *seconds = after("patience=", ((char **)(stack + 1))[i]);
 		if (seconds)
 			patience = decimal(seconds);
+		if (is("npt=1", ((char **)(stack + 1))[i]))
+			paging = "nested=1 npt=1";
 	}
+	load_module("/kvm-amd.ko", paging);
 	long kvm = open_file("/dev/kvm");
 	if (kvm < 0)
 		say("there is no /dev/kvm", -kvm);
