@@ -18,12 +18,26 @@ export interface ScenarioFailure {
   readonly text: string;
 }
 
+/** A scenario that a host cannot run. */
+export interface SkippedScenario {
+  readonly name: string;
+  /** The reason, a clause that names the host. */
+  readonly why: string;
+}
+
 /** What a run of scenarios came to. */
 export interface ScenarioReport {
+  /** How many ran, on any host. */
   readonly scenarios: number;
   readonly probes: number;
   readonly failures: readonly ScenarioFailure[];
+  /** One for each scenario and host that cannot run it. */
+  readonly skipped: readonly SkippedScenario[];
 }
+
+/** The scenario that a verdict says was skipped, in a list; an empty one if it ran. */
+export const skipOf = (name: string, { skipped }: ScenarioVerdict): SkippedScenario[] =>
+  skipped === undefined ? [] : [{ name, why: skipped }];
 
 /** The failure that a verdict is; undefined if all was right. */
 export function failureOf(
@@ -69,6 +83,7 @@ export async function* replay(
     scenarios: scenarios.length,
     probes,
     failures: failures.filter((failure) => failure !== undefined),
+    skipped: tasks.flatMap(({ work }, index) => skipOf(work.name, verdicts[index])),
   };
 }
 

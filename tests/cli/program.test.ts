@@ -88,9 +88,12 @@ async function* image(bytes: number[]): AsyncGenerator<Progress, Uint8Array> {
   return Uint8Array.from(bytes);
 }
 
-async function* reports(failures: ScenarioFailure[]): AsyncGenerator<Progress, ScenarioReport> {
+async function* reports(
+  failures: ScenarioFailure[],
+  skipped: ScenarioReport['skipped'] = [],
+): AsyncGenerator<Progress, ScenarioReport> {
   yield { done: 1, total: 1 };
-  return { scenarios: 1, probes: 7, failures };
+  return { scenarios: 1, probes: 7, failures, skipped };
 }
 
 describe('umbra', () => {
@@ -683,6 +686,25 @@ describe('umbra grid', () => {
     expect(out).toContain('  shadow/pae, L1 PAE with NPT, L2 PAE: read at 0x1000: page fault');
   });
 
+  it('says what did not run: in its cell, in the sum, and why', async () => {
+    const skips = [
+      { name: 'a', about: '', probes: 0, mismatches: [], skipped: 'there is no NX' },
+      { name: 'b', about: '', probes: 0, mismatches: [], skipped: 'there is no NX' },
+    ];
+    const some = {
+      ...good,
+      way: 'npt',
+      probes: 22,
+      skipped: ['a: there is no NX', 'b: there is no NX'],
+      summaries: skips,
+    } as const;
+    const { out } = await call(['grid'], { runGrid: () => cells([good, some]) });
+    expect(out).toContain('2-level           40 ok\n2-level with NPT  22 ok, 2 skipped\n');
+    expect(out).toMatch(
+      /\n2 scenarios, .*, 0 mismatches, 2 scenarios skipped, .* s\n {2}skipped a and 1 more: there is no NX\n$/,
+    );
+  });
+
   it('writes JSON', async () => {
     await call(['grid', '--json', file('grid.json')], { runGrid: () => cells([good, bad]) });
     const written = JSON.parse(readFileSync(file('grid.json'), 'utf8'));
@@ -838,7 +860,7 @@ describe('umbra grid with scenarios', () => {
     ]);
     expect({ status, out }).toEqual({
       status: 0,
-      out: '1 scenario, 7 probes judged by the oracle, no mismatch\n',
+      out: '1 scenario on shadow/pae, shadow/nopae, npt/pae, npt/nopae: 7 probes judged by the oracle, no mismatch\n',
     });
   });
 
@@ -850,7 +872,7 @@ describe('umbra grid with scenarios', () => {
     });
     expect(status).toBe(1);
     expect(out).toBe(
-      'step 1 is wrong\n1 scenario, 7 probes judged by the oracle, 1 scenario with mismatches\n',
+      'step 1 is wrong\n1 scenario on bare, shadow/pae, shadow/nopae, npt/pae, npt/nopae: 7 probes judged by the oracle, 1 scenario with mismatches\n',
     );
   });
 
@@ -864,7 +886,27 @@ describe('umbra grid with scenarios', () => {
     });
     expect(asked).toEqual([{ count: 2000, seed: 255, nested: false }, ['bare']]);
     expect(status).toBe(0);
-    expect(out).toMatch(/^1 scenario, 7 probes judged by the oracle, no mismatch, seed 255, .* s\n$/);
+    expect(out).toMatch(/^1 scenario on bare: 7 probes judged by the oracle, no mismatch, seed 255, .* s\n$/);
+  });
+
+  it('says how many scenarios were left out, and why', async () => {
+    writeFileSync(file('one.scenario'), 'first');
+    const skipped = [
+      { name: 'a', why: 'there is no NX' },
+      { name: 'b', why: 'there is no memory to remove' },
+      { name: 'c', why: 'there is no NX' },
+    ];
+    const lines = '  skipped a and 1 more: there is no NX\n  skipped b: there is no memory to remove\n';
+    const random = await call(['grid', '--random', '4'], { random: () => reports([], skipped) });
+    expect(random.out).toMatch(
+      /^1 scenario on .*: 7 probes judged by the oracle, no mismatch, seed 1, 3 skipped, .* s\n/,
+    );
+    expect(random.out.split('\n').slice(1).join('\n')).toBe(lines);
+    const replayed = await call(['grid', '--replay', file('one.scenario')], {
+      replay: () => reports([], skipped),
+    });
+    expect(replayed.out).toMatch(/, no mismatch\n/);
+    expect(replayed.out.split('\n').slice(1).join('\n')).toBe(lines);
   });
 
   it('runs random scenarios with nested paging where L1 can use it', async () => {

@@ -113,9 +113,11 @@ describe.each([
   ['under L0 with every invariant checked', umbraHost({ l0: 'shadow', check: true }), 15],
 ] as const)('random scenarios %s', (_, host, count) => {
   it('see what the oracle allows', { timeout: 120_000 }, async () => {
-    const { scenarios, probes, failures } = await report(count, 21, host);
+    const { scenarios, probes, failures, skipped } = await report(count, 21, host);
     expect(failures.flatMap(({ mismatches }) => mismatches)).toEqual([]);
     expect(scenarios).toBeGreaterThan(count / 2);
+    expect(scenarios + skipped.length).toBe(count);
+    for (const { why } of skipped) expect(why).toMatch(/^Umbra, .* (cannot|does not offer) /);
     expect(probes).toBeGreaterThan(scenarios * 5);
   });
 });

@@ -58,7 +58,9 @@ export function addGrid(
     .addOption(hostOption())
     .addOption(loadPolicyOption())
     .option('--check', "check L0's invariants after every MMU operation (slow)", false)
-    .addOption(once('--trace <file>', "write L0's trace of the scenario; needs one"))
+    .addOption(
+      once('--trace <file>', "write L0's trace of the scenario, on the first host with an L0; needs one"),
+    )
     .option(
       '--mutants',
       'run it on mutants of L0 instead, all or those named (umbra mutants), until each is caught; with --l0 or --host not where each lives, but there',

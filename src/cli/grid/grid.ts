@@ -1,10 +1,11 @@
 import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
+import { plural } from '../../grid/report/page.ts';
 import { isCell, type PartVerdict, partTitle, rowTitle } from '../../grid/run-grid.ts';
 import { type RunHostName, runHostText } from '../../grid/run-host.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
 import { type ReportPaths, withReports } from './report-files.ts';
-import type { GridSetup } from './scenarios.ts';
+import { type GridSetup, skipLines } from './scenarios.ts';
 
 /** Makes reports of what a run of the grid, or a hunt of mutants, found. */
 export interface GridReports {
@@ -89,13 +90,17 @@ export function renderGrid(parts: readonly PartVerdict[], seconds: number): stri
     const sum = parts.reduce((before, part) => before + part[what], 0);
     return `${sum} ${sum === 1 ? SINGULAR[what] : what}`;
   };
+  const skips = parts.flatMap(({ summaries }) =>
+    summaries.flatMap(({ name, skipped }) => (skipped === undefined ? [] : [{ name, why: skipped }])),
+  );
+  const skipped = skips.length === 0 ? '' : `${plural(skips.length, 'scenario')} skipped, `;
   const details = parts.flatMap((part) => part.details.map((line) => `  ${partTitle(part)}: ${line}`));
   return [
     ...hosts.flatMap((on) => renderHost(on, parts)),
     `${total('scenarios')}, ${total('switches')} between levels and modes, ${total('probes')} judged by the oracle, ` +
-      `${total('mismatches')}, ${seconds.toFixed(1)} s`,
+      `${total('mismatches')}, ${skipped}${seconds.toFixed(1)} s`,
     ...details.slice(0, SHOWN_DETAILS),
-    ...skips(parts),
+    ...skipLines(skips),
     '',
   ].join('\n');
 }
@@ -133,24 +138,12 @@ function renderHost(on: RunHostName, parts: readonly PartVerdict[]): string[] {
   ];
 }
 
-/** A line for each reason why scenarios did not run. */
-function skips(parts: readonly PartVerdict[]): string[] {
-  const names = new Map<string, string[]>();
-  for (const { summaries } of parts) {
-    for (const { name, skipped } of summaries) {
-      if (skipped === undefined) continue;
-      const alike = names.get(skipped) ?? [];
-      names.set(skipped, [...alike, name]);
-    }
-  }
-  return [...names].map(([reason, [first, ...others]]) =>
-    others.length === 0
-      ? `  skipped ${first}: ${reason}`
-      : `  skipped ${first} and ${others.length} more: ${reason}`,
-  );
-}
-
-const outcome = ({ scenarios, skipped, probes, mismatches }: PartVerdict): string => {
+const outcome = ({ scenarios, skipped, probes, mismatches, summaries }: PartVerdict): string => {
   if (mismatches > 0) return `${mismatches} of ${probes} WRONG`;
-  return scenarios === 0 && skipped.length > 0 ? 'skipped' : `${probes} ok`;
+  if (skipped.length === 0) return `${probes} ok`;
+  if (scenarios === 0) return 'skipped';
+  // One alone may be about what the others cannot do here.
+  const [only, another] = summaries.filter((summary) => summary.skipped === undefined);
+  const where = only === undefined || another !== undefined ? '' : ` in ${only.name.split('/').at(-1)}`;
+  return `${probes} ok${where}, ${skipped.length} skipped`;
 };

@@ -1,4 +1,4 @@
-import type { ScenarioReport } from '../../grid/replay.ts';
+import type { ScenarioReport, SkippedScenario } from '../../grid/replay.ts';
 import { plural } from '../../grid/report/page.ts';
 import type { RunHostName } from '../../grid/run-host.ts';
 import { readInput } from '../files.ts';
@@ -44,7 +44,7 @@ export async function replayFiles(
   const files = paths.map((source) => ({ source, text: decoder.decode(readInput(source, 'scenario file')) }));
   const report = await withProgress(host, replay(files, setup, host));
   for (const { mismatches } of report.failures) host.stdout.write(`${mismatches.join('\n')}\n`);
-  host.stdout.write(`${summary(report)}\n`);
+  host.stdout.write([summary(report, setup), ...skipLines(report.skipped), ''].join('\n'));
   return report.failures.length === 0 ? 0 : 1;
 }
 
@@ -78,14 +78,32 @@ export async function randomScenarios(
   const comment = (text: string): string => text.replace(/^/gm, '# ');
   for (const { mismatches, text } of report.failures)
     host.stdout.write(`${comment(mismatches.join('\n'))}\n${text}\n`);
-  const line = `${summary(report)}, seed ${run.seed}, ${seconds.toFixed(1)} s`;
-  host.stdout.write(`${report.failures.length === 0 ? line : comment(line)}\n`);
+  const skipped = report.skipped.length === 0 ? '' : `, ${report.skipped.length} skipped`;
+  const line = `${summary(report, setup)}, seed ${run.seed}${skipped}, ${seconds.toFixed(1)} s`;
+  const lines = [line, ...skipLines(report.skipped)].join('\n');
+  host.stdout.write(`${report.failures.length === 0 ? lines : comment(lines)}\n`);
   return report.failures.length === 0 ? 0 : 1;
 }
 
-/** `3 scenarios, 120 probes judged by the oracle, no mismatch`. */
-export function summary({ scenarios, probes, failures }: ScenarioReport): string {
+/** `3 scenarios on bare, npt/pae: 120 probes judged by the oracle, no mismatch`. */
+function summary({ scenarios, probes, failures }: ScenarioReport, { hosts }: GridSetup): string {
   const failed =
     failures.length === 0 ? 'no mismatch' : `${plural(failures.length, 'scenario')} with mismatches`;
-  return `${plural(scenarios, 'scenario')}, ${plural(probes, 'probe')} judged by the oracle, ${failed}`;
+  const where = `${plural(scenarios, 'scenario')} on ${hosts.join(', ')}`;
+  return `${where}: ${plural(probes, 'probe')} judged by the oracle, ${failed}`;
+}
+
+/** A line for each reason why scenarios did not run. */
+export function skipLines(skipped: readonly SkippedScenario[]): string[] {
+  const names = new Map<string, string[]>();
+  for (const { name, why } of skipped) {
+    const alike = names.get(why) ?? [];
+    alike.push(name);
+    names.set(why, alike);
+  }
+  return [...names].map(([why, [first, ...others]]) =>
+    others.length === 0
+      ? `  skipped ${first}: ${why}`
+      : `  skipped ${first} and ${others.length} more: ${why}`,
+  );
 }

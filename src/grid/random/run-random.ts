@@ -1,11 +1,17 @@
 import { InputError } from '../../arch/input-error.ts';
 import { type Execute, judgeWork } from '../execute.ts';
-import { failureOf, type ScenarioFailure, type ScenarioReport } from '../replay.ts';
+import {
+  failureOf,
+  type ScenarioFailure,
+  type ScenarioReport,
+  type SkippedScenario,
+  skipOf,
+} from '../replay.ts';
 import type { ScenarioHost } from '../run.ts';
 import type { GridProgress } from '../run-grid.ts';
 import { dealtTo, type RunHostName } from '../run-host.ts';
 import type { Scenario } from '../scenario.ts';
-import { type RandomWork, randomScenario, randomWork } from './generate.ts';
+import { type RandomWork, randomScenario, randomScenarioName, randomWork } from './generate.ts';
 import { reduceScenario } from './reduce.ts';
 
 /** How many failing scenarios are made small: each takes some hundred runs. */
@@ -25,7 +31,7 @@ export type HostOf = (on: RunHostName) => ScenarioHost;
 
 /**
  * Runs the first `count` random scenarios of a seed. The report has the first failing ones as small as they get, the
- * others as they were; scenarios that the host cannot run are not counted.
+ * others as they were; scenarios that their host cannot run are counted apart.
  * @param hostOf where failing scenarios are run again and again
  */
 export async function* runRandom(
@@ -39,11 +45,11 @@ export async function* runRandom(
     on: dealtTo(hosts, index),
   }));
   const failed: number[] = [];
-  let scenarios = 0;
+  const skips: SkippedScenario[][] = [];
   let probes = 0;
   let done = 0;
   for await (const { index, verdict } of execute(tasks)) {
-    if (verdict.skipped === undefined) scenarios++;
+    skips[index] = skipOf(randomScenarioName(tasks[index].work), verdict);
     probes += verdict.probes;
     if (verdict.mismatches.length > 0) failed.push(index);
     yield { done: ++done, total: count };
@@ -52,7 +58,8 @@ export async function* runRandom(
   const failures = failed.map((index, place) =>
     failureAt(tasks[index].work, tasks[index].on, hostOf, place < REDUCED),
   );
-  return { scenarios, probes, failures };
+  const skipped = skips.flat();
+  return { scenarios: count - skipped.length, probes, failures, skipped };
 }
 
 /** A failing random scenario, `reduced` if asked to the smallest that still fails, with what is wrong in it. */
