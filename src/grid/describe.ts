@@ -116,8 +116,8 @@ export const pagingRegistersText = ({ cr0, cr3, cr4, efer }: PagingRegisters): s
   registersText(cr0, cr3, cr4, efer);
 
 /**
- * What tells this level's shadow pages from others': the paging mode, and by KVM's names the bits of the MMU role that
- * are set.
+ * The cpu role of a level, as its registers ask for it whatever the hypervisor makes of it: the paging mode, and by KVM's
+ * names the bits that are set. Page and root roles (level, quadrant, access) are L0's, and printed as its trace has them.
  */
 export function roleText(registers: PagingRegisters, level: string): string {
   const { cr0, cr4, efer } = registers;

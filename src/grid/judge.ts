@@ -215,6 +215,6 @@ function mismatchText(scenario: Scenario, expectation: StepExpectation, seen: re
   return [
     `Scenario ${scenario.name}, step ${index + 1} in ${level}: ${stepText(step)}`,
     `must give ${[...new Set(expected)].join(', or ')}; ${saw}.`,
-    `Registers ${pagingRegistersText(registers)}; role ${roleText(registers, level)}.`,
+    `Registers ${pagingRegistersText(registers)}; cpu role ${roleText(registers, level)}.`,
   ].join('\n  ');
 }

@@ -253,7 +253,7 @@ describe('a mismatch', () => {
     expect(report[8]).toMatch(
       /^ {2}registers: "CR0=0x[0-9a-f]+ CR3=0x[0-9a-f]+ CR4=0x[0-9a-f]+ EFER=0x1000"$/,
     );
-    expect(report[9]).toMatch(/^ {2}role: "2-level: has_4_byte_gpte/);
+    expect(report[9]).toMatch(/^ {2}cpu_role: "2-level: has_4_byte_gpte/);
     expect(report.slice(10)).toEqual(['  mismatches: 1', '  ...']);
     expect(result(lines, 2)).toBe(`ok 2 - ${name}`);
     expect(lines.at(-1)).toBe('# 1 ok, 1 not ok, 0 skipped');

@@ -116,7 +116,9 @@ describe('judgeScenario', () => {
   it('tells step, level, registers and role', () => {
     const [{ text, details }] = judge(changed(4, 0x201, 0x8001_0011, 0, 0, 0x1000)).mismatches;
     expect(text).toContain('Scenario judged, step 4 in A: registers');
-    expect(text).toContain('Registers CR0=0x11 CR3=0x0 CR4=0x0 EFER=0x1000; role off: direct guest_mode.');
+    expect(text).toContain(
+      'Registers CR0=0x11 CR3=0x0 CR4=0x0 EFER=0x1000; cpu role off: direct guest_mode.',
+    );
     expect(details?.seen).toHaveLength(1);
   });
 

@@ -99,7 +99,7 @@ describe.skipIf(missing !== undefined)(
       expect(await steps.isVisible()).toBe(false);
       await story.locator('summary').first().click();
       expect(await steps.isVisible()).toBe(true);
-      expect(await story.locator('tr.role').first().textContent()).toMatch(/^role l3 8-byte/);
+      expect(await story.locator('tr.role').first().textContent()).toMatch(/^root role l3 8-byte/);
       const tables = story.locator('tr.tables details').first();
       await tables.locator('summary').click();
       expect(await tables.textContent()).toContain("the guest's entry and frame");
@@ -203,7 +203,7 @@ describe.skipIf(missing !== undefined)(
       const behind = mutant.locator('details.behind').first();
       expect(await behind.isVisible()).toBe(true);
       expect(await behind.textContent()).toMatch(
-        /^L0's MMU before and behind step (\d+)\s.*\sbefore step \1: role l3 4-byte .*\sbehind step \1: role l3 4-byte /s,
+        /^L0's MMU before and behind step (\d+)\s.*\sbefore step \1: root role l3 4-byte .*\sbehind step \1: root role l3 4-byte /s,
       );
     });
 

@@ -55,7 +55,7 @@ function expectedStep({ step, level, registers, alternatives }: StepExpectation)
   return {
     step: `level: ${quoted(level)}\ndoes: ${quoted(stepText(step))}\n`,
     expected: `expected:\n${list}`,
-    registers: `registers: ${quoted(pagingRegistersText(registers))}\nrole: ${quoted(roleText(registers, level))}\n`,
+    registers: `registers: ${quoted(pagingRegistersText(registers))}\ncpu_role: ${quoted(roleText(registers, level))}\n`,
     alternatives: alternativeWords(alternatives),
   };
 }

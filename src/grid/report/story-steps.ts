@@ -21,7 +21,7 @@ export function storyBody({ steps, notes }: Story): string {
 }
 
 const roleRow = (before: string, after: string): string =>
-  `<tr class="role"><td colspan="5">role ${before === '' ? '' : `<s>${text(before)}</s> `}<b>${text(after)}</b></td></tr>`;
+  `<tr class="role"><td colspan="5">root role ${before === '' ? '' : `<s>${text(before)}</s> `}<b>${text(after)}</b></td></tr>`;
 
 function stepRows(step: StoryStep, index: number): string {
   const { text: what, level, registers, expected, seen, right, before, after } = step;
@@ -51,7 +51,7 @@ function behindRow(
   index: number,
 ): string {
   const moment = (when: string, { role, tables }: Moment): string =>
-    `<p>${when} step ${index + 1}: role <code>${text(role)}</code></p>${tablesOf(tables)}`;
+    `<p>${when} step ${index + 1}: root role <code>${text(role)}</code></p>${tablesOf(tables)}`;
   const left = after === undefined ? '' : moment('behind', after);
   return `<tr class="tables"><td colspan="5"><details class="behind" open><summary>L0's MMU before and behind step ${index + 1}</summary>
 <p>registers <code>${text(registers)}</code></p>
