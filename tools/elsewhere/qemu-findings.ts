@@ -4,7 +4,7 @@ import { pagingModeOf } from '../../src/grid/registers.ts';
 import type { Alternative } from '../../src/grid/step-expectation.ts';
 import { PROBE_FORMS, probeFormNumber } from '../../src/guest/probe-forms.ts';
 import type { Finding, Moment } from './explain.ts';
-import { QEMU_NESTED_FINDINGS } from './qemu-nested-findings.ts';
+import { isIllegalPat, QEMU_NESTED_FINDINGS } from './qemu-nested-findings.ts';
 
 /** Page-fault error code bits (SDM vol. 3A 4.7). */
 const P = 0x01;
@@ -90,6 +90,17 @@ export const QEMU_FINDINGS: readonly Finding[] = [
       expected.every(({ records }) => records[0]?.kind === 'exit') &&
       seen[0]?.kind === 'fault' &&
       seen[0].vector === 15,
+    hasConsequences: true,
+  },
+  {
+    name: 'pat-unchecked',
+    about: 'WRMSR of the PAT takes a reserved memory type; it has to raise #GP (APM vol. 2 7.8.1).',
+    explains: ({ step, expected, seen }) =>
+      step.do === 'pat' &&
+      step.value !== undefined &&
+      isIllegalPat(step.value) &&
+      expected.every(isGeneralProtection) &&
+      seen[0]?.kind === 'done',
     hasConsequences: true,
   },
   {

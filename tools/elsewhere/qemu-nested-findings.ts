@@ -42,7 +42,7 @@ const entersInstead = ({ step, expected, seen }: ExplainedStep): boolean =>
   expected.every(({ records: [must] }) => must?.kind === 'exit' && must.code === VMEXIT.INVALID);
 
 /** A field of a PAT has a reserved type: 2, 3, or more than 7 (APM vol. 2 7.8.1). */
-const isIllegalPat = (text: string): boolean =>
+export const isIllegalPat = (text: string): boolean =>
   Array.from({ length: 8 }, (_, field) => Number((BigInt(text) >> BigInt(8 * field)) & 0xffn)).some(
     (type) => type === 2 || type === 3 || type > 7,
   );
@@ -63,7 +63,7 @@ export const QEMU_NESTED_FINDINGS: readonly Finding[] = [
       "Below a host without PAE nested tables are not walked: the guest's physical addresses are system-physical ones. " +
       "They have the format of the host's paging mode at VMRUN (APM vol. 2 15.25.3).",
     explains: (details, past) =>
-      runsBelow(has2Level)(details) ||
+      (details.step.do === 'probe' && runsBelow(has2Level)(details)) ||
       // Nothing was marked as accessed in the nested tables, nor stored where they lead.
       (details.step.do === 'read' && past.some(runsBelow(has2Level))),
     afterOthers: true,
@@ -95,6 +95,15 @@ export const QEMU_NESTED_FINDINGS: readonly Finding[] = [
       'VMRUN takes a G_PAT with a reserved memory type; it has to end in VMEXIT_INVALID (APM vol. 2 15.25.4).',
     explains: (details) =>
       entersInstead(details) && details.nesting?.gPat !== undefined && isIllegalPat(details.nesting.gPat),
+    hasConsequences: true,
+  },
+  {
+    name: 'g-pat-not-loaded',
+    about:
+      "With nested paging the guest's PAT is that of L1, and its writes change L1's; VMRUN gives it a PAT of its own, G_PAT " +
+      '(APM vol. 2 15.25.2, 15.25.4).',
+    explains: ({ step, nesting, seen: [saw] }) =>
+      step.do === 'pat' && nesting !== undefined && saw?.kind === 'done',
     hasConsequences: true,
   },
   {

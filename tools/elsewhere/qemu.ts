@@ -43,6 +43,7 @@ const SHORT_NESTED = [
   'npt/pae/pae/beyond-4-gib',
   'npt/identity/2-level/pae/toggles',
   'npt/identity/pae/pae/registers-0',
+  'directed/nested-pat',
   'directed/nested-rights-pae',
   'directed/nested-pdptes-edited',
   'directed/nested-pdptes-of-guest',
