@@ -1,9 +1,10 @@
 import type { Inexpressible } from '../grid/mutants/inexpressible.ts';
+import type { Scenario } from '../grid/scenario.ts';
 import type { HostRow } from '../vmm/host-survey.ts';
 import type { ExportImage } from './export.ts';
 import type { GridChoice, GridReports, RunGrid } from './grid/grid.ts';
 import type { ChooseMutants, HuntMutants } from './grid/mutants.ts';
-import type { GridSetup, Random, Replay } from './grid/scenarios.ts';
+import type { GridSetup, Random, Replay, ScenarioText } from './grid/scenarios.ts';
 import type { Host } from './host.ts';
 import type { WorkerOptions } from './jobs/worker.ts';
 import type { CreateMachine } from './run/session.ts';
@@ -27,6 +28,8 @@ export interface Services {
   readonly mutants: ChooseMutants;
   /** Bugs of KVM that no mutant stands for. */
   readonly inexpressible: readonly Inexpressible[];
+  /** Scenarios of the grid that patterns choose, and those of files. Throws an InputError for one that cannot be. */
+  readonly scenarios: (choice: GridChoice, files: readonly ScenarioText[]) => readonly Scenario[];
   readonly huntMutants: HuntMutants;
   readonly soakBench: MakeSoakBench;
   /** Works for a queue; answers the exit status. */

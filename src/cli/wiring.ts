@@ -1,7 +1,9 @@
 import { InputError } from '../arch/input-error.ts';
+import { compileScenario } from '../grid/compile.ts';
 import { scenarioText } from '../grid/describe.ts';
-import { type Execute, onHosts, type Work, workAbout, workName } from '../grid/execute.ts';
+import { type Execute, onHosts, type Work, workAbout, workName, workScenario } from '../grid/execute.ts';
 import { exportScenarios } from '../grid/export/export.ts';
+import { type HuntRequest, type HuntVerdict, huntOnce } from '../grid/mutants/hunt.ts';
 import { INEXPRESSIBLE } from '../grid/mutants/inexpressible.ts';
 import { MUTANTS, mutantNamed } from '../grid/mutants/mutants.ts';
 import { failureAt, runRandom } from '../grid/random/run-random.ts';
@@ -14,6 +16,7 @@ import { umbraHosts } from '../grid/umbra-host.ts';
 import { lineTrace } from '../inspect/trace-lines.ts';
 import { surveyHosts } from '../vmm/host-survey.ts';
 import type { HostedMachine } from '../vmm/hosted-machine.ts';
+import type { GridChoice } from './grid/grid.ts';
 import { reports } from './grid/reports.ts';
 import type { GridSetup, ScenarioText } from './grid/scenarios.ts';
 import type { Host } from './host.ts';
@@ -22,6 +25,7 @@ import { onThreads } from './jobs/pool.ts';
 import { huntOnQueue, onQueue } from './jobs/queue.ts';
 import { work } from './jobs/worker.ts';
 import { fetchKernels } from './kernels/fetch.ts';
+import type { Progress } from './progress.ts';
 import { createMachine } from './run/machines.ts';
 import type { Services } from './services.ts';
 
@@ -30,6 +34,13 @@ function execute({ jobs, queue, check, trace }: GridSetup, host: Host): Execute 
   return queue === undefined ? onThreads({ check }, jobs) : onQueue({ check }, queue, host);
 }
 
+/** Has a machine's L0 write its trace. */
+const tracing =
+  (trace: (line: string) => void) =>
+  (machine: HostedMachine): void => {
+    machine.vm.trace = lineTrace(trace, () => machine.clock.now);
+  };
+
 /** Runs one scenario here, with L0's trace of it. */
 const traced = (check: boolean, trace: (line: string) => void): Execute =>
   async function* (tasks) {
@@ -37,11 +48,33 @@ const traced = (check: boolean, trace: (line: string) => void): Execute =>
       const names = tasks.map(({ work }) => workName(work));
       throw new InputError(`--trace is of one scenario, and these are ${firstNames(names)}; name one.`);
     }
-    const prepare = (machine: HostedMachine): void => {
-      machine.vm.trace = lineTrace(trace, () => machine.clock.now);
-    };
-    yield* onHosts(umbraHosts({ check, prepare }))(tasks);
+    yield* onHosts(umbraHosts({ check, prepare: tracing(trace) }))(tasks);
   };
+
+/** Runs one scenario on each of some mutants here, with L0's trace. */
+async function* huntTraced(
+  requests: readonly HuntRequest[],
+  trace: (line: string) => void,
+): AsyncGenerator<Progress, HuntVerdict[]> {
+  const verdicts: HuntVerdict[] = [];
+  for (const request of requests) {
+    verdicts.push(huntOnce(request, tracing(trace)));
+    yield { done: verdicts.length, total: requests.length, name: request.mutant };
+  }
+  return verdicts;
+}
+
+/** Scenarios of files, and those of the grid that patterns choose. Throws an InputError for one that cannot be. */
+function chosenScenarios({ patterns, seed }: GridChoice, files: readonly ScenarioText[]): Scenario[] {
+  // A host on which every random scenario falls to it.
+  const parts = patterns.length === 0 ? [] : selectScenarios(gridParts(seed, ['npt/pae']), patterns);
+  const scenarios = [
+    ...files.flatMap(({ text, source }) => parseScenarios(text, source)),
+    ...parts.flatMap((part): readonly Work[] => part.scenarios).map(workScenario),
+  ];
+  for (const scenario of scenarios) compileScenario(scenario);
+  return scenarios;
+}
 
 const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
   typeof chosen === 'string' ? [scenarioByName(chosen)] : parseScenarios(chosen.text, chosen.source);
@@ -72,8 +105,11 @@ export const services: Services = {
   },
   mutants: (names) => (names.length === 0 ? MUTANTS : names.map(mutantNamed)),
   inexpressible: INEXPRESSIBLE,
-  huntMutants: (requests, { jobs, queue }, host) =>
-    queue === undefined ? huntOnThreads(requests, jobs) : huntOnQueue(requests, queue, host),
+  scenarios: chosenScenarios,
+  huntMutants: (requests, { jobs, queue, trace }, host) => {
+    if (trace !== undefined) return huntTraced(requests, trace);
+    return queue === undefined ? huntOnThreads(requests, jobs) : huntOnQueue(requests, queue, host);
+  },
   work,
   surveyHosts,
   fetchKernels,

@@ -25,6 +25,9 @@ export function workAbout(work: Work): string {
   return work.nested ? RANDOM_NESTED_ABOUT : RANDOM_ABOUT;
 }
 
+/** The scenario. */
+export const workScenario = (work: Work): Scenario => ('seed' in work ? randomScenario(work) : work);
+
 /** A scenario to run on one host after another, with what goes wrong on the way. */
 export class WorkRun {
   readonly #work: Work;
@@ -33,7 +36,7 @@ export class WorkRun {
 
   constructor(work: Work) {
     this.#work = work;
-    this.#scenario = 'seed' in work ? randomScenario(work) : work;
+    this.#scenario = workScenario(work);
     this.#run = new ScenarioRun(this.#scenario);
   }
 

@@ -21,6 +21,7 @@ import { umbra } from '../../src/cli/program.ts';
 import type { Progress } from '../../src/cli/progress.ts';
 import type { MachineConfig } from '../../src/cli/run/session.ts';
 import type { Services } from '../../src/cli/services.ts';
+import { directedScenarios } from '../../src/grid/directed/directed.ts';
 import type { HuntVerdict } from '../../src/grid/mutants/hunt.ts';
 import { INEXPRESSIBLE } from '../../src/grid/mutants/inexpressible.ts';
 import { MUTANTS } from '../../src/grid/mutants/mutants.ts';
@@ -65,6 +66,7 @@ async function call(args: string[], services: Partial<Services> = {}, steps: Ste
     reports: realReports,
     mutants: (names) => MUTANTS.filter(({ name }) => names.length === 0 || names.includes(name)),
     inexpressible: INEXPRESSIBLE,
+    scenarios: () => [],
     huntMutants: () => hunts([]),
     surveyHosts: () => [],
     ...services,
@@ -553,6 +555,42 @@ describe('umbra grid --mutants', () => {
     );
   });
 
+  it('runs scenarios that are chosen or in files, and takes no name of one for the name of a mutant', async () => {
+    writeFileSync(file('one.scenario'), 'first');
+    const chosen = directedScenarios().slice(0, 2);
+    const asked: unknown[] = [];
+    const { status } = await call(
+      ['grid', '--mutants', 'wp-not-in-role', '--only', 'directed/x', '--replay', file('one.scenario')],
+      {
+        scenarios: (choice, files) => {
+          asked.push(choice, files);
+          return chosen;
+        },
+        huntMutants: (requests) => {
+          asked.push(requests);
+          return hunts([caught]);
+        },
+      },
+    );
+    expect(status).toBe(0);
+    expect(asked).toEqual([
+      { patterns: ['directed/x'], seed: 1 },
+      [{ source: file('one.scenario'), text: 'first' }],
+      [{ mutant: 'wp-not-in-role', scenarios: chosen }],
+    ]);
+  });
+
+  it('writes the trace of one', async () => {
+    const { status } = await call(['grid', '--mutants', 'wp-not-in-role', '--trace', file('mutant.trace')], {
+      huntMutants: (_, { trace }) => {
+        trace?.('first');
+        return hunts([caught]);
+      },
+    });
+    expect(status).toBe(0);
+    expect(readFileSync(file('mutant.trace'), 'utf8')).toBe('first\n');
+  });
+
   it('says why no mutant was run', async () => {
     const finding = { caught: 'not run', why: 'it lives on shadow/pae' } as const;
     const { status, error } = await call(['grid', '--mutants', '--l0', 'npt'], {
@@ -560,8 +598,7 @@ describe('umbra grid --mutants', () => {
     });
     expect({ status, error }).toEqual({
       status: 2,
-      error:
-        'umbra: No mutant was run: wp-not-in-role has no meaning on npt/pae, for it lives on shadow/pae.\n',
+      error: 'umbra: No mutant was run. wp-not-in-role on npt/pae: it lives on shadow/pae.\n',
     });
   });
 
@@ -602,7 +639,9 @@ describe('umbra grid --mutants', () => {
   it.each([
     [['--l0', 'none'], 'needs an --l0 that is not none'],
     [['--check'], 'where no probe catches'],
-    [['--trace', 'somewhere'], '--mutants and --trace do not go together'],
+    [['--trace', 'somewhere'], '--trace is of one mutant, and these are '],
+    [['wp-not-in-role', '--trace', 'x', '--queue', 'redis://a'], '--trace and --queue do not go together'],
+    [['--show', 'x'], '--show and --mutants do not go together'],
     [['--json', 'one', '--html', 'one'], '--json and --html'],
     [['--list'], 'do not go together'],
   ])('refuses %j', async (args, sentence) => {
@@ -698,10 +737,14 @@ describe('umbra grid', () => {
       skipped: ['a: there is no NX', 'b: there is no NX'],
       summaries: skips,
     } as const;
-    const { out } = await call(['grid'], { runGrid: () => cells([good, some]) });
-    expect(out).toContain('2-level           40 ok\n2-level with NPT  22 ok, 2 skipped\n');
+    const refusals = { name: 'npt/x/refusals', about: '', probes: 22, mismatches: [] };
+    const one = { ...some, l1: 'PAE', summaries: [...skips, refusals] } as const;
+    const { out } = await call(['grid'], { runGrid: () => cells([good, some, one]) });
+    expect(out).toContain(
+      '2-level           40 ok\n2-level with NPT  22 ok, 2 skipped\nPAE with NPT      22 ok in refusals, 2 skipped\n',
+    );
     expect(out).toMatch(
-      /\n2 scenarios, .*, 0 mismatches, 2 scenarios skipped, .* s\n {2}skipped a and 1 more: there is no NX\n$/,
+      /\n3 scenarios, .*, 0 mismatches, 4 scenarios skipped, .* s\n {2}skipped a and 3 more: there is no NX\n$/,
     );
   });
 

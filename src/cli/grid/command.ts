@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { InputError } from '../../arch/input-error.ts';
 import { type RunHost, runHost } from '../../grid/run-host.ts';
+import { firstNames } from '../../grid/select.ts';
 import type { LoadPolicy } from '../../vmm/load-policy.ts';
 import { exitStatusHelp, QUEUE_EXIT_STATUS } from '../exit-status.ts';
 import { LiveFile, refuseSharedOutput } from '../files.ts';
@@ -13,7 +14,7 @@ import { parseScenarioCount, parseSeed } from '../values.ts';
 import { type GridOptions, grid } from './grid.ts';
 import { hostOption, hostsFor, l0Option, nestingHosts } from './hosts.ts';
 import { huntMutants, mutantList } from './mutants.ts';
-import { type GridSetup, randomScenarios, replayFiles } from './scenarios.ts';
+import { type GridSetup, randomScenarios, readScenarioFiles, replayFiles } from './scenarios.ts';
 
 /** Adds `umbra grid`. */
 export function addGrid(
@@ -29,7 +30,11 @@ export function addGrid(
       '[pattern...]',
       'run only the scenario of this name, or those with this in their names; * and ? make it a glob',
     )
-    .option('--only <pattern>', 'the same; may be repeated', collect)
+    .option(
+      '--only <pattern>',
+      'the same, and with --mutants the scenarios to run on them; may be repeated',
+      collect,
+    )
     .option('--list', 'print names of scenarios instead, and what each is about')
     .option('--json <file>', 'write the cells, or the mutants, and the time as JSON')
     .option('--junit <file>', 'write a JUnit report, a case for each scenario or mutant')
@@ -63,11 +68,11 @@ export function addGrid(
     )
     .option(
       '--mutants',
-      'run it on mutants of L0 instead, all or those named (umbra mutants), until each is caught; with --l0 or --host not where each lives, but there',
+      'run on mutants of L0 instead, all or those named (umbra mutants), until each is caught: the grid, or what --only and --replay choose; each where it lives, or where --l0 and --host say',
     )
     .addHelpText('after', GRID_HELP)
     .action(async (patterns: readonly string[], options: GridCommandOptions) => {
-      end(await gridCommand([...patterns, ...(options.only ?? [])], options, host, services));
+      end(await gridCommand(patterns, options, host, services));
     });
 }
 
@@ -92,7 +97,7 @@ interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace' | 'h
 }
 
 async function gridCommand(
-  patterns: readonly string[],
+  names: readonly string[],
   options: GridCommandOptions,
   host: Host,
   services: Services,
@@ -106,7 +111,7 @@ async function gridCommand(
     json,
     junit,
     html,
-    only,
+    only = [],
     list,
     mutants,
     trace,
@@ -124,9 +129,10 @@ async function gridCommand(
     Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
   // The reports are of the grid or of its mutants, and any of them go together.
   const report = mutants ? [] : named({ json, junit, html }).slice(0, 1);
-  const instead = [...named({ list, show, replay, random, mutants }), ...report];
+  const instead = [...named({ list, show, ...(mutants ? {} : { replay }), random, mutants }), ...report];
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   refuseSharedOutput({ '--json': json, '--junit': junit, '--html': html, '--trace': trace });
+  const patterns = [...names, ...only];
   if (list) {
     for (const { name, about } of services.listScenarios(setup, { patterns, seed }))
       host.stdout.write(`${name}\n    ${about}\n`);
@@ -135,13 +141,25 @@ async function gridCommand(
   if (mutants) {
     if (l0 === 'none') throw new InputError('--mutants breaks L0, so it needs an --l0 that is not none.');
     if (check) throw new InputError('--mutants uses --check where no probe catches a mutant; leave it away.');
-    if (trace !== undefined) throw new InputError('--mutants and --trace do not go together; use one.');
-    const { jobs, queue } = setup;
-    const where = queue === undefined ? { jobs } : { jobs, queue };
     const asked = l0 !== undefined || kernel !== undefined;
-    const hosts = asked ? { hosts: chosen.filter((name) => name !== 'bare') } : {};
-    const hunt = { mutants: services.mutants(patterns), ...hosts, ...where, json, junit, html };
-    return huntMutants(hunt, host, services.huntMutants, services.reports);
+    const files = readScenarioFiles(replay ?? []);
+    const hunt = {
+      mutants: services.mutants(names),
+      ...(asked && { hosts: chosen.filter((name) => name !== 'bare') }),
+      ...(only.length + files.length > 0 && {
+        scenarios: services.scenarios({ patterns: only, seed }, files),
+      }),
+      jobs: setup.jobs,
+      ...(setup.queue !== undefined && { queue: setup.queue }),
+      ...{ json, junit, html },
+    };
+    if (trace !== undefined && hunt.mutants.length !== 1) {
+      const all = firstNames(hunt.mutants.map(({ name }) => name));
+      throw new InputError(`--trace is of one mutant, and these are ${all}; name one.`);
+    }
+    return withTrace(trace, setup, ({ trace }) =>
+      huntMutants({ ...hunt, ...(trace && { trace }) }, host, services.huntMutants, services.reports),
+    );
   }
   const [other] = named({ show, replay, random });
   if (other !== undefined && patterns.length > 0)

@@ -2,6 +2,7 @@ import type { HuntVerdict } from '../../grid/mutants/hunt.ts';
 import { plural } from '../../grid/report/page.ts';
 import { isCell, type PartVerdict, partTitle, rowTitle } from '../../grid/run-grid.ts';
 import { type RunHostName, runHostText } from '../../grid/run-host.ts';
+import type { Scenario } from '../../grid/scenario.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
 import { type ReportPaths, withReports } from './report-files.ts';
@@ -12,8 +13,11 @@ export interface GridReports {
   /** A page; tells the stories of some scenarios, which takes a second for each. */
   readonly html: (parts: readonly PartVerdict[], setup: GridSetup) => AsyncGenerator<Progress, string>;
   readonly junit: (parts: readonly PartVerdict[], seconds: number) => string;
-  /** A page; tells the story of the scenario that caught each mutant. */
-  readonly mutantsHtml: (verdicts: readonly HuntVerdict[]) => AsyncGenerator<Progress, string>;
+  /** A page; tells the story of the scenario that caught each mutant, one of those given or of the grid. */
+  readonly mutantsHtml: (
+    verdicts: readonly HuntVerdict[],
+    scenarios?: readonly Scenario[],
+  ) => AsyncGenerator<Progress, string>;
   readonly mutantsJunit: (verdicts: readonly HuntVerdict[], seconds: number) => string;
 }
 

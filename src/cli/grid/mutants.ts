@@ -4,6 +4,7 @@ import type { Inexpressible } from '../../grid/mutants/inexpressible.ts';
 import { type HostWithL0, homeOf, type Mutant } from '../../grid/mutants/mutant.ts';
 import { type MutantFinding, mutantFindings, mutantSum, placeOf } from '../../grid/report/mutants.ts';
 import { plural } from '../../grid/report/page.ts';
+import type { Scenario } from '../../grid/scenario.ts';
 import type { Host } from '../host.ts';
 import { type Progress, withProgress } from '../progress.ts';
 import type { GridReports } from './grid.ts';
@@ -17,6 +18,8 @@ export interface HuntSetup {
   readonly jobs: number;
   /** Address of a queue's Redis. */
   readonly queue?: string;
+  /** Takes each line of L0's trace: of one mutant, in one scenario. */
+  readonly trace?: (line: string) => void;
 }
 
 /** Runs scenarios on mutants, each until it is caught; verdicts in the order of the requests. */
@@ -53,6 +56,8 @@ interface HuntOptions extends HuntSetup, ReportPaths {
   readonly mutants: readonly Mutant[];
   /** Hosts to hunt on; each where it lives unless given. */
   readonly hosts?: readonly HostWithL0[];
+  /** Scenarios to run on them; those of the grid unless given. */
+  readonly scenarios?: readonly Scenario[];
 }
 
 /**
@@ -60,13 +65,17 @@ interface HuntOptions extends HuntSetup, ReportPaths {
  * @returns the exit status: 1 where a mutant survives, or it is not as its entry says
  */
 export async function huntMutants(
-  { mutants, hosts, json, junit, html, ...setup }: HuntOptions,
+  { mutants, hosts, scenarios, json, junit, html, ...setup }: HuntOptions,
   host: Host,
   hunt: HuntMutants,
   reports: GridReports,
 ): Promise<number> {
   const requests = mutants.map((mutant): HuntRequest => {
-    return { mutant: mutant.name, ...(hosts && { on: huntingGround(mutant, hosts) }) };
+    return {
+      mutant: mutant.name,
+      ...(hosts && { on: huntingGround(mutant, hosts) }),
+      ...(scenarios && { scenarios }),
+    };
   });
   return withReports({ json, junit, html }, async (files) => {
     const started = host.now();
@@ -77,7 +86,7 @@ export async function huntMutants(
     host.stdout.write(renderHunt(findings, seconds));
     files.json?.write(`${JSON.stringify({ mutants: findings, seconds }, undefined, 2)}\n`);
     files.junit?.write(reports.mutantsJunit(verdicts, seconds));
-    files.html?.write(await withProgress(host, reports.mutantsHtml(verdicts), 'stories'));
+    files.html?.write(await withProgress(host, reports.mutantsHtml(verdicts, scenarios), 'stories'));
     return findings.every(({ asExpected }) => asExpected) ? 0 : 1;
   });
 }
@@ -85,10 +94,10 @@ export async function huntMutants(
 /** Throws an InputError where no mutant was run. */
 function refuseIdleHunt(verdicts: readonly HuntVerdict[]): void {
   const idle = verdicts.flatMap(({ mutant, on, finding }) =>
-    finding.caught === 'not run' ? [`${mutant} has no meaning on ${on}, for ${finding.why}`] : [],
+    finding.caught === 'not run' ? [`${mutant} on ${on}: ${finding.why}`] : [],
   );
   if (idle.length === 0 || idle.length < verdicts.length) return;
-  throw new InputError(`No mutant was run: ${idle[0]}${idle.length > 1 ? ', and others like it' : ''}.`);
+  throw new InputError(`No mutant was run. ${idle[0]}${idle.length > 1 ? '; and others like it' : ''}.`);
 }
 
 /** A line for each mutant, the stories of those that are not as their entries say, and the sum. */

@@ -25,9 +25,9 @@ const where = ({ hosts }: GridSetup): string => `L1 ran on ${hosts.map(runHostTe
 const titleOf = (part: PartVerdict): string =>
   isCell(part) ? `L1 ${rowTitle(part)}, L2 ${part.l2}` : part.group;
 
-/** Finds scenarios by name without making all of them each time. */
-function finder(): (name: string) => Scenario {
-  const named = new Map(allScenarios().map((scenario) => [scenario.name, scenario]));
+/** Finds scenarios by name, those given before those of the grid, without making all of them each time. */
+function finder(first: readonly Scenario[] = []): (name: string) => Scenario {
+  const named = new Map([...allScenarios(), ...first].map((scenario) => [scenario.name, scenario]));
   return (name) => named.get(name) ?? scenarioByName(name);
 }
 
@@ -47,8 +47,11 @@ async function* html(parts: readonly PartVerdict[], setup: GridSetup): AsyncGene
   return htmlReport(matrixReport(parts, `${ABOUT} ${where(setup)}`), stories);
 }
 
-async function* mutantsHtml(verdicts: readonly HuntVerdict[]): AsyncGenerator<Progress, string> {
-  const find = finder();
+async function* mutantsHtml(
+  verdicts: readonly HuntVerdict[],
+  scenarios: readonly Scenario[] = [],
+): AsyncGenerator<Progress, string> {
+  const find = finder(scenarios);
   const stories = new Map<string, Story>();
   let done = 0;
   for (const { mutant, on, finding } of verdicts) {

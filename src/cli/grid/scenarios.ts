@@ -23,6 +23,10 @@ export interface ScenarioText {
   readonly source: string;
 }
 
+/** The texts of scenario files. @throws InputError where one cannot be read */
+export const readScenarioFiles = (paths: readonly string[]): ScenarioText[] =>
+  paths.map((source) => ({ source, text: new TextDecoder().decode(readInput(source, 'scenario file')) }));
+
 /** Runs all scenarios of files. */
 export type Replay = (
   files: readonly ScenarioText[],
@@ -40,9 +44,7 @@ export async function replayFiles(
   host: Host,
   replay: Replay,
 ): Promise<number> {
-  const decoder = new TextDecoder();
-  const files = paths.map((source) => ({ source, text: decoder.decode(readInput(source, 'scenario file')) }));
-  const report = await withProgress(host, replay(files, setup, host));
+  const report = await withProgress(host, replay(readScenarioFiles(paths), setup, host));
   for (const { mismatches } of report.failures) host.stdout.write(`${mismatches.join('\n')}\n`);
   host.stdout.write([summary(report, setup), ...skipLines(report.skipped), ''].join('\n'));
   return report.failures.length === 0 ? 0 : 1;

@@ -1,3 +1,4 @@
+import { InputError } from '../../arch/input-error.ts';
 import { InvariantBroken } from '../../l0/check.ts';
 import type { HostedMachine } from '../../vmm/hosted-machine.ts';
 import { directedScenarios } from '../directed/directed.ts';
@@ -5,6 +6,7 @@ import { matrix } from '../matrix/matrix.ts';
 import { runScenario, type ScenarioHost } from '../run.ts';
 import { type RunHostName, runHost } from '../run-host.ts';
 import type { Scenario } from '../scenario.ts';
+import { firstNames } from '../select.ts';
 import { currentStep, machineMemory, umbraHost, type Watch } from '../umbra-host.ts';
 import { type HostWithL0, homeOf, type Mutant } from './mutant.ts';
 import { mutantNamed } from './mutants.ts';
@@ -99,6 +101,28 @@ export function hunt(
 
 /** Does a hunt. Throws an InputError for a name that no mutant has. */
 export const huntFor = ({ mutant, ...choice }: HuntRequest): HuntVerdict => hunt(mutantNamed(mutant), choice);
+
+/**
+ * Runs one scenario on a mutant: the one that the request has, else the one that catches it. L0's invariants are checked where
+ * only that catches it. Throws an InputError where there is no such scenario, or more than one.
+ * @param prepare called with its machine before it starts
+ */
+export function huntOnce(request: HuntRequest, prepare: MutantSetup['prepare'] & {}): HuntVerdict {
+  const mutant = mutantNamed(request.mutant);
+  const { on = homeOf(mutant), scenarios: chosen } = request;
+  const { name, fate } = mutant;
+  if (fate.caught === 'never' && chosen === undefined)
+    throw new InputError(`No scenario catches ${name}, which is no bug; name one with --only.`);
+  const [scenario, ...others] = chosen ?? scenariosFor(mutant).checked.slice(0, 1);
+  if (others.length > 0) {
+    const names = firstNames([scenario, ...others].map((one) => one.name));
+    throw new InputError(`--trace is of one scenario, and these are ${names}; name one.`);
+  }
+  if (!samePaging(on, homeOf(mutant))) return hunt(mutant, request);
+  const finding = catchWith(scenario, mutantHost(mutant, fate.caught === 'by --check', { on, prepare }));
+  const scenarios = finding.caught === 'not run' ? 0 : 1;
+  return { mutant: name, on, finding, scenarios, asExpected: isExpected(mutant, on, finding, chosen) };
+}
 
 /** Scenarios of the grid for a mutant: those to find it by a probe, then those to find it by `--check`. */
 function scenariosFor(mutant: Mutant): { visible: readonly Scenario[]; checked: readonly Scenario[] } {
