@@ -117,7 +117,10 @@ function addExport(program: Command, host: Host, services: Services): void {
     .description(
       'Write an image that runs scenarios on any machine with SVM and prints TAP on its serial port.',
     )
-    .argument('[scenario...]', 'names of scenarios, or scenario files')
+    .argument(
+      '[scenario...]',
+      'names of scenarios, parts or globs of them as for umbra grid, or scenario files',
+    )
     .option('--all', 'every scenario of the grid', false)
     .requiredOption('-o, --output <file>', 'where the image goes')
     .addHelpText('after', EXPORT_HELP)

@@ -6,11 +6,14 @@ import { exportScenarios } from '../grid/export/export.ts';
 import { type HuntRequest, type HuntVerdict, huntOnce } from '../grid/mutants/hunt.ts';
 import { INEXPRESSIBLE } from '../grid/mutants/inexpressible.ts';
 import { MUTANTS, mutantNamed } from '../grid/mutants/mutants.ts';
+import { randomWorkNamed } from '../grid/random/generate.ts';
 import { failureAt, runRandom } from '../grid/random/run-random.ts';
 import { allScenarios, replay, scenarioByName } from '../grid/replay.ts';
-import { gridParts, runGrid } from '../grid/run-grid.ts';
+import { whySkipped } from '../grid/run.ts';
+import { type GridPart, gridParts, runGrid } from '../grid/run-grid.ts';
+import { nestsPaging, type RunHostName } from '../grid/run-host.ts';
 import type { Scenario } from '../grid/scenario.ts';
-import { firstNames, selectScenarios } from '../grid/select.ts';
+import { chooseNames, firstNames, selectScenarios, withScenarios } from '../grid/select.ts';
 import { parseScenarios } from '../grid/text/parse.ts';
 import { umbraHosts } from '../grid/umbra-host.ts';
 import { lineTrace } from '../inspect/trace-lines.ts';
@@ -76,8 +79,37 @@ function chosenScenarios({ patterns, seed }: GridChoice, files: readonly Scenari
   return scenarios;
 }
 
-const scenariosOf = (chosen: string | ScenarioText): readonly Scenario[] =>
-  typeof chosen === 'string' ? [scenarioByName(chosen)] : parseScenarios(chosen.text, chosen.source);
+/** Scenarios of files, of names, random ones among them, and of patterns. Throws an InputError for what is none of them. */
+function exportable(chosen: readonly (string | ScenarioText)[]): Scenario[] {
+  const files = chosen.flatMap((one) =>
+    typeof one === 'string' ? [] : parseScenarios(one.text, one.source),
+  );
+  const patterns = chosen.filter((one) => typeof one === 'string');
+  const written = allScenarios();
+  const names = written.map(({ name }) => name);
+  const isRandom = (name: string): boolean => randomWorkNamed(name) !== undefined;
+  const found = chooseNames(
+    names,
+    patterns.filter((name) => !isRandom(name)),
+  );
+  return [
+    ...written.filter(({ name }) => found.has(name)),
+    ...[...new Set(patterns.filter(isRandom))].map(scenarioByName),
+    ...files,
+  ];
+}
+
+/**
+ * Scenarios of the grid that some host can run. What a random one asks of its host shows only when it is made: those with nested
+ * paging are left out where no host offers it.
+ */
+function runnableParts(hosts: readonly RunHostName[], seed: number): GridPart[] {
+  const hostOf = umbraHosts();
+  const runs = (work: Work): boolean =>
+    'seed' in work || hosts.some((on) => whySkipped(work, hostOf(on)) === undefined);
+  const on = hosts.find(nestsPaging) ?? hosts[0];
+  return gridParts(seed, [on]).map((part) => withScenarios(part, runs));
+}
 
 /** Where the command line meets the machine, L0 and the grid. */
 export const services: Services = {
@@ -85,14 +117,14 @@ export const services: Services = {
   runGrid: (setup, host, { patterns, seed }) =>
     runGrid(execute(setup, host), selectScenarios(gridParts(seed, setup.hosts), patterns)),
   listScenarios: ({ hosts }, { patterns, seed }) => {
-    const chosen = selectScenarios(gridParts(seed, hosts.slice(0, 1)), patterns);
+    const chosen = selectScenarios(runnableParts(hosts, seed), patterns);
     return chosen
       .flatMap(({ scenarios }): readonly Work[] => scenarios)
       .map((work) => ({ name: workName(work), about: workAbout(work) }));
   },
   reports,
   showScenario: (name) => scenarioText(scenarioByName(name)),
-  exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : chosen.flatMap(scenariosOf)),
+  exportImage: (chosen) => exportScenarios(chosen === 'all' ? allScenarios() : exportable(chosen)),
   replay: (files, setup, host) => replay(files, setup.hosts, execute(setup, host)),
   random: (run, setup, host) =>
     runRandom({ ...run, hosts: setup.hosts }, execute(setup, host), umbraHosts({ check: setup.check })),

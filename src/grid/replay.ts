@@ -7,6 +7,7 @@ import { MOST_SEED, SEED_RULE } from './random/seed.ts';
 import { type GridProgress, writtenParts } from './run-grid.ts';
 import { type RunHostName, runHostText } from './run-host.ts';
 import type { Scenario } from './scenario.ts';
+import { nameMatcher } from './select.ts';
 import { parseScenarios } from './text/parse.ts';
 
 /** A scenario that did not go as the oracle says. */
@@ -103,10 +104,10 @@ export function scenarioByName(name: string): Scenario {
   const scenarios = allScenarios();
   const found = scenarios.find((scenario) => scenario.name === name);
   if (found !== undefined) return found;
-  const [last] = name.split('/').slice(-1);
-  const alike = scenarios.map((scenario) => scenario.name).filter((other) => other.endsWith(`/${last}`));
-  const names = alike.length > 0 ? alike : scenarios.slice(0, 5).map((scenario) => scenario.name);
-  throw new InputError(
-    `There is no scenario "${name}" among the ${scenarios.length}; there are ${names.join(', ')}${alike.length > 0 ? '' : ', ...'}.`,
-  );
+  const names = scenarios.map((scenario) => scenario.name);
+  const last = name.split('/').at(-1);
+  const alike = [...names.filter(nameMatcher(name)), ...names.filter((other) => other.endsWith(`/${last}`))];
+  const shown = alike.length > 0 ? [...new Set(alike)] : names;
+  const some = `${shown.slice(0, 12).join(', ')}${shown.length > 12 ? ', ...' : ''}`;
+  throw new InputError(`There is no scenario "${name}" among the ${names.length}; there are ${some}.`);
 }

@@ -109,7 +109,7 @@ export function runCompiled(
 }
 
 /** Why a host cannot run a scenario, as a clause; undefined if it can. */
-function whySkipped(
+export function whySkipped(
   scenario: Scenario,
   { name, asids, abilities = [], lacking = () => [] }: ScenarioHost,
 ): string | undefined {

@@ -34,10 +34,18 @@ export function chooseNames(names: readonly string[], patterns: readonly string[
       const chosen = known.has(pattern) ? [pattern] : names.filter(nameMatcher(pattern));
       if (chosen.length > 0) return chosen;
       throw new InputError(
-        `No scenario's name matches "${pattern}" among the ${names.length}, of which the first is ${names[0]}; --list shows all.`,
+        `No scenario's name matches "${pattern}" among the ${names.length}, of which the first is ${names[0]}; umbra grid --list shows all.`,
       );
     }),
   );
+}
+
+/** The part with those of its scenarios that are wanted. */
+export function withScenarios(part: GridPart, wanted: (work: Work) => boolean): GridPart {
+  const { on } = part;
+  return 'group' in part
+    ? { on, group: part.group, scenarios: part.scenarios.filter(wanted) }
+    : { ...part, scenarios: part.scenarios.filter(wanted) };
 }
 
 /**
@@ -54,12 +62,5 @@ export function selectScenarios(
     patterns,
   );
   const chosen = (work: Work): boolean => names.has(workName(work));
-  return parts
-    .map((part): GridPart => {
-      const { on } = part;
-      return 'group' in part
-        ? { on, group: part.group, scenarios: part.scenarios.filter(chosen) }
-        : { ...part, scenarios: part.scenarios.filter(chosen) };
-    })
-    .filter(({ scenarios }) => scenarios.length > 0);
+  return parts.map((part) => withScenarios(part, chosen)).filter(({ scenarios }) => scenarios.length > 0);
 }

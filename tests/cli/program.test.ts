@@ -580,6 +580,17 @@ describe('umbra grid --mutants', () => {
     ]);
   });
 
+  it('takes a seed for random scenarios that --only chooses', async () => {
+    const asked: unknown[] = [];
+    const scenarios: Services['scenarios'] = (choice) => {
+      asked.push(choice);
+      return [];
+    };
+    const args = ['grid', '--mutants', '--only', 'random/7/1', '--seed', '7'];
+    expect(await call(args, { scenarios })).toMatchObject({ status: 0 });
+    expect(asked).toEqual([{ patterns: ['random/7/1'], seed: 7 }]);
+  });
+
   it('writes the trace of one', async () => {
     const { status } = await call(['grid', '--mutants', 'wp-not-in-role', '--trace', file('mutant.trace')], {
       huntMutants: (_, { trace }) => {
@@ -993,6 +1004,9 @@ describe('umbra grid with scenarios', () => {
   it.each([
     [['--random', '0'], '--random 0: must be a whole number'],
     [['--random', '5', '--seed', '-1'], '--seed -1: must be a whole number'],
+    [['--replay', 'a', '--seed', '7'], '--seed chooses random scenarios, and --replay runs none'],
+    [['--show', 'a', '--seed', '7'], '--seed chooses random scenarios, and --show runs none'],
+    [['--mutants', '--seed', '7'], '--seed chooses random scenarios, and --mutants runs none'],
     [['--nested'], '--nested is about random scenarios; add --random'],
     [['--random', '5', '--nested', '--l0', 'shadow'], '--nested needs a host that offers L1 nested paging'],
     [['--random', '5', '--show', 'a'], '--show and --random do not go together'],

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/arch/input-error.ts';
 import { services } from '../../src/cli/wiring.ts';
 import { resultOf } from '../../src/grid/result-of.ts';
+import { GRID_HOST_NAMES, type RunHostName } from '../../src/grid/run-host.ts';
 import type { Scenario } from '../../src/grid/scenario.ts';
 import { TestHost } from './host.ts';
 
@@ -86,5 +87,42 @@ describe('scenarios to choose', () => {
   it('are refused where they cannot be', () => {
     const text = `${services.showScenario('directed/nx-toggled')}  99. leave\n`;
     expect(() => services.scenarios({ patterns: [], seed: 1 }, [{ text, source: 'x' }])).toThrow(InputError);
+  });
+});
+
+describe('the list of scenarios', () => {
+  const names = (hosts: readonly RunHostName[], patterns: string[] = []): string[] =>
+    services.listScenarios({ hosts, check: false, jobs: 1 }, { patterns, seed: 1 }).map(({ name }) => name);
+
+  it('has what any of the hosts can run', () => {
+    const all = names(GRID_HOST_NAMES);
+    expect(all).toContain('random/nested/1/0');
+    expect(names(['shadow/pae', 'npt/nopae', 'bare'])).toEqual(all);
+    const shadowed = names(['shadow/pae', 'shadow/nopae']);
+    expect(shadowed).toContain('directed/nx-toggled');
+    expect(shadowed).toContain('random/1/1799');
+    expect(
+      shadowed.filter((name) => name.startsWith('random/nested') || name === 'directed/nested-nx'),
+    ).toEqual([]);
+    expect(names(['npt/nopae'])).not.toContain('directed/nested-nx');
+    expect(() => names(['shadow/pae'], ['directed/nested-nx'])).toThrow('No scenario');
+  });
+});
+
+describe('what export takes', () => {
+  const exported = async (...chosen: string[]): Promise<string> =>
+    Buffer.from(await resultOf(services.exportImage(chosen))).toString('latin1');
+
+  it('is names, parts of names and globs, as the grid takes them, each scenario once', async () => {
+    const one = await exported('directed/smep-without-wp');
+    expect(await exported('directed/smep-without-wp', 'directed/smep-without-w?')).toBe(one);
+    const all = await exported('directed/smep-without-wp*');
+    expect(all.length).toBeGreaterThan(one.length);
+    expect(await exported('smep-without-wp')).toBe(all);
+    expect((await exported('random/9/4')).length).toBeGreaterThan(1000);
+  });
+
+  it('is refused where it is the name of none', async () => {
+    await expect(exported('directed/x*')).rejects.toThrow('No scenario\'s name matches "directed/x*"');
   });
 });

@@ -95,6 +95,15 @@ describe('scenarioByName', () => {
     expect(scenarioByName('random/nested/5/3').steps).not.toEqual(scenarioByName('random/5/3').steps);
   });
 
+  it('names those that contain a name that none has, or end alike', () => {
+    expect(() => scenarioByName('directed/nx')).toThrow(
+      /^There is no scenario "directed\/nx" among the \d+; there are directed\/nx-[^ ]*\.$/,
+    );
+    expect(() => scenarioByName('pae/edits-of-l2')).toThrow(
+      /; there are (2-level|pae)\/[^,]*\/edits-of-l2, /,
+    );
+  });
+
   it.each(['random/9999999999/0', 'random/4294967296/0', 'random/1/4294967296'])('refuses %s', (name) => {
     expect(() => scenarioByName(name)).toThrow(
       `There is no scenario "${name}": the seed and the number of a random one are each a whole number from 0 to 4294967295.`,

@@ -58,7 +58,7 @@ export function addGrid(
       ),
     )
     .option('--nested', 'random scenarios in which L1 runs L2s with nested paging', false)
-    .addOption(option('--seed <number>', 'which random scenarios', parseSeed, '1'))
+    .addOption(option('--seed <number>', 'which random scenarios (default: 1)', parseSeed))
     .addOption(l0Option())
     .addOption(hostOption())
     .addOption(loadPolicyOption())
@@ -83,7 +83,9 @@ ${exitStatusHelp({
   ...QUEUE_EXIT_STATUS,
 })}`;
 
-interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace' | 'hosts'>, Partial<RunHost> {
+interface GridCommandOptions
+  extends Omit<GridOptions, 'patterns' | 'seed' | 'trace' | 'hosts'>,
+    Partial<RunHost> {
   readonly only?: readonly string[];
   readonly loadPolicy?: LoadPolicy;
   readonly list?: true;
@@ -93,7 +95,7 @@ interface GridCommandOptions extends Omit<GridOptions, 'patterns' | 'trace' | 'h
   readonly replay?: readonly string[];
   readonly random?: number;
   readonly nested: boolean;
-  readonly seed: number;
+  readonly seed?: number;
 }
 
 async function gridCommand(
@@ -107,7 +109,7 @@ async function gridCommand(
     replay,
     random,
     nested,
-    seed,
+    seed: asked,
     json,
     junit,
     html,
@@ -132,6 +134,10 @@ async function gridCommand(
   const instead = [...named({ list, show, ...(mutants ? {} : { replay }), random, mutants }), ...report];
   if (instead.length > 1) throw new InputError(`${instead.join(' and ')} do not go together; use one.`);
   refuseSharedOutput({ '--json': json, '--junit': junit, '--html': html, '--trace': trace });
+  const [fixed] = named({ show, replay, mutants });
+  if (asked !== undefined && fixed !== undefined && only.length === 0)
+    throw new InputError(`--seed chooses random scenarios, and ${fixed} runs none; leave it away.`);
+  const seed = asked ?? 1;
   const patterns = [...names, ...only];
   if (list) {
     for (const { name, about } of services.listScenarios(setup, { patterns, seed }))
@@ -141,11 +147,10 @@ async function gridCommand(
   if (mutants) {
     if (l0 === 'none') throw new InputError('--mutants breaks L0, so it needs an --l0 that is not none.');
     if (check) throw new InputError('--mutants uses --check where no probe catches a mutant; leave it away.');
-    const asked = l0 !== undefined || kernel !== undefined;
     const files = readScenarioFiles(replay ?? []);
     const hunt = {
       mutants: services.mutants(names),
-      ...(asked && { hosts: chosen.filter((name) => name !== 'bare') }),
+      ...((l0 ?? kernel) !== undefined && { hosts: chosen.filter((name) => name !== 'bare') }),
       ...(only.length + files.length > 0 && {
         scenarios: services.scenarios({ patterns: only, seed }, files),
       }),
